@@ -1,0 +1,26 @@
+// Time as a dependency, so that tests decide what time it is.
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** Resolves after `ms`; rejects with an AbortError when `signal` fires first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  sleep: async (ms, signal) => {
+    await sleep(ms, undefined, signal ? { signal } : {});
+  },
+};
+
+/** RFC 3339 in whole seconds, the form Kubernetes' metav1.Time has on the wire. */
+export function rfc3339(ms: number): string {
+  return new Date(Math.floor(ms / 1000) * 1000).toISOString().replace('.000Z', 'Z');
+}
+
+/** RFC 3339 with microseconds, the form of metav1.MicroTime (Lease, events.k8s.io Event). */
+export function rfc3339Micro(ms: number): string {
+  return new Date(ms).toISOString().replace('Z', '000Z');
+}

@@ -1,0 +1,62 @@
+// Prometheus metrics of one process: a registry with the process_* and nodejs_* defaults, served on a loopback port.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { formatHostPort, type HostPort } from './host-port.ts';
+
+export { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+/** A registry that already holds prom-client's process and Node metrics. */
+export function createMetrics(): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  return registry;
+}
+
+export interface MetricsServer extends AsyncDisposable {
+  /** `host:port` that really listens (the port asked for may be 0). */
+  readonly address: string;
+}
+
+/**
+ * Serves `GET /metrics` (Prometheus text) and `GET /healthz` over plain HTTP. `collect` runs before each scrape and
+ * may add text of its own (already in exposition format).
+ */
+export async function serveMetrics(
+  registry: Registry,
+  listen: HostPort,
+  collect: () => Promise<string> | string = () => '',
+): Promise<MetricsServer> {
+  const server = createServer((request, response) => {
+    const path = (request.url ?? '/').split('?')[0];
+    if (path === '/healthz') {
+      response.end('ok');
+      return;
+    }
+    if (path !== '/metrics') {
+      response.writeHead(404).end('not found: try /metrics\n');
+      return;
+    }
+    Promise.all([registry.metrics(), collect()]).then(
+      ([own, extra]) => {
+        response.setHeader('Content-Type', registry.contentType);
+        response.end(own + extra);
+      },
+      (error: unknown) => {
+        response.writeHead(500).end(`failed to collect metrics: ${String(error)}\n`);
+      },
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(listen.port, listen.host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    address: formatHostPort({ host: listen.host, port }),
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
