@@ -1,0 +1,285 @@
+// Image: bytes of a container image, pulled, built or imported, kept on the nodes that need them.
+import { z } from 'zod';
+import {
+  absolutePath,
+  conditionPath,
+  count,
+  countSet,
+  digest,
+  imageReference,
+  list,
+  listMap,
+  listSet,
+  objectName,
+  pattern,
+  platform,
+  relativePath,
+  seconds,
+  statusBase,
+  stringMap,
+  time,
+  withRules,
+} from './fields.ts';
+import { GROUP, VERSION, type CustomKind, type KubernetesObject } from './kind.ts';
+
+const secretNames = () => listMap(z.object({ name: objectName().describe('Name of the Secret.') }), ['name'], 16);
+
+const BuildContext = withRules(
+  z.object({
+    inline: z
+      .record(z.string(), z.string())
+      .optional()
+      .describe('The files themselves: path below the context to text.'),
+    hostPath: absolutePath().optional().describe('A folder of the node in nodeName.'),
+    nodeName: objectName()
+      .optional()
+      .describe('The node that hostPath is on; may be left out on a cluster of one node.'),
+    archive: digest().optional().describe('Digest of an uploaded tar.'),
+    git: z
+      .string()
+      .max(2048)
+      .regex(/^(https?|ssh|git):\/\/[!-~]+$|^git@[-a-zA-Z0-9.]+:[!-~]+$/)
+      .optional()
+      .describe('URL of a git repository; #ref:folder at its end picks a ref and a folder.'),
+  }),
+  {
+    rule: `${countSet('inline', 'hostPath', 'archive', 'git')} == 1`,
+    message: 'exactly one of inline, hostPath, archive and git must be set',
+  },
+  { rule: '!has(self.nodeName) || has(self.hostPath)', message: 'needs hostPath', fieldPath: '.nodeName' },
+);
+
+const Build = withRules(
+  z.object({
+    context: BuildContext.describe('Where the files of the build come from.'),
+    dockerfile: relativePath().default('Dockerfile').describe('Path of the Dockerfile below the context.'),
+    dockerfileInline: z.string().max(1_048_576).optional().describe('Text of the Dockerfile, instead of a file.'),
+    target: z
+      .string()
+      .max(128)
+      .regex(/^[a-zA-Z0-9][-a-zA-Z0-9_.]*$/)
+      .optional()
+      .describe('Stage to build; the last unless said.'),
+    args: stringMap().optional().describe('Values of ARG instructions. Not for secrets: they stay in the history.'),
+    secrets: listMap(
+      z.object({
+        id: z
+          .string()
+          .min(1)
+          .max(128)
+          .regex(/^[-a-zA-Z0-9_.]+$/)
+          .describe('Id that RUN --mount=type=secret names.'),
+        secretName: objectName().describe('Name of a Secret in the same namespace.'),
+        key: z.string().min(1).max(253).optional().describe('Key in the Secret; the id unless said.'),
+      }),
+      ['id'],
+      64,
+    )
+      .optional()
+      .describe('Secrets that RUN instructions may mount.'),
+    noCache: z.boolean().default(false).describe('Run every instruction anew.'),
+    platform: platform().optional().describe("Platform to build for, e.g. linux/arm64; the node's unless said."),
+  }),
+  {
+    rule: "!has(self.dockerfileInline) || self.dockerfile == 'Dockerfile'",
+    message: 'dockerfile and dockerfileInline cannot both be set',
+    fieldPath: '.dockerfileInline',
+  },
+);
+
+const Import = withRules(
+  z.object({
+    hostPath: absolutePath().optional().describe('A file or folder of the node in nodeName.'),
+    nodeName: objectName()
+      .optional()
+      .describe('The node that hostPath is on; may be left out on a cluster of one node.'),
+    archive: digest().optional().describe('Digest of an uploaded tar.'),
+    config: z
+      .object({
+        command: list(z.string(), 4096).optional().describe('The ENTRYPOINT.'),
+        args: list(z.string(), 4096).optional().describe('The CMD.'),
+        env: listMap(
+          z.object({
+            name: z
+              .string()
+              .min(1)
+              .max(4096)
+              .regex(/^[ -<>-~]+$/)
+              .describe('Name of the variable.'),
+            value: z.string().describe('Its value.'),
+          }),
+          ['name'],
+          4096,
+        )
+          .optional()
+          .describe('The ENV.'),
+        workingDir: pattern('^/[^\\x00]*$', 4096).optional().describe('The WORKDIR.'),
+        user: z.string().max(140).optional().describe('The USER.'),
+        exposedPorts: listSet(z.string().regex(/^[0-9]{1,5}(\/(tcp|udp))?$/), 128)
+          .optional()
+          .describe('The EXPOSEd ports, e.g. 80/tcp.'),
+        volumes: listSet(absolutePath(), 128).optional().describe('The VOLUME paths.'),
+        labels: stringMap().optional().describe('The LABELs.'),
+        stopSignal: z.string().max(16).optional().describe('The STOPSIGNAL.'),
+      })
+      .optional()
+      .describe('Configuration for a root file system tar, which has none of its own.'),
+  }),
+  { rule: 'has(self.hostPath) != has(self.archive)', message: 'exactly one of hostPath and archive must be set' },
+  { rule: '!has(self.nodeName) || has(self.hostPath)', message: 'needs hostPath', fieldPath: '.nodeName' },
+);
+
+export const ImageSpec = withRules(
+  z.object({
+    reference: imageReference()
+      .optional()
+      .describe(
+        'Pull this image from its registry: [registry/]repository[:tag][@digest]. Exactly one of reference, build and import; a built or imported image gets its names from tags.',
+      ),
+    pullPolicy: z
+      .enum(['IfNotPresent', 'Always', 'Never'])
+      .default('IfNotPresent')
+      .describe('When the registry is asked, for a pulled image.'),
+    imagePullSecrets: secretNames()
+      .optional()
+      .describe('Secrets of type kubernetes.io/dockerconfigjson with credentials for the registry.'),
+    refreshSeconds: seconds(10)
+      .optional()
+      .describe('Ask the registry this often where the tag points now; absent = never.'),
+    build: Build.optional().describe('Build it from a Dockerfile.'),
+    import: Import.optional().describe('Take it from an OCI layout, a docker-archive or a root file system tar.'),
+    tags: listSet(imageReference(), 256).optional().describe('Further references that the image answers to.'),
+    push: listMap(
+      z.object({
+        reference: imageReference().describe('Where to push.'),
+        secretName: objectName().optional().describe('Secret of type kubernetes.io/dockerconfigjson with credentials.'),
+      }),
+      ['reference'],
+      64,
+    )
+      .optional()
+      .describe('Registries that get a copy.'),
+    prepull: z
+      .object({ nodeSelector: stringMap().optional().describe('Labels of the nodes; all nodes unless said.') })
+      .optional()
+      .describe('Bring the image to these nodes before a Container asks for it.'),
+    retain: z.boolean().default(false).describe('Keep the bytes on the nodes when nothing uses them.'),
+  }),
+  {
+    rule: `${countSet('reference', 'build', 'import')} == 1`,
+    message: 'exactly one of reference, build and import must be set',
+  },
+);
+export type ImageSpec = z.infer<typeof ImageSpec>;
+export type ImageSpecInput = z.input<typeof ImageSpec>;
+
+export const ImageStatus = z.object({
+  reference: z
+    .string()
+    .optional()
+    .describe('The reference, written out in full; the first of tags for a built or imported image.'),
+  tags: list(z.string(), 256).optional().describe('All references the image answers to, written out in full.'),
+  digest: digest().optional().describe('Digest of its manifest (of the index, for an image of several platforms).'),
+  sizeBytes: count().optional().describe('Size of the layers as stored.'),
+  size: z.string().optional().describe('The same for people, e.g. 3.1MB.'),
+  layers: list(
+    z.object({ digest: digest().describe('Digest of the layer.'), sizeBytes: count().describe('Its size as stored.') }),
+    1024,
+  )
+    .optional()
+    .describe('The layers, lowest first.'),
+  platform: z.string().optional().describe('Platform it is for, e.g. linux/amd64.'),
+  config: z
+    .object({
+      entrypoint: list(z.string(), 4096).optional().describe('The ENTRYPOINT.'),
+      cmd: list(z.string(), 4096).optional().describe('The CMD.'),
+      env: list(z.string(), 4096).optional().describe('The ENV, as NAME=value.'),
+      exposedPorts: list(z.string(), 1024).optional().describe('The EXPOSEd ports, as 80/tcp.'),
+      volumes: list(z.string(), 1024).optional().describe('The VOLUME paths.'),
+      labels: stringMap().optional().describe('The LABELs.'),
+      user: z.string().optional().describe('The USER.'),
+      workingDir: z.string().optional().describe('The WORKDIR.'),
+      stopSignal: z.string().optional().describe('The STOPSIGNAL.'),
+    })
+    .optional()
+    .describe('What the image says about how it is run.'),
+  history: list(
+    z.object({
+      createdBy: z.string().optional().describe('The instruction.'),
+      sizeBytes: count().optional().describe('Size of its layer; 0 for none.'),
+      created: z.string().optional().describe('When it was made.'),
+    }),
+    1024,
+  )
+    .optional()
+    .describe('How it was made, oldest first.'),
+  nodes: listSet(z.string(), 8192).optional().describe('Names of the nodes that hold it.'),
+  progress: z
+    .object({
+      phase: z
+        .enum(['Resolving', 'Pulling', 'Unpacking', 'Building', 'Importing', 'Pushing', 'Done'])
+        .describe('What is going on.'),
+      completedBytes: count().optional().describe('Bytes that are there.'),
+      totalBytes: count().optional().describe('Bytes in all.'),
+      step: z.string().optional().describe('The step of the build.'),
+    })
+    .optional()
+    .describe('How far it is.'),
+  buildLog: z.string().optional().describe('How to read the log of the build.'),
+  resolvedAt: time().optional().describe('When the registry was last asked.'),
+  ...statusBase('Ready (the bytes are there, whatever push does), one of Pulled, Built and Imported, Pushed, Dangling'),
+});
+export type ImageStatus = z.infer<typeof ImageStatus>;
+
+export interface Image extends KubernetesObject {
+  spec: ImageSpec;
+  status?: ImageStatus;
+}
+
+export const imageKind: CustomKind<Image> = {
+  group: GROUP,
+  version: VERSION,
+  kind: 'Image',
+  plural: 'images',
+  singular: 'image',
+  namespaced: true,
+  shortNames: ['img'],
+  categories: ['windlass'],
+  description: 'Image is a container image that is pulled, built or imported, and kept on the nodes that need it.',
+  spec: ImageSpec,
+  status: ImageStatus,
+  specRules: [],
+  columns: [
+    { name: 'Reference', type: 'string', jsonPath: '.status.reference', description: 'What it answers to.' },
+    {
+      name: 'Ready',
+      type: 'string',
+      jsonPath: conditionPath('Ready', 'status'),
+      description: 'Whether the bytes are there.',
+    },
+    {
+      name: 'Reason',
+      type: 'string',
+      jsonPath: conditionPath('Ready', 'reason'),
+      description: 'Why it is Ready or not.',
+    },
+    { name: 'Size', type: 'string', jsonPath: '.status.size', description: 'Size of its layers as stored.' },
+    { name: 'Digest', type: 'string', jsonPath: '.status.digest', priority: 1, description: 'Digest of its manifest.' },
+    {
+      name: 'Nodes',
+      type: 'string',
+      jsonPath: '.status.nodes[*]',
+      priority: 1,
+      description: 'The nodes that hold it.',
+    },
+    {
+      name: 'Message',
+      type: 'string',
+      jsonPath: conditionPath('Ready', 'message'),
+      priority: 1,
+      description: 'Why it is Ready or not, as a sentence.',
+    },
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+  ],
+  selectableFields: ['.spec.reference', '.status.digest'],
+};

@@ -1,0 +1,157 @@
+// Network: what containers talk over. Every namespace has one named default.
+import { z } from 'zod';
+import { cidr, conditionPath, integer, ipAddress, list, listMap, statusBase, stringMap, withRules } from './fields.ts';
+import { GROUP, VERSION, type CustomKind, type KubernetesObject } from './kind.ts';
+
+const Subnet = z.object({
+  cidr: cidr().describe('Addresses of the network, e.g. 10.50.0.0/24.'),
+  gateway: ipAddress().optional().describe('Address of the gateway; the first usable one unless said.'),
+  ipRange: cidr().optional().describe('Part of cidr that addresses are allocated from; all of it unless said.'),
+});
+
+export const NetworkSpec = withRules(
+  z.object({
+    driver: z
+      .enum(['bridge', 'overlay'])
+      .default('bridge')
+      .describe('bridge = on each node by itself; overlay = one network over all nodes.'),
+    subnets: withRules(list(Subnet, 8), {
+      rule: 'self.all(s, self.exists_one(t, t.cidr == s.cidr))',
+      message: 'a cidr is listed twice',
+      reason: 'FieldValueDuplicate',
+    })
+      .optional()
+      .describe('Its address ranges; allocated unless given (see status.subnets).'),
+    ipv6: z.boolean().default(false).describe('Give IPv6 addresses too.'),
+    internal: z.boolean().default(false).describe('No way out: neither routed nor resolved beyond the network.'),
+    isolated: z.boolean().default(false).describe('Containers reach the outside, but not each other.'),
+    mtu: integer(576, 65535)
+      .optional()
+      .describe("Largest packet; that of the node's uplink unless said (less the overhead of an overlay)."),
+    encrypted: z.boolean().default(false).describe('Encrypt what goes from node to node, for an overlay.'),
+    labels: stringMap().optional().describe('Labels of the network as containers and plugins see it.'),
+  }),
+  { rule: "!self.encrypted || self.driver == 'overlay'", message: 'needs driver overlay', fieldPath: '.encrypted' },
+  {
+    rule: "self.ipv6 || !has(self.subnets) || self.subnets.all(s, !s.cidr.contains(':'))",
+    message: 'an IPv6 cidr needs ipv6: true',
+    fieldPath: '.subnets',
+  },
+);
+export type NetworkSpec = z.infer<typeof NetworkSpec>;
+export type NetworkSpecInput = z.input<typeof NetworkSpec>;
+
+export const NetworkStatus = z.object({
+  subnets: listMap(
+    z.object({
+      cidr: z.string().describe('Addresses of the network.'),
+      gateway: z.string().optional().describe('Address of the gateway.'),
+      ipRange: z.string().optional().describe('Part of cidr that addresses are allocated from.'),
+    }),
+    ['cidr'],
+    8,
+  )
+    .optional()
+    .describe('Its address ranges, allocated if spec gives none.'),
+  vni: integer(1, 16_777_215).optional().describe('Id of an overlay on the wire.'),
+  nodes: listMap(
+    z.object({
+      name: z.string().describe('The node.'),
+      underlayIP: z.string().optional().describe('Address at which other nodes reach it.'),
+      bridge: z.string().optional().describe('Name of the bridge on the node.'),
+      ranges: list(z.string(), 64).optional().describe('Blocks of addresses that only this node gives out.'),
+      ready: z.boolean().optional().describe('Whether the node has set it up.'),
+      message: z.string().optional().describe('Why it is not ready there.'),
+    }),
+    ['name'],
+    8192,
+  )
+    .optional()
+    .describe('The nodes that have it.'),
+  endpoints: listMap(
+    z.object({
+      container: z.string().describe('Name of the Container.'),
+      ipv4Address: z.string().optional().describe('Its address.'),
+      macAddress: z.string().optional().describe('Its hardware address.'),
+      nodeName: z.string().optional().describe('Its node.'),
+    }),
+    ['container'],
+    65_536,
+  )
+    .optional()
+    .describe('The containers on it.'),
+  ...statusBase('Ready (usable on every node that needs it)'),
+});
+export type NetworkStatus = z.infer<typeof NetworkStatus>;
+
+export interface Network extends KubernetesObject {
+  spec: NetworkSpec;
+  status?: NetworkStatus;
+}
+
+const UNCHANGEABLE = 'cannot be changed: delete the Network and create it again';
+
+export const networkKind: CustomKind<Network> = {
+  group: GROUP,
+  version: VERSION,
+  kind: 'Network',
+  plural: 'networks',
+  singular: 'network',
+  namespaced: true,
+  shortNames: ['net'],
+  categories: ['windlass'],
+  description:
+    'Network is what containers talk over: a bridge on each node, or an overlay over all nodes. Names of its containers and services resolve on it.',
+  spec: NetworkSpec,
+  specOptional: true,
+  status: NetworkStatus,
+  specRules: [
+    { rule: 'self.driver == oldSelf.driver', message: UNCHANGEABLE, fieldPath: '.driver' },
+    {
+      rule: '!has(oldSelf.subnets) || (has(self.subnets) && self.subnets == oldSelf.subnets)',
+      message: 'cannot be changed once set: delete the Network and create it again',
+      fieldPath: '.subnets',
+    },
+    { rule: 'self.ipv6 == oldSelf.ipv6', message: UNCHANGEABLE, fieldPath: '.ipv6' },
+    { rule: 'self.encrypted == oldSelf.encrypted', message: UNCHANGEABLE, fieldPath: '.encrypted' },
+  ],
+  columns: [
+    { name: 'Driver', type: 'string', jsonPath: '.spec.driver', description: 'bridge or overlay.' },
+    { name: 'Subnet', type: 'string', jsonPath: '.status.subnets[*].cidr', description: 'Its addresses.' },
+    {
+      name: 'Ready',
+      type: 'string',
+      jsonPath: conditionPath('Ready', 'status'),
+      description: 'Whether it can be used.',
+    },
+    {
+      name: 'Reason',
+      type: 'string',
+      jsonPath: conditionPath('Ready', 'reason'),
+      description: 'Why it is Ready or not.',
+    },
+    {
+      name: 'Internal',
+      type: 'boolean',
+      jsonPath: '.spec.internal',
+      priority: 1,
+      description: 'Whether it has no way out.',
+    },
+    {
+      name: 'Nodes',
+      type: 'string',
+      jsonPath: '.status.nodes[*].name',
+      priority: 1,
+      description: 'The nodes that have it.',
+    },
+    {
+      name: 'Message',
+      type: 'string',
+      jsonPath: conditionPath('Ready', 'message'),
+      priority: 1,
+      description: 'Why it is Ready or not, as a sentence.',
+    },
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+  ],
+  selectableFields: ['.spec.driver'],
+};

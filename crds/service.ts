@@ -1,0 +1,280 @@
+// Service: any number of equal Containers behind one name and one address.
+import { z } from 'zod';
+import { ContainerSpec } from './container.ts';
+import {
+  conditionPath,
+  count,
+  dnsLabel,
+  integer,
+  list,
+  listMap,
+  port,
+  seconds,
+  statusBase,
+  stringMap,
+  time,
+  withRules,
+  worded,
+} from './fields.ts';
+import { GROUP, VERSION, type CustomKind, type KubernetesObject } from './kind.ts';
+
+const Template = z.object({
+  metadata: z
+    .object({
+      labels: stringMap().optional().describe('Labels of the Containers.'),
+      annotations: stringMap().optional().describe('Annotations of the Containers.'),
+    })
+    .optional()
+    .describe('Metadata of the Containers.'),
+  spec: ContainerSpec.describe('Spec of the Containers.'),
+});
+
+const ServicePort = z.object({
+  name: dnsLabel().max(15).optional().describe('Name of the port.'),
+  port: port().describe("Port of the Service's virtual IP."),
+  targetPort: port().optional().describe('Port of the containers; the same as port unless said.'),
+  publishedPort: port().optional().describe('Port of the nodes that leads to it; absent = not published.'),
+  protocol: z.enum(['TCP', 'UDP']).default('TCP').describe('Transport protocol.'),
+  mode: z
+    .enum(['Ingress', 'Host'])
+    .default('Ingress')
+    .describe('Ingress = every node answers; Host = only nodes that run a container of the Service.'),
+});
+export type ServicePort = z.infer<typeof ServicePort>;
+
+export const UpdateStrategy = z.object({
+  parallelism: integer(0, 1_000_000).default(1).describe('How many containers are replaced at the same time; 0 = all.'),
+  delaySeconds: seconds().default(0).describe('Pause after each batch.'),
+  order: z
+    .enum(['StopFirst', 'StartFirst'])
+    .default('StopFirst')
+    .describe('Whether the old container goes before or after the new one is there.'),
+  failureAction: z
+    .enum(['Pause', 'Continue', 'Rollback'])
+    .default('Pause')
+    .describe('What to do when more than maxFailurePercent of the new containers failed.'),
+  monitorSeconds: seconds()
+    .default(5)
+    .describe('A new container that fails within this time counts as a failed update.'),
+  maxFailurePercent: integer(0, 100).default(0).describe('Failures that are tolerated.'),
+});
+export type UpdateStrategy = z.infer<typeof UpdateStrategy>;
+
+const CRON = '^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[-*/,0-9a-zA-Z?]+( +[-*/,0-9a-zA-Z?]+){4})$';
+
+export const ServiceSpec = withRules(
+  z.object({
+    replicas: integer(0, 1_000_000).default(1).describe('How many Containers, in mode Replicated.'),
+    mode: z
+      .enum(['Replicated', 'Global', 'Job'])
+      .default('Replicated')
+      .describe(
+        'Replicated = replicas Containers; Global = one on every node that fits; Job = until completions of them ended well.',
+      ),
+    job: z
+      .object({
+        completions: integer(1, 1_000_000).default(1).describe('How many must end with exit code 0.'),
+        parallelism: integer(1, 1_000_000).default(1).describe('How many run at the same time.'),
+        backoffLimit: integer(0, 1_000_000).default(6).describe('After this many failures the job has failed.'),
+      })
+      .optional()
+      .describe('Numbers for mode Job.'),
+    template: Template.describe(
+      'What the Containers look like. A change replaces them as updateStrategy says. In mode Job, restartPolicy Always is read as Never.',
+    ),
+    ports: withRules(
+      list(ServicePort, 128),
+      {
+        rule: 'self.all(p, !has(p.publishedPort) || self.exists_one(q, has(q.publishedPort) && q.publishedPort == p.publishedPort && q.protocol == p.protocol))',
+        message: 'a publishedPort is used twice for the same protocol',
+        reason: 'FieldValueDuplicate',
+      },
+      {
+        rule: 'self.all(p, has(p.publishedPort) || self.exists_one(q, !has(q.publishedPort) && q.port == p.port && q.protocol == p.protocol))',
+        message: 'a port is listed twice for the same protocol',
+        reason: 'FieldValueDuplicate',
+      },
+      {
+        rule: 'self.all(p, !has(p.name) || self.exists_one(q, has(q.name) && q.name == p.name))',
+        message: 'a port name is used twice',
+        reason: 'FieldValueDuplicate',
+      },
+    )
+      .optional()
+      .describe('Ports of the Service, and where they are published.'),
+    endpointMode: z
+      .enum(['VIP', 'DNSRR'])
+      .default('VIP')
+      .describe("What the Service's name resolves to: one virtual IP, or the addresses of the containers."),
+    sessionAffinity: z
+      .enum(['None', 'ClientIP'])
+      .default('None')
+      .describe('ClientIP = one client always gets to the same container.'),
+    clientAddress: z
+      .enum(['Preserve', 'Masquerade', 'ProxyProtocol'])
+      .default('Preserve')
+      .describe(
+        "How containers see the client's address: as it is where possible, as the node's, or in a PROXY protocol header.",
+      ),
+    updateStrategy: UpdateStrategy.prefault({}).describe('How a change of the template reaches the Containers.'),
+    rollbackTo: integer(1, Number.MAX_SAFE_INTEGER)
+      .optional()
+      .describe('Go back to the template of this revision (see status.revisions).'),
+    revisionHistoryLimit: integer(0, 1000).default(10).describe('How many old revisions are kept.'),
+    minReadySeconds: seconds().default(0).describe('A container is available when it has been Ready this long.'),
+    schedule: z
+      .object({
+        cron: worded(
+          CRON,
+          256,
+          'must be minute hour day month weekday, e.g. 30 2 * * 1, or @daily and the like',
+        ).describe('When to run: minute hour day month weekday, or @daily and the like.'),
+        timeZone: z
+          .string()
+          .max(64)
+          .regex(/^[A-Za-z][-+_A-Za-z0-9/]*$/)
+          .default('UTC')
+          .describe('Time zone of cron, e.g. Europe/Berlin.'),
+        concurrencyPolicy: z
+          .enum(['Allow', 'Forbid', 'Replace'])
+          .default('Allow')
+          .describe('What happens when the last run is still going.'),
+        historyLimit: integer(0, 1000).default(3).describe('How many finished runs are kept.'),
+      })
+      .optional()
+      .describe('Run the job again and again, in mode Job.'),
+    autoscale: withRules(
+      z.object({
+        minReplicas: integer(0, 1_000_000).default(1).describe('Never fewer.'),
+        maxReplicas: integer(1, 1_000_000).describe('Never more.'),
+        cpuPercent: integer(1, 10_000).default(80).describe('Wanted use of the requested CPU, on average.'),
+      }),
+      {
+        rule: 'self.minReplicas <= self.maxReplicas',
+        message: 'must not be above maxReplicas',
+        fieldPath: '.minReplicas',
+      },
+    )
+      .optional()
+      .describe('Let the load decide replicas.'),
+  }),
+  { rule: "!has(self.job) || self.mode == 'Job'", message: 'needs mode Job', fieldPath: '.job' },
+  { rule: "!has(self.schedule) || self.mode == 'Job'", message: 'needs mode Job', fieldPath: '.schedule' },
+  {
+    rule: "!has(self.autoscale) || self.mode == 'Replicated'",
+    message: 'needs mode Replicated',
+    fieldPath: '.autoscale',
+  },
+);
+export type ServiceSpec = z.infer<typeof ServiceSpec>;
+export type ServiceSpecInput = z.input<typeof ServiceSpec>;
+
+export const ServiceStatus = z.object({
+  replicas: count().optional().describe('Containers there are.'),
+  readyReplicas: count().optional().describe('Containers that are Ready.'),
+  updatedReplicas: count().optional().describe('Containers of the newest template.'),
+  availableReplicas: count().optional().describe('Containers that have been Ready for minReadySeconds.'),
+  succeeded: count().optional().describe('Mode Job: Containers that ended with exit code 0.'),
+  failed: count().optional().describe('Mode Job: Containers that ended otherwise.'),
+  selector: z.string().optional().describe('Label selector of the Containers.'),
+  virtualIPs: listMap(
+    z.object({
+      network: z.string().describe('The Network.'),
+      ip: z.string().describe('Address of the Service there.'),
+    }),
+    ['network'],
+    32,
+  )
+    .optional()
+    .describe('Its addresses.'),
+  currentRevision: z.string().optional().describe('Hash of the template that the last finished update reached.'),
+  updateRevision: z.string().optional().describe('Hash of the newest template.'),
+  revisions: listMap(
+    z.object({
+      revision: integer(1, Number.MAX_SAFE_INTEGER).describe('Number of the revision, for rollbackTo.'),
+      hash: z.string().describe('Hash of its template.'),
+      createdAt: time().optional().describe('When it became the newest.'),
+      template: z.record(z.string(), z.unknown()).optional().describe('The template.'),
+    }),
+    ['revision'],
+    1001,
+  )
+    .optional()
+    .describe('Templates of the past, oldest first.'),
+  lastScheduleTime: time().optional().describe('When the schedule last started a run.'),
+  ...statusBase('Available, Progressing and Ready'),
+});
+export type ServiceStatus = z.infer<typeof ServiceStatus>;
+
+export interface Service extends KubernetesObject {
+  spec: ServiceSpec;
+  status?: ServiceStatus;
+}
+
+export const serviceKind: CustomKind<Service> = {
+  group: GROUP,
+  version: VERSION,
+  kind: 'Service',
+  plural: 'services',
+  singular: 'service',
+  namespaced: true,
+  shortNames: ['svc'],
+  categories: ['windlass', 'all'],
+  description:
+    'Service keeps a number of equal Containers running behind one name and one virtual IP, and replaces them step by step when their template changes.',
+  spec: ServiceSpec,
+  status: ServiceStatus,
+  specRules: [
+    {
+      rule: 'self.mode == oldSelf.mode',
+      message: 'cannot be changed: delete the Service and create it again',
+      fieldPath: '.mode',
+    },
+  ],
+  columns: [
+    { name: 'Mode', type: 'string', jsonPath: '.spec.mode', description: 'Replicated, Global or Job.' },
+    { name: 'Desired', type: 'integer', jsonPath: '.spec.replicas', description: 'Containers wanted.' },
+    { name: 'Ready', type: 'integer', jsonPath: '.status.readyReplicas', description: 'Containers that are Ready.' },
+    {
+      name: 'Updated',
+      type: 'integer',
+      jsonPath: '.status.updatedReplicas',
+      description: 'Containers of the newest template.',
+    },
+    {
+      name: 'Reason',
+      type: 'string',
+      jsonPath: conditionPath('Ready', 'reason'),
+      description: 'Why it is Ready or not.',
+    },
+    { name: 'Ports', type: 'string', jsonPath: '.spec.ports[*].publishedPort', description: 'Published ports.' },
+    {
+      name: 'Image',
+      type: 'string',
+      jsonPath: ".spec.template.spec['image','imageName']",
+      priority: 1,
+      description: 'The image.',
+    },
+    {
+      name: 'Virtual-IP',
+      type: 'string',
+      jsonPath: '.status.virtualIPs[*].ip',
+      priority: 1,
+      description: 'Its addresses.',
+    },
+    {
+      name: 'Message',
+      type: 'string',
+      jsonPath: conditionPath('Ready', 'message'),
+      priority: 1,
+      description: 'Why it is Ready or not, as a sentence.',
+    },
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+  ],
+  scale: {
+    specReplicasPath: '.spec.replicas',
+    statusReplicasPath: '.status.replicas',
+    labelSelectorPath: '.status.selector',
+  },
+  selectableFields: ['.spec.mode'],
+};
