@@ -1,0 +1,134 @@
+// Blobs on their way into the content store: written to a file of their own, hashed on the way, renamed at the end.
+import { createHash, randomUUID } from 'node:crypto';
+import { open, rename, rm, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errnoOf, WindlassError } from '../lib/errors.ts';
+import { digestMismatch, finishDigest, hasherFor, splitDigest, type Digest } from './digest.ts';
+
+/** Never filled, so that the rest of the machine keeps working. */
+const MIN_FREE_BYTES = 128 * 1024 * 1024;
+
+/** A blob being written; its owner is the only writer of the digest. */
+export interface Ingest {
+  /** Bytes already there, from an earlier try. */
+  readonly offset: number;
+  write(chunk: Buffer): Promise<void>;
+  /** Starts again from nothing. */
+  reset(): Promise<void>;
+  /** Verifies size and digest and makes the blob visible; on a mismatch the bytes are deleted and Invalid is thrown. */
+  commit(): Promise<void>;
+  /** Gives up for now; the bytes stay for a resume. No effect after commit(). */
+  close(): Promise<void>;
+}
+
+/** A finished file that is not yet in the store. */
+export interface StagedBlob {
+  readonly path: string;
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  keep(): Promise<void>;
+  /** No effect after keep(). */
+  discard(): Promise<void>;
+}
+
+/** Opens the partial file of `digest` in `folder`, which commit() renames to `target`. */
+export async function openIngest(folder: string, target: string, digest: Digest, sizeBytes: number): Promise<Ingest> {
+  const { algorithm, hex } = splitDigest(digest);
+  const path = join(folder, `${algorithm}-${hex}`);
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize < sizeBytes + MIN_FREE_BYTES) {
+    throw new WindlassError('Unavailable', `no space left on device for blob ${digest} of ${sizeBytes} bytes`);
+  }
+  const file = await open(path, 'a+', 0o600);
+  let hash = hasherFor(digest);
+  let offset = 0;
+  let isOpen = true;
+  // What an earlier try left is hashed again, since a hash in progress cannot be stored.
+  for await (const chunk of file.createReadStream({ start: 0, autoClose: false, highWaterMark: 1024 * 1024 })) {
+    hash.update(chunk as Buffer);
+    offset += (chunk as Buffer).length;
+  }
+  const reset = async (): Promise<void> => {
+    await file.truncate(0);
+    hash = hasherFor(digest);
+    offset = 0;
+  };
+  if (offset > sizeBytes) await reset();
+  return {
+    get offset() {
+      return offset;
+    },
+    reset,
+    async write(chunk) {
+      if (offset + chunk.length > sizeBytes) {
+        await reset();
+        throw new WindlassError('Invalid', `blob ${digest} has more than the ${sizeBytes} bytes its manifest says`);
+      }
+      try {
+        await file.writeFile(chunk);
+      } catch (error) {
+        throw asStoreError(`failed to write blob ${digest}`, error);
+      }
+      hash.update(chunk);
+      offset += chunk.length;
+    },
+    async commit() {
+      isOpen = false;
+      await file.close();
+      const found = finishDigest(hash, digest);
+      if (offset !== sizeBytes || found !== digest) {
+        await rm(path, { force: true });
+        if (offset !== sizeBytes) {
+          throw new WindlassError('Invalid', `blob ${digest} has ${offset} bytes, its manifest says ${sizeBytes}`);
+        }
+        throw digestMismatch(`blob ${digest}`, digest, found);
+      }
+      await rename(path, target);
+    },
+    async close() {
+      if (!isOpen) return;
+      isOpen = false;
+      await file.close();
+    },
+  };
+}
+
+/** Writes `source` to a temporary file in `folder`, hashing it on the way. */
+export async function stage(
+  folder: string,
+  blobPath: (digest: Digest) => string,
+  source: AsyncIterable<Buffer>,
+): Promise<StagedBlob> {
+  const path = join(folder, `tmp-${randomUUID()}`);
+  const file = await open(path, 'wx', 0o600);
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  try {
+    for await (const chunk of source) {
+      hash.update(chunk);
+      sizeBytes += chunk.length;
+      await file.writeFile(chunk);
+    }
+    await file.close();
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    await rm(path, { force: true });
+    throw asStoreError('failed to write a blob', error);
+  }
+  const digest = `sha256:${hash.digest('hex')}` as Digest;
+  return {
+    path,
+    digest,
+    sizeBytes,
+    keep: () => rename(path, blobPath(digest)),
+    discard: () => rm(path, { force: true }),
+  };
+}
+
+/** A full disk is named as such; everything else keeps its own words. */
+export function asStoreError(what: string, error: unknown): unknown {
+  const code = errnoOf(error) ?? '';
+  if (!['ENOSPC', 'EDQUOT', 'EIO', 'EROFS'].includes(code)) return error;
+  const problem = code === 'EIO' || code === 'EROFS' ? code : 'no space left on device';
+  return new WindlassError('Unavailable', `${what}: ${problem}`, { cause: error });
+}
