@@ -1,0 +1,112 @@
+// The messages of proto/node.proto as TypeScript; see messages.ts for the conventions.
+import type { StringMap } from './messages.ts';
+
+export interface Subnet {
+  readonly cidr: string;
+  readonly gateway: string;
+  readonly ranges: readonly string[];
+}
+export interface NetworkSpec {
+  readonly id: string;
+  readonly subnets: readonly Subnet[];
+  readonly internal: boolean;
+  readonly isolated: boolean;
+  readonly mtu: number;
+  readonly domain: string;
+}
+export interface Attachment {
+  readonly network: string;
+  readonly ipv4Address: string;
+  readonly macAddress: string;
+  readonly names: readonly string[];
+}
+export interface Interface {
+  readonly network: string;
+  readonly name: string;
+  readonly ipv4Address: string;
+  readonly macAddress: string;
+  readonly gateway: string;
+  readonly prefixLength: number;
+}
+export interface PublishedPort {
+  /** TCP or UDP. */
+  readonly protocol: string;
+  readonly containerPort: number;
+  readonly hostPort: number;
+  readonly hostIp: string;
+}
+export interface ServicePort {
+  /** TCP or UDP. */
+  readonly protocol: string;
+  readonly virtualIp: string;
+  readonly port: number;
+  readonly publishedPort: number;
+  readonly backends: readonly { readonly ip: string; readonly port: number }[];
+  readonly sessionAffinity: boolean;
+}
+export interface PortConflict {
+  readonly serviceId: string;
+  readonly protocol: string;
+  readonly port: number;
+  readonly holder: string;
+}
+export interface SetServicesRequest {
+  readonly services: readonly { readonly id: string; readonly ports: readonly ServicePort[] }[];
+}
+export interface SetNamesRequest {
+  readonly networks: readonly {
+    readonly network: string;
+    readonly records: readonly { readonly name: string; readonly ipv4Addresses: readonly string[] }[];
+  }[];
+}
+export interface ImageConfigOverride {
+  readonly entrypoint: readonly string[];
+  readonly cmd: readonly string[];
+  readonly env: readonly string[];
+  readonly workingDir: string;
+  readonly user: string;
+  readonly exposedPorts: readonly string[];
+  readonly volumes: readonly string[];
+  readonly labels: StringMap;
+  readonly stopSignal: string;
+}
+export interface ImportImageRequest {
+  readonly path: string;
+  readonly references: readonly string[];
+  readonly config: ImageConfigOverride | null;
+}
+export interface InspectImageResponse {
+  readonly imageId: string;
+  readonly digest: string;
+  readonly references: readonly string[];
+  readonly sizeBytes: number;
+  readonly layers: readonly { readonly digest: string; readonly sizeBytes: number }[];
+  readonly platform: string;
+  readonly configJson: string;
+}
+export interface PullImageProgressRequest {
+  readonly reference: string;
+  readonly username: string;
+  readonly password: string;
+}
+export interface PullImageProgressResponse {
+  /** Resolving, Pulling, Unpacking, Done. */
+  readonly phase: string;
+  readonly completedBytes: number;
+  readonly totalBytes: number;
+  /** Set in the last message only. */
+  readonly imageId: string;
+}
+export interface CopyUpRequest {
+  readonly image: string;
+  readonly imagePath: string;
+  readonly destination: string;
+}
+export interface DescribeResponse {
+  readonly instanceId: string;
+  readonly metricsAddress: string;
+  readonly ociRuntime: string;
+  /** `v1` or `v2`. */
+  readonly cgroupVersion: string;
+  readonly features: readonly string[];
+}

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { ServerCredentials } from '@grpc/grpc-js';
+import { createCriClient, type CriClient } from '../../../cri/client.ts';
+import { createCriServer, type CriHandlers } from '../../../cri/server.ts';
+import { requireField } from '../../../cri/presence.ts';
+import { isAbort, REASONS, reasonOf, WindlassError } from '../../../lib/errors.ts';
+
+async function connect(t: TestContext, handlers: Partial<CriHandlers>): Promise<CriClient> {
+  const folder = mkdtempSync(join(tmpdir(), 'windlass-cri-'));
+  const server = createCriServer({ runtime: {}, images: {}, node: {}, ...handlers });
+  const socketPath = join(folder, 'cri.sock');
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(`unix:${socketPath}`, ServerCredentials.createInsecure(), (error) =>
+      error ? reject(error) : resolve(),
+    );
+  });
+  const client = createCriClient({ socketPath });
+  t.after(() => {
+    client[Symbol.dispose]();
+    server.forceShutdown();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return client;
+}
+
+test('createCriServer() passes messages both ways with defaults filled in', async (t) => {
+  const client = await connect(t, {
+    runtime: {
+      runPodSandbox: async (request) => {
+        assert.deepEqual(request.config?.metadata, { name: 'a', uid: 'u', namespace: 'ns', attempt: 3 });
+        assert.deepEqual(request.config?.portMappings, []);
+        assert.equal(request.config?.dnsConfig, null);
+        return { podSandboxId: `sandbox-${request.config?.labels['app']}` };
+      },
+    },
+  });
+  const answer = await client.runtime.runPodSandbox({
+    config: { metadata: { name: 'a', uid: 'u', namespace: 'ns', attempt: 3 }, labels: { app: 'web' } },
+  });
+  assert.deepEqual(answer, { podSandboxId: 'sandbox-web' });
+});
+
+test('createCriServer() names a call that has no handler', async (t) => {
+  const client = await connect(t, {});
+  await assert.rejects(client.runtime.version({}), (error: Error) => {
+    assert.equal(reasonOf(error), 'Unimplemented');
+    assert.match(error.message, /RuntimeService\.Version/);
+    return true;
+  });
+});
+
+test('errors keep their reason and message across the socket', async (t) => {
+  let reason: (typeof REASONS)[number] = 'Internal';
+  const client = await connect(t, {
+    runtime: {
+      startContainer: async () => {
+        throw new WindlassError(reason, `it was ${reason}`);
+      },
+    },
+  });
+  for (reason of REASONS) {
+    await assert.rejects(client.runtime.startContainer({ containerId: 'x' }), { message: `it was ${reason}`, reason });
+  }
+});
+
+test('the caller deadline reaches the handler as an abort and the caller as Timeout', async (t) => {
+  let aborted = false;
+  const client = await connect(t, {
+    images: {
+      pullImage: async (_request, { signal }) => {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+        aborted = true;
+        throw signal.reason as Error;
+      },
+    },
+  });
+  await assert.rejects(client.images.pullImage({}, { timeoutMs: 30 }), { reason: 'Timeout' });
+  while (!aborted) await new Promise((resolve) => setImmediate(resolve));
+});
+
+test('streams deliver in order and end the handler when the reader leaves', async (t) => {
+  let ended = false;
+  const client = await connect(t, {
+    node: {
+      async *pullImageProgress(_request, { signal }) {
+        try {
+          for (let completedBytes = 0; !signal.aborted; completedBytes += 1) {
+            yield { phase: 'Pulling', completedBytes };
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+        } finally {
+          ended = true;
+        }
+      },
+    },
+  });
+  const seen: number[] = [];
+  for await (const message of client.node.pullImageProgress({ reference: 'a' })) {
+    seen.push(message.completedBytes);
+    if (seen.length === 3) break;
+  }
+  assert.deepEqual(seen, [0, 1, 2]);
+  while (!ended) await new Promise((resolve) => setImmediate(resolve));
+});
+
+test('an aborted call rejects with an AbortError, a missing server with Unavailable', async (t) => {
+  const client = await connect(t, { runtime: { version: () => new Promise(() => undefined) } });
+  const stop = new AbortController();
+  const call = client.runtime.version({}, { signal: stop.signal });
+  setImmediate(() => stop.abort());
+  await assert.rejects(call, isAbort);
+  const nobody = createCriClient({ socketPath: '/nonexistent/cri.sock' });
+  t.after(() => nobody[Symbol.dispose]());
+  await assert.rejects(nobody.runtime.version({}), { reason: 'Unavailable' });
+});
+
+test('requireField() names what is missing', () => {
+  assert.equal(requireField(0, 'a'), 0);
+  for (const value of ['', null, undefined]) {
+    assert.throws(() => requireField(value, 'config.metadata'), { reason: 'Invalid', message: /^config\.metadata/ });
+  }
+});
