@@ -1,0 +1,90 @@
+// A Lease that this process keeps renewing: a heartbeat, or the address of its metrics.
+import { leaseKind, type Lease } from '../crds/builtin.ts';
+import { rfc3339Micro, type Clock } from '../lib/clock.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import type { RunPart } from '../lib/run-all.ts';
+import type { ApiClient, KindClient } from './client.ts';
+import { pause } from './pause.ts';
+
+export const SYSTEM_NAMESPACE = 'windlass-system';
+export const NODE_LEASE_NAMESPACE = 'kube-node-lease';
+export const COMPONENT_LABEL = 'windlass.dev/component';
+export const METRICS_ADDRESS_ANNOTATION = 'windlass.dev/metrics-address';
+
+export interface HeldLease {
+  readonly namespace: string;
+  readonly name: string;
+  readonly holderIdentity: string;
+  readonly leaseDurationSeconds: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** The Lease by which `/metrics/targets` finds a process: `<component>` or `<component>-<node>`. */
+export function metricsLease(component: string, metricsAddress: string, nodeName?: string): HeldLease {
+  return {
+    namespace: SYSTEM_NAMESPACE,
+    name: nodeName === undefined ? component : `${component}-${nodeName}`,
+    holderIdentity: nodeName ?? component,
+    leaseDurationSeconds: 40,
+    labels: { [COMPONENT_LABEL]: component },
+    annotations: { [METRICS_ADDRESS_ANNOTATION]: metricsAddress },
+  };
+}
+
+export interface LeaseDeps {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Writes `lease` with the present time: creates it, or takes it over whoever holds it. */
+export async function renewLease(deps: Omit<LeaseDeps, 'log'>, lease: HeldLease, signal?: AbortSignal): Promise<Lease> {
+  const leases = deps.client.kind<Lease>(leaseKind);
+  const renewTime = rfc3339Micro(deps.clock.now());
+  const { namespace, name, holderIdentity, leaseDurationSeconds, labels, annotations } = lease;
+  const metadata = { ...(labels ? { labels } : {}), ...(annotations ? { annotations } : {}) };
+  const spec = { holderIdentity, leaseDurationSeconds, renewTime };
+  try {
+    return await leases.mergePatch(name, namespace, { metadata, spec }, {}, signal);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+  return createOrRetry(leases, { metadata: { ...metadata, name, namespace }, spec }, signal);
+}
+
+async function createOrRetry(
+  leases: KindClient<Lease>,
+  lease: Pick<Lease, 'metadata' | 'spec'>,
+  signal: AbortSignal | undefined,
+): Promise<Lease> {
+  try {
+    return await leases.create(lease, signal);
+  } catch (error) {
+    if (!isAlreadyExists(error) && !isConflict(error)) throw error;
+    return leases.mergePatch(lease.metadata.name, lease.metadata.namespace, lease, {}, signal);
+  }
+}
+
+/** A part that renews `lease` every quarter of its duration; a failure is retried sooner and never ends it. */
+export function createLeaseRenewer(deps: LeaseDeps, lease: HeldLease): RunPart {
+  const intervalMs = (lease.leaseDurationSeconds * 1000) / 4;
+  return {
+    name: `lease ${lease.name}`,
+    async run(signal) {
+      let failures = 0;
+      while (!signal.aborted) {
+        try {
+          await renewLease(deps, lease, AbortSignal.any([signal, AbortSignal.timeout(intervalMs)]));
+          failures = 0;
+        } catch (err) {
+          if (signal.aborted) return;
+          failures += 1;
+          if (failures === 3) deps.log.warn({ err, lease: lease.name }, 'lease cannot be renewed');
+        }
+        await pause(deps.clock, failures === 0 ? intervalMs : Math.min(intervalMs, 500 * failures), signal);
+      }
+    },
+  };
+}
