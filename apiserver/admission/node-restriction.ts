@@ -1,0 +1,48 @@
+// The part of the node rule that needs the object: an agent writes only what is bound to its node.
+import { isDeepStrictEqual } from 'node:util';
+import { WindlassError } from '../../lib/errors.ts';
+import { isOwnLease, nodeNameOf } from '../auth/node-rule.ts';
+import { MASTERS, NODES } from '../auth/authorize.ts';
+import { qualifiedName } from '../resources/registry.ts';
+import type { RequestContext, Resource, StoredObject } from '../resources/resource.ts';
+
+/** Rejects with Forbidden when `context.user` is a node and the write is none of its business. */
+export function checkNodeRestriction(
+  resource: Resource,
+  object: StoredObject | undefined,
+  old: StoredObject | undefined,
+  context: RequestContext,
+): void {
+  const { user } = context;
+  if (!user.groups.includes(NODES) || user.groups.includes(MASTERS)) return;
+  const node = nodeNameOf(user) ?? '';
+  const { metadata } = (object ?? old) as StoredObject;
+  const refuse = (why: string): never => {
+    throw new WindlassError('Forbidden', `${qualifiedName(resource)} "${metadata.name}" is forbidden: ${why}`, {
+      details: { name: metadata.name, group: resource.group, kind: resource.plural },
+    });
+  };
+  if (resource.group === '' && resource.plural === 'nodes') {
+    if (metadata.name !== node) refuse(`node "${node}" is not allowed to write node "${metadata.name}"`);
+  } else if (resource.plural === 'leases') {
+    if (!isOwnLease(metadata.namespace ?? '', metadata.name, node))
+      refuse(`node "${node}" may only write its own leases`);
+  } else if (resource.group === 'windlass.dev' && resource.plural === 'containers' && old) {
+    if (boundNode(old) !== node) refuse(`it is not bound to node "${node}"`);
+    if (object && context.subresource === undefined && !isDeepStrictEqual(old['spec'], object['spec'])) {
+      refuse(`node "${node}" may not change its spec`);
+    }
+  } else if (resource.group === 'windlass.dev' && resource.plural === 'volumes') {
+    const holder = volumeNode(old ?? (object as StoredObject));
+    if (holder !== '' && holder !== node) refuse(`it is on node "${holder}"`);
+  }
+}
+
+function volumeNode(object: StoredObject): string {
+  const { spec, status } = object as { spec?: { nodeName?: string }; status?: { nodeName?: string } };
+  return status?.nodeName || spec?.nodeName || '';
+}
+
+function boundNode(object: StoredObject): string {
+  return (object['spec'] as { nodeName?: string } | undefined)?.nodeName ?? '';
+}

@@ -1,0 +1,39 @@
+// May this user do that? Masters may do everything, nodes what the node rule says; there are no roles yet.
+import type { User } from './authenticate.ts';
+import { authorizeNode } from './node-rule.ts';
+
+/** What is asked for: a verb on a resource, or on a path outside the resources. */
+export interface Attributes {
+  readonly verb: string;
+  readonly group: string;
+  readonly version: string;
+  readonly resource: string;
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** Set for requests that name no resource. */
+  readonly path?: string;
+}
+
+export interface Decision {
+  readonly allowed: boolean;
+  /** Why, for the message of a refusal. */
+  readonly reason: string;
+}
+
+export const MASTERS = 'system:masters';
+export const NODES = 'system:nodes';
+
+const OWN_REVIEWS = new Set(['selfsubjectaccessreviews', 'selfsubjectrulesreviews', 'selfsubjectreviews']);
+
+/** Decides by the attributes alone; what depends on the object is checked at admission (node-restriction.ts). */
+export function authorize(user: User, attributes: Attributes): Decision {
+  if (user.groups.includes(MASTERS)) return { allowed: true, reason: '' };
+  // Discovery and the questions about oneself are for everybody who is somebody.
+  if (attributes.path !== undefined && attributes.verb === 'get' && !attributes.path.startsWith('/metrics')) {
+    return { allowed: true, reason: '' };
+  }
+  if (attributes.verb === 'create' && OWN_REVIEWS.has(attributes.resource)) return { allowed: true, reason: '' };
+  if (user.groups.includes(NODES)) return authorizeNode(user, attributes);
+  return { allowed: false, reason: '' };
+}

@@ -1,0 +1,75 @@
+// How the API server reaches the agent of a node: over TLS, with a client certificate that agents accept from nobody
+// else.
+import { Agent, request as httpsRequest } from 'node:https';
+import type { IncomingMessage } from 'node:http';
+import { connect, type TLSSocket } from 'node:tls';
+import type { Node } from '../../crds/builtin.ts';
+import { messageOf, WindlassError } from '../../lib/errors.ts';
+
+export interface AgentTls {
+  readonly cert: string;
+  readonly key: string;
+  /** The authority that signed the agents' serving certificates. */
+  readonly ca: string;
+}
+
+export interface AgentAddress {
+  readonly nodeName: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface AgentConnections {
+  /** An ordinary request; resolves with the response's head. */
+  get(address: AgentAddress, path: string, signal: AbortSignal): Promise<IncomingMessage>;
+  /** A connection of its own, for an upgrade. */
+  open(address: AgentAddress, signal: AbortSignal): Promise<TLSSocket>;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Where the agent of `node` listens. Throws Unavailable when the Node does not say. */
+export function agentAddressOf(node: Node): AgentAddress {
+  const host = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+  const port = node.status?.daemonEndpoints?.kubeletEndpoint.Port;
+  if (host === undefined || !port) {
+    throw new WindlassError('Unavailable', `node "${node.metadata.name}" has not said yet where its agent listens`);
+  }
+  return { nodeName: node.metadata.name, host, port };
+}
+
+/** Connections are kept open between requests. */
+export function createAgentConnections(tls: AgentTls): AgentConnections {
+  const agent = new Agent({ keepAlive: true, maxFreeSockets: 16, ...tls });
+  const unreachable = ({ nodeName, host, port }: AgentAddress, cause: unknown): WindlassError =>
+    new WindlassError(
+      'Unavailable',
+      `the agent of node "${nodeName}" at ${host}:${port} cannot be reached: ${messageOf(cause)}`,
+      { cause },
+    );
+  return {
+    get: (address, path, signal) =>
+      new Promise((resolve, reject) => {
+        const request = httpsRequest({ agent, host: address.host, port: address.port, path, signal });
+        request.once('error', (error) => reject(signal.aborted ? error : unreachable(address, error)));
+        request.once('response', resolve);
+        request.end();
+      }),
+    open: (address, signal) =>
+      new Promise((resolve, reject) => {
+        const socket = connect({ host: address.host, port: address.port, ...tls, timeout: CONNECT_TIMEOUT_MS });
+        const onAbort = (): void => void socket.destroy();
+        signal.addEventListener('abort', onAbort, { once: true });
+        socket.once('timeout', () => socket.destroy(new Error('no answer in time')));
+        socket.once('error', (error) => reject(unreachable(address, error)));
+        socket.once('secureConnect', () => {
+          socket.setTimeout(0);
+          resolve(socket);
+        });
+        socket.once('close', () => {
+          signal.removeEventListener('abort', onAbort);
+          reject(unreachable(address, new Error('the connection was closed')));
+        });
+      }),
+  };
+}

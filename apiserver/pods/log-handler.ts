@@ -1,0 +1,48 @@
+// GET pods/{name}/log: the agent's answer, streamed through.
+import type { IncomingMessage } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { WindlassError } from '../../lib/errors.ts';
+import type { SubresourceHandler } from '../resources/subresource.ts';
+import type { ResourceStore } from '../storage/resource-store.ts';
+import type { AgentConnections } from './agent-connection.ts';
+import { agentError } from './agent-error.ts';
+import { findTarget } from './find-target.ts';
+
+const PASSED_ON = ['follow', 'previous', 'timestamps', 'tailLines', 'limitBytes', 'sinceSeconds', 'sinceTime'];
+
+/** The handler. */
+export function createLogHandler(store: Pick<ResourceStore, 'get'>, agents: AgentConnections): SubresourceHandler {
+  return {
+    group: '',
+    version: 'v1',
+    plural: 'pods',
+    name: 'log',
+    verbs: ['get'],
+    async handle(request) {
+      const { container, address } = await findTarget(store, request);
+      const { namespace = '', name } = container.metadata;
+      const query = new URLSearchParams(
+        PASSED_ON.flatMap((key) => request.query.getAll(key).map((value): [string, string] => [key, value])),
+      );
+      const stream = request.query.get('stream');
+      if (stream && stream !== 'All') {
+        throw new WindlassError(
+          'BadRequest',
+          `stream ${stream} is not supported by this version of windlass: only All`,
+        );
+      }
+      const path = ['containerLogs', namespace, name, name].map(encodeURIComponent).join('/');
+      const response = await agents.get(address, `/${path}?${query}`, request.signal);
+      if (response.statusCode !== 200) throw agentError(response.statusCode ?? 502, await text(response));
+      return { status: 200, contentType: 'text/plain', body: readAll(response), mayStall: true };
+    },
+  };
+}
+
+async function* readAll(response: IncomingMessage): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of response) yield chunk as Buffer;
+  } finally {
+    response.destroy();
+  }
+}

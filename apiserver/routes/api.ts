@@ -1,0 +1,258 @@
+// The one route of all resources: the registry changes while the server runs, so paths are resolved per request.
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Clock } from '../../lib/clock.ts';
+import { isAbort, WindlassError } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import { authenticate, type User } from '../auth/authenticate.ts';
+import { badRequest, pathNotFound } from './api-errors.ts';
+import { jsonAnswer, type Answer } from './call.ts';
+import { attributesOf, type Dispatcher } from './dispatch.ts';
+import { isLongRunning, type RequestLabels, type RequestMetrics } from './metrics.ts';
+import { parseResourcePath, type ResourcePath } from './resource-path.ts';
+import { cut, sendAnswer, type RawResponse } from './respond.ts';
+import { toStatus } from './status.ts';
+import { refuseUpgrade } from './upgrade.ts';
+
+const REQUEST_TIMEOUT_MS = 60_000;
+
+export interface ApiRouteOptions {
+  readonly dispatcher: Dispatcher;
+  readonly metrics: RequestMetrics;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Fires when the server stops: open watches end. */
+  readonly stopping: AbortSignal;
+  readonly patience?: Patience | undefined;
+}
+
+/** How long a client may take. */
+export interface Patience {
+  /** To send the body of a request. */
+  readonly bodyMs?: number;
+  /** To read something of a watch before it is cut. */
+  readonly stallMs?: number;
+}
+
+/** Marks the routes that need no certificate. */
+export const PUBLIC_ROUTE = { isPublic: true } as const;
+
+/** Registers the catch-all route and the one error handler. */
+export function registerApiRoutes(app: FastifyInstance, options: ApiRouteOptions): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  // Before the body is read: strangers must not fill the memory of this server with bodies.
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { isPublic } = request.routeOptions.config as Partial<typeof PUBLIC_ROUTE>;
+    if (!isPublic) requireUser(request);
+    done();
+  });
+  app.addHook('preParsing', (request, reply, payload, done) => {
+    done(null, payload);
+    // Nobody reads what a GET carries, so its end is never seen.
+    if (request.method === 'GET' || request.method === 'HEAD') return;
+    // Node's own limit is for HTTP/1.1 alone: over HTTP/2 a body could come as slowly as the client likes.
+    const late = (): void => cut(reply.raw as unknown as RawResponse);
+    const timer = setTimeout(late, options.patience?.bodyMs ?? REQUEST_TIMEOUT_MS);
+    const clear = (): void => clearTimeout(timer);
+    for (const event of ['end', 'close', 'error']) payload.once(event, clear);
+    for (const event of ['finish', 'close']) reply.raw.once(event, clear);
+  });
+  app.setErrorHandler((error, request, reply) => answerError(options, error, request, reply));
+  app.setNotFoundHandler(async (request, reply) => {
+    await send(options, request, reply, jsonAnswer(404, toStatus(pathNotFound())));
+  });
+  app.route({
+    method: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    url: '/api/v1/*',
+    handler: (request, reply) => handle(options, request, reply),
+  });
+  app.route({
+    method: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    url: '/apis/*',
+    handler: (request, reply) => handle(options, request, reply),
+  });
+}
+
+/** The user of a request; Unauthorized when it has none. */
+export function requireUser(request: FastifyRequest): User {
+  const user = authenticate(socketOf(request));
+  if (!user) throw new WindlassError('Unauthorized', 'Unauthorized');
+  return user;
+}
+
+// The socket of an HTTP/2 stream is a proxy that differs per stream; the session's own is the one to know a user by.
+function socketOf(request: FastifyRequest): TLSSocket {
+  const raw = request.raw as unknown as { stream?: { session?: { socket: TLSSocket } }; socket: TLSSocket };
+  return raw.stream?.session?.socket ?? raw.socket;
+}
+
+async function handle(options: ApiRouteOptions, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const user = requireUser(request);
+  const url = urlOf(request.url);
+  const path = parseResourcePath(url.pathname);
+  if (!path) throw pathNotFound();
+  const query = url.searchParams;
+  const verb = options.dispatcher.verbOf({ method: request.method, path, query });
+  const labels = labelsOf(options.dispatcher.isServed(path) ? path : NOWHERE, verb, query);
+  const finish = options.metrics.start(labels);
+  const gone = new AbortController();
+  request.raw.once('close', () => gone.abort());
+  reply.raw.once('close', () => gone.abort());
+  const warnings: string[] = [];
+  let answer: Answer;
+  try {
+    const limitMs = isLongRunning(labels) ? undefined : timeoutOf(query);
+    const answering = options.dispatcher.dispatch(
+      {
+        method: request.method,
+        path,
+        user,
+        query,
+        accept: String(request.headers.accept ?? ''),
+        contentType: contentTypeOf(request.headers['content-type']),
+        headers: request.headers,
+        body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
+        signal: AbortSignal.any([gone.signal, options.stopping]),
+      },
+      warnings,
+    );
+    answer = limitMs === undefined ? await answering : await withinTime(answering, limitMs);
+  } catch (error) {
+    answer = statusAnswer(options, error, request);
+  }
+  try {
+    await send(options, request, reply, answer, warnings, gone.signal);
+  } finally {
+    finish(answer.status);
+  }
+}
+
+/** A target such as `//` is no URL, and one such as `//host/api` must not lose its first part to a host. */
+function urlOf(target = '/'): URL {
+  try {
+    return new URL(`https://host${target}`);
+  } catch (error) {
+    throw badRequest(`invalid request target: ${JSON.stringify(target)}`, error);
+  }
+}
+
+async function withinTime<T>(work: Promise<T>, limitMs: number): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    late.reject(new WindlassError('Timeout', 'Timeout: request did not complete within requested timeout'));
+  }, limitMs);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** `timeout=` of the request in Go's notation, at most and by default a minute. */
+function timeoutOf(query: URLSearchParams): number {
+  const text = query.get('timeout');
+  if (!text) return REQUEST_TIMEOUT_MS;
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  if (!match)
+    throw new WindlassError('BadRequest', `invalid timeout specified in the request URL: ${JSON.stringify(text)}`);
+  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[(match[2] ?? 's') as 'ms' | 's' | 'm' | 'h'];
+  return Math.min(Number(match[1]) * unit || REQUEST_TIMEOUT_MS, REQUEST_TIMEOUT_MS);
+}
+
+function contentTypeOf(header: string | undefined): string {
+  return (header ?? '').split(';')[0]?.trim().toLowerCase() || 'application/json';
+}
+
+/** What nobody serves is counted as one: a client that makes up names must not make up series. */
+const NOWHERE: ResourcePath = { group: '', version: '', plural: '', namespace: '', name: '', subresource: '' };
+
+function labelsOf(path: ResourcePath, verb: string, query: URLSearchParams): RequestLabels {
+  const { group, version, plural: resource, subresource, namespace, name } = path;
+  const scope = name !== '' ? 'resource' : namespace !== '' ? 'namespace' : 'cluster';
+  const upper = verb === 'create' ? 'POST' : verb === 'update' ? 'PUT' : verb.toUpperCase();
+  return {
+    verb: upper,
+    dry_run: query.get('dryRun') === 'All' ? 'All' : '',
+    group,
+    version,
+    resource,
+    subresource,
+    scope,
+  };
+}
+
+/** Answers and hands the raw response over: fastify's own reply would buffer what streams. */
+export async function send(
+  options: Pick<ApiRouteOptions, 'log' | 'patience'>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  answer: Answer,
+  warnings: readonly string[] = [],
+  signal: AbortSignal = new AbortController().signal,
+): Promise<void> {
+  reply.hijack();
+  const acceptEncoding = String(request.headers['accept-encoding'] ?? '');
+  try {
+    await sendAnswer(reply.raw as unknown as RawResponse, answer, {
+      warnings,
+      acceptEncoding,
+      signal,
+      ...(options.patience?.stallMs === undefined ? {} : { stallMs: options.patience.stallMs }),
+    });
+  } catch (error) {
+    // The status line is out already: all that is left is to cut the stream.
+    if (!isAbort(error)) options.log.warn({ err: error, url: request.url }, 'failed in the middle of an answer');
+    cut(reply.raw as unknown as RawResponse);
+  }
+}
+
+async function answerError(
+  options: ApiRouteOptions,
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  await send(options, request, reply, statusAnswer(options, error, request));
+}
+
+function statusAnswer(options: Pick<ApiRouteOptions, 'log'>, error: unknown, request: FastifyRequest): Answer {
+  const status = toStatus(error);
+  if (status.code === 500)
+    options.log.error({ err: error, method: request.method, url: request.url }, 'request failed');
+  const headers = status.details?.['retryAfterSeconds'] ? { 'Retry-After': '1' } : {};
+  return { ...jsonAnswer(status.code, status), headers };
+}
+
+/** Handles an HTTP/1.1 upgrade: authenticated, authorised, then given to the subresource that was asked for. */
+export async function handleUpgrade(
+  options: ApiRouteOptions,
+  message: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
+  const gone = new AbortController();
+  socket.once('close', () => gone.abort());
+  socket.on('error', () => gone.abort());
+  try {
+    const user = authenticate(message.socket as TLSSocket);
+    if (!user) throw new WindlassError('Unauthorized', 'Unauthorized');
+    const url = urlOf(message.url);
+    const path = parseResourcePath(url.pathname);
+    const handler = path && options.dispatcher.findSubresource(path);
+    if (!path || !handler?.upgrade) throw pathNotFound();
+    // Upstream asks for the right to create, whichever method opens the stream.
+    const verb = handler.verbs.includes('create') ? 'create' : 'get';
+    options.dispatcher.checkAllowed(user, path, verb);
+    const { resource } = attributesOf(path, verb);
+    options.log.debug({ resource, namespace: path.namespace, name: path.name }, 'upgrading a connection');
+    const { namespace, name } = path;
+    const signal = AbortSignal.any([gone.signal, options.stopping]);
+    const request = { user, method: message.method ?? 'GET', namespace, name, query: url.searchParams, signal };
+    await handler.upgrade({ ...request, headers: message.headers, body: Buffer.alloc(0) }, message, socket, head);
+  } catch (error) {
+    refuseUpgrade(socket, toStatus(error));
+  }
+}

@@ -1,0 +1,83 @@
+// The connection to etcd: raw RPCs with deadlines, timings, and errors in our words. Faults are not retried here:
+// only the caller knows whether a write that may have happened can be sent again.
+import { Etcd3, type ICallable, type IOptions } from 'etcd3';
+import { messageOf, WindlassError } from '../../lib/errors.ts';
+
+const CALL_TIMEOUT_MS = 5_000;
+
+type Policy = NonNullable<NonNullable<IOptions['faultHandling']>['global']>;
+const passThrough = {
+  execute: async <T>(run: (context: { signal: AbortSignal }) => PromiseLike<T> | T): Promise<T> =>
+    run({ signal: new AbortController().signal }),
+} as unknown as Policy;
+
+/** PEM: etcd's authority, and the client certificate and key where etcd asks for one. */
+export interface EtcdTls {
+  readonly ca: Buffer;
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
+
+/** Connects lazily to `hosts`; the default policies would stop calling for seconds after three faults. */
+export function createEtcdClient(hosts: readonly string[], tls?: EtcdTls): Etcd3 {
+  return new Etcd3({
+    hosts: [...hosts],
+    ...(tls && {
+      credentials: {
+        rootCertificate: tls.ca,
+        ...(tls.cert && tls.key && { certChain: tls.cert, privateKey: tls.key }),
+      },
+    }),
+    // A list of 10,000 objects is far above the default of 4 MB.
+    grpcOptions: {
+      'grpc.max_receive_message_length': -1,
+      'grpc.max_send_message_length': -1,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.min_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 1_000,
+      'grpc.keepalive_time_ms': 10_000,
+      'grpc.keepalive_timeout_ms': 4_000,
+    },
+    defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + CALL_TIMEOUT_MS }),
+    faultHandling: { host: () => passThrough, global: passThrough },
+  });
+}
+
+export type EtcdCaller = <T>(operation: string, call: (client: Etcd3) => Promise<T>) => Promise<T>;
+
+/** Runs `call` against `client`, reports its duration, and translates its failure. */
+export function createEtcdCaller(client: Etcd3, observe: (operation: string, seconds: number) => void): EtcdCaller {
+  return async (operation, call) => {
+    const start = performance.now();
+    try {
+      return await call(client);
+    } catch (error) {
+      throw translateEtcdError(error);
+    } finally {
+      observe(operation, (performance.now() - start) / 1000);
+    }
+  };
+}
+
+/** etcd's and gRPC's failures as WindlassErrors: Expired for compaction, Timeout, and Unavailable for all that may pass. */
+export function translateEtcdError(error: unknown): WindlassError {
+  if (error instanceof WindlassError) return error;
+  const message = messageOf(error);
+  if (/required revision has been compacted/.test(message)) {
+    return new WindlassError('Expired', 'the requested revision has been compacted', { cause: error });
+  }
+  if (/DEADLINE_EXCEEDED|Deadline exceeded/i.test(message)) {
+    return new WindlassError('Timeout', 'the store did not answer in time', { cause: error });
+  }
+  if (/database space exceeded/.test(message)) {
+    return new WindlassError('Internal', 'the store is full: etcdserver: mvcc: database space exceeded', {
+      cause: error,
+    });
+  }
+  if (/request is too large|RESOURCE_EXHAUSTED/.test(message)) {
+    return new WindlassError('RequestEntityTooLarge', 'the object is too large for the store', { cause: error });
+  }
+  return new WindlassError('Unavailable', `the store is unavailable: ${message}`, { cause: error });
+}
+
+export type { Etcd3, ICallable };

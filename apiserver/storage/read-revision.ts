@@ -1,0 +1,71 @@
+// How fresh a read is. "Most recent" = ask etcd for its revision (a quorum read, shared by all requests that wait for
+// one) and wait until memory has it. etcd 3.4's progress notifications cannot be trusted, so when memory does not get there
+// by itself, because a foreign key outside our prefix was written last, a write to a key of ours pulls it along.
+import { WindlassError } from '../../lib/errors.ts';
+import type { CacheFeed } from './cache-feed.ts';
+import type { EtcdCaller } from './etcd-client.ts';
+import type { ReadOptions } from './resource-store.ts';
+
+const PATIENCE_MS = 100;
+const LIMIT_MS = 3_000;
+
+export interface RevisionReader {
+  /** Resolves when memory is as fresh as `options` demand. */
+  fresh(options: ReadOptions): Promise<void>;
+}
+
+/** Reads the revision of the store behind `feed`. */
+export function createRevisionReader(deps: { call: EtcdCaller; feed: CacheFeed; prefix: string }): RevisionReader {
+  const { call, feed, prefix } = deps;
+  const syncKey = Buffer.from(`${prefix}sync`);
+  let next: Promise<number> | undefined;
+  let running: Promise<number> | undefined;
+  let pulling: Promise<unknown> | undefined;
+
+  const readRevision = async (): Promise<number> => {
+    const { header } = await call('get', (etcd) => etcd.kv.range({ key: syncKey, count_only: true, limit: 1 }));
+    return Number(header.revision);
+  };
+
+  /** A read that starts after this call: joins the one waiting to start, never the one under way. */
+  const newestRevision = (): Promise<number> => {
+    if (!running) {
+      running = readRevision().finally(() => {
+        running = undefined;
+      });
+      return running;
+    }
+    next ??= running
+      .catch(() => undefined)
+      .then(() => {
+        next = undefined;
+        return newestRevision();
+      });
+    return next;
+  };
+
+  const pull = (): Promise<unknown> => {
+    pulling ??= call('sync', (etcd) => etcd.kv.put({ key: syncKey, value: Buffer.from('1') })).finally(() => {
+      pulling = undefined;
+    });
+    return pulling;
+  };
+
+  return {
+    async fresh({ revision }) {
+      if (!feed.loaded) throw new WindlassError('Unavailable', 'the store is not loaded yet');
+      if (revision === 0) return;
+      if (revision !== undefined) {
+        if (await feed.waitFor(revision, LIMIT_MS)) return;
+        throw new WindlassError('Timeout', `Too large resource version: ${revision}, current: ${feed.revision}`, {
+          details: { causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }] },
+        });
+      }
+      const newest = await newestRevision();
+      if (await feed.waitFor(newest, PATIENCE_MS)) return;
+      await pull();
+      if (await feed.waitFor(newest, LIMIT_MS)) return;
+      throw new WindlassError('Timeout', 'the memory of this server is behind the store');
+    },
+  };
+}
