@@ -1,0 +1,117 @@
+// Reading and writing the small files of a cgroup, and the parsers of their texts.
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
+
+/** Text of a file; undefined when it (or its group) is gone. */
+export function readCgroupFile(...parts: string[]): string | undefined {
+  try {
+    return readFileSync(join(...parts), 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENODEV') return undefined;
+    throw error;
+  }
+}
+
+/** A single number, 0 when the file is gone; `max` and v1's page-rounded 2^63 are undefined. */
+export function parseLimit(text: string | undefined): number | undefined {
+  const value = Number((text ?? 'max').trim());
+  return Number.isFinite(value) && value < 2 ** 62 ? value : undefined;
+}
+
+/** A single number; 0 when the file is gone. */
+export function parseCount(text: string | undefined): number {
+  const value = Number((text ?? '0').trim());
+  return Number.isFinite(value) ? value : 0;
+}
+
+/** A file of `key value` lines. */
+export function parseKeyed(text: string | undefined): ReadonlyMap<string, number> {
+  return new Map(
+    (text ?? '').split('\n').flatMap((line) => {
+      const [key, value] = line.split(' ');
+      return key && value !== undefined ? [[key, Number(value)] as const] : [];
+    }),
+  );
+}
+
+export interface FileWrite {
+  readonly file: string;
+  readonly value: string;
+}
+
+/** Writes in order; on a failure puts the earlier values back and throws Invalid naming the file. */
+export function writeAllOrNone(writes: readonly FileWrite[]): void {
+  const done: FileWrite[] = [];
+  for (const { file, value } of writes) {
+    const before = readCgroupFile(file)?.trim();
+    try {
+      writeFileSync(file, value);
+    } catch (error) {
+      for (const undo of done.toReversed()) {
+        try {
+          writeFileSync(undo.file, undo.value);
+        } catch {
+          // Best effort: the first failure is the one to tell.
+        }
+      }
+      if (errnoOf(error) === 'ENOENT') {
+        throw new WindlassError('NotFound', `failed to set ${file}: the control group or the controller is not there`, {
+          cause: error,
+        });
+      }
+      throw new WindlassError('Invalid', `failed to set ${file} to ${value}: ${errnoOf(error) ?? 'error'}`, {
+        cause: error,
+      });
+    }
+    if (before !== undefined) done.push({ file, value: before });
+  }
+}
+
+/** Pids of a cgroup.procs tree. */
+export function readProcsBelow(directory: string): number[] {
+  const own = readCgroupFile(directory, 'cgroup.procs');
+  if (own === undefined) return [];
+  const pids = own.split('\n').flatMap((line) => (line === '' ? [] : [Number(line)]));
+  for (const child of childDirectories(directory)) pids.push(...readProcsBelow(join(directory, child)));
+  return pids;
+}
+
+/** Removes a group and those below; gone = success, Conflict while something lives in it. */
+export function removeTree(directory: string): void {
+  for (const child of childDirectories(directory)) removeTree(join(directory, child));
+  try {
+    rmdirSync(directory);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === 'ENOENT') return;
+    if (code === 'EBUSY') {
+      throw new WindlassError('Conflict', `control group ${directory} still has processes`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+export function makeGroup(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o755 });
+}
+
+export function childDirectories(directory: string): string[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true }).flatMap((entry) =>
+      entry.isDirectory() ? [entry.name] : [],
+    );
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** SIGKILL; gone = success. */
+export function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (errnoOf(error) !== 'ESRCH') throw error;
+  }
+}

@@ -1,0 +1,185 @@
+// cgroup v1: one hierarchy per controller, each with its own directory of the same path.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import type { CgroupMounts, Cgroups, CgroupStats } from './cgroups.ts';
+import {
+  childDirectories,
+  killQuietly,
+  makeGroup,
+  parseCount,
+  parseKeyed,
+  parseLimit,
+  readCgroupFile,
+  readProcsBelow,
+  removeTree,
+  writeAllOrNone,
+  type FileWrite,
+} from './files.ts';
+import type { WritableResources } from './resources.ts';
+
+/** Rounds of plain SIGKILL before the group is frozen for it: nearly always one is enough. */
+const ROUNDS_BEFORE_FREEZE = 100;
+const TRIES_BEFORE_THAW = 50;
+const THAW_MS = 10;
+
+/** Cgroups over the v1 hierarchies; a v2 mount beside them is only cleaned. */
+export function createCgroupsV1(mounts: CgroupMounts): Cgroups {
+  const directory = (controller: string, path: string): string =>
+    join(mounts.v1.get(controller) ?? '/nonexistent', path);
+  const everywhere = (path: string): string[] => [
+    ...new Set(
+      [...mounts.v1.values(), ...(mounts.v2 === undefined ? [] : [mounts.v2])].map((mount) => join(mount, path)),
+    ),
+  ];
+  const freezer = (path: string): string => join(directory('freezer', path), 'freezer.state');
+
+  async function setFrozen(path: string, signal: AbortSignal): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      signal.throwIfAborted();
+      writeState(freezer(path), 'FROZEN', path);
+      if (readCgroupFile(freezer(path))?.trim() === 'FROZEN') return;
+      // FREEZING: a process that forks meanwhile needs another round. One that is in exec(2) waits for threads of its
+      // own that are frozen already and would wait for ever: it is let go from time to time.
+      if (tries % TRIES_BEFORE_THAW === 0) {
+        writeState(freezer(path), 'THAWED', path);
+        await sleep(THAW_MS, undefined, { signal });
+      } else {
+        await sleep(1, undefined, { signal });
+      }
+    }
+  }
+
+  /** One round of SIGKILL; true when there was nobody left to kill. */
+  function killRound(path: string): boolean {
+    const pids = ['freezer', 'pids'].flatMap((controller) => readProcsBelow(directory(controller, path)));
+    for (const pid of pids) killQuietly(pid);
+    return pids.length === 0;
+  }
+
+  /** Against something that forks faster than it is killed: frozen, it cannot, and one pass sees every process. */
+  async function killFrozen(path: string, signal: AbortSignal): Promise<void> {
+    try {
+      await setFrozen(path, signal);
+      killRound(path);
+    } catch (error) {
+      if (!(error instanceof WindlassError && error.reason === 'NotFound')) throw error;
+    } finally {
+      thawTree(path);
+    }
+  }
+
+  function thawTree(path: string): void {
+    if (!existsSync(freezer(path))) return;
+    writeState(freezer(path), 'THAWED', path);
+    for (const child of childDirectories(directory('freezer', path))) thawTree(join(path, child));
+  }
+
+  return {
+    version: 'v1',
+    create(path) {
+      for (const mount of new Set(mounts.v1.values())) makeGroup(join(mount, path));
+      const cpuset = mounts.v1.get('cpuset');
+      if (cpuset !== undefined) inheritCpuset(cpuset, path);
+    },
+    stats: (path) => readStats((controller, file) => readCgroupFile(directory(controller, path), file)),
+    update: (path, resources) => writeAllOrNone(planWritesV1(resources, (controller) => directory(controller, path))),
+    freeze: setFrozen,
+    thaw: (path) => writeState(freezer(path), 'THAWED', path),
+    isFrozen: (path) => ['FROZEN', 'FREEZING'].includes(readCgroupFile(freezer(path))?.trim() ?? ''),
+    pids: (path) => readProcsBelow(directory('pids', path)),
+    async killAll(path, signal) {
+      for (let round = 1; ; round += 1) {
+        // A frozen process takes no signal, not even this one.
+        thawTree(path);
+        if (killRound(path)) return;
+        if (round % ROUNDS_BEFORE_FREEZE === 0) await killFrozen(path, signal);
+        await sleep(1, undefined, { signal });
+      }
+    },
+    remove(path) {
+      for (const group of everywhere(path)) removeTree(group);
+    },
+  };
+}
+
+function writeState(file: string, state: string, path: string): void {
+  try {
+    writeFileSync(file, state);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENODEV') {
+      throw new WindlassError('NotFound', `control group ${path} is gone`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** A new cpuset group has no CPUs and takes no process until it gets its parent's. */
+function inheritCpuset(mount: string, path: string): void {
+  let current = mount;
+  for (const part of path.split('/').filter((name) => name !== '')) {
+    const child = join(current, part);
+    for (const file of ['cpuset.cpus', 'cpuset.mems']) {
+      if (readFileSync(join(child, file), 'utf8').trim() === '') {
+        writeFileSync(join(child, file), readFileSync(join(current, file), 'utf8'));
+      }
+    }
+    current = child;
+  }
+}
+
+/** Measurements from the controllers' files; `read` gives the text of one, undefined when it is gone. */
+export function readStats(read: (controller: string, file: string) => string | undefined): CgroupStats | undefined {
+  const cpuUsage = read('cpuacct', 'cpuacct.usage');
+  if (cpuUsage === undefined) return undefined;
+  const memory = parseKeyed(read('memory', 'memory.stat'));
+  const usage = parseCount(read('memory', 'memory.usage_in_bytes'));
+  const withSwap = parseCount(read('memory', 'memory.memsw.usage_in_bytes'));
+  return {
+    cpuUsageNs: parseCount(cpuUsage),
+    memoryUsageBytes: usage,
+    workingSetBytes: Math.max(usage - (memory.get('total_inactive_file') ?? 0), 0),
+    rssBytes: memory.get('total_rss') ?? 0,
+    pageFaults: memory.get('total_pgfault') ?? 0,
+    majorPageFaults: memory.get('total_pgmajfault') ?? 0,
+    memoryLimitBytes: parseLimit(read('memory', 'memory.limit_in_bytes')),
+    swapUsageBytes: Math.max(withSwap - usage, 0),
+    processes: parseCount(read('pids', 'pids.current')),
+    oomKills: parseKeyed(read('memory', 'memory.oom_control')).get('oom_kill') ?? 0,
+  };
+}
+
+/**
+ * The writes, in an order the kernel takes. The limit with swap may never be below the one without: whichever way
+ * both move, it is first lifted out of the way. A quota must fit its period, so it is taken off before that changes.
+ */
+export function planWritesV1(resources: WritableResources, directory: (controller: string) => string): FileWrite[] {
+  const writes: FileWrite[] = [];
+  const set = (controller: string, file: string, value: number | string): void => {
+    writes.push({ file: join(directory(controller), file), value: String(value) });
+  };
+  if (resources.memoryBytes !== undefined) {
+    const hasSwapLimit = existsSync(join(directory('memory'), 'memory.memsw.limit_in_bytes'));
+    if (hasSwapLimit) set('memory', 'memory.memsw.limit_in_bytes', -1);
+    set('memory', 'memory.limit_in_bytes', resources.memoryBytes);
+    // No swap beyond the limit unless asked for: then the limit means what it says.
+    if (hasSwapLimit) set('memory', 'memory.memsw.limit_in_bytes', resources.memorySwapBytes ?? resources.memoryBytes);
+  }
+  if (resources.cpuShares !== undefined) set('cpu', 'cpu.shares', resources.cpuShares);
+  if (resources.cpuPeriodUs !== undefined) {
+    set('cpu', 'cpu.cfs_quota_us', -1);
+    set('cpu', 'cpu.cfs_period_us', resources.cpuPeriodUs);
+  }
+  if (resources.cpuQuotaUs !== undefined) set('cpu', 'cpu.cfs_quota_us', resources.cpuQuotaUs);
+  if (resources.cpusetCpus !== undefined) set('cpuset', 'cpuset.cpus', resources.cpusetCpus);
+  if (resources.cpusetMems !== undefined) set('cpuset', 'cpuset.mems', resources.cpusetMems);
+  if (resources.pids !== undefined) set('pids', 'pids.max', resources.pids < 0 ? 'max' : resources.pids);
+  if (resources.unified !== undefined) {
+    throw new WindlassError(
+      'Invalid',
+      `resources.unified: ${Object.keys(resources.unified).join(', ')} need a host with cgroup v2`,
+    );
+  }
+  return writes;
+}

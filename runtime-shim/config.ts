@@ -1,0 +1,14 @@
+import { z } from 'zod';
+import { DEFAULT_HOME, DEFAULT_RUN } from '../lib/instance.ts';
+
+/** Flags of the runtime shim. */
+export const Config = z.object({
+  home: z.string().startsWith('/').default(DEFAULT_HOME),
+  run: z.string().startsWith('/').default(DEFAULT_RUN),
+  logLevel: z.string().default('info'),
+  metricsListen: z.string().default('127.0.0.1:0'),
+  /** auto (crun where it proves to work, else runc), runc, crun or a path. */
+  ociRuntime: z.string().default('auto'),
+  /** YAML or JSON file with the mirror table. */
+  registriesConfig: z.string().optional(),
+});

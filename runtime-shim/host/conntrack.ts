@@ -1,0 +1,68 @@
+// Forgetting UDP flows. A flow keeps the translation (or the lack of one) that its first packet got for as long as the
+// client goes on sending, so a port that was published or moved would never be noticed by it. TCP needs none of this:
+// its next connection is a new flow.
+import { errnoOf } from '../../lib/errors.ts';
+import { decodeAttributes, encodeAttributes, NLM_F, type NetlinkMessage, type NetlinkSocket } from './netlink.ts';
+
+const SUBSYSTEM = 1;
+const MESSAGE = { get: 1, delete: 2 } as const;
+const CTA = { original: 1, reply: 2, ip: 1, protocol: 2, ipSource: 1, number: 1, destinationPort: 3 } as const;
+const AF_INET = 2;
+const PROTOCOL_UDP = 17;
+const NFGENMSG = Buffer.of(AF_INET, 0, 0, 0);
+
+export interface UdpFlows {
+  /** Flows that were sent to one of these ports. */
+  readonly destinationPorts: ReadonlySet<number>;
+  /** Flows that one of these addresses answers. */
+  readonly servers: ReadonlySet<string>;
+}
+
+/** Deletes the matching UDP flows of the current net namespace; returns how many. */
+export function forgetUdpFlows(socket: NetlinkSocket, flows: UdpFlows): number {
+  if (flows.destinationPorts.size === 0 && flows.servers.size === 0) return 0;
+  const dump = { type: (SUBSYSTEM << 8) | MESSAGE.get, flags: NLM_F.dump, body: NFGENMSG, effect: 'list flows' };
+  const tuples = listFlows(() => socket.request([dump])).flatMap((message) => {
+    const tuple = matchFlow(message, flows);
+    return tuple ? [tuple] : [];
+  });
+  for (const tuple of tuples) {
+    const body = Buffer.concat([NFGENMSG, encodeAttributes([[CTA.original | NESTED, tuple]])]);
+    try {
+      socket.request([{ type: (SUBSYSTEM << 8) | MESSAGE.delete, flags: NLM_F.ack, body, effect: 'delete flow' }]);
+    } catch (error) {
+      // It ended by itself meanwhile.
+      if (errnoOf(error) !== 'ENOENT') throw error;
+    }
+  }
+  return tuples.length;
+}
+
+const NESTED = 0x8000;
+
+/** A kernel without ctnetlink cannot be asked: its flows end when their clients fall silent. */
+function listFlows(list: () => NetlinkMessage[]): NetlinkMessage[] {
+  try {
+    return list();
+  } catch (error) {
+    if (errnoOf(error) === 'EINVAL' || errnoOf(error) === 'EOPNOTSUPP') return [];
+    throw error;
+  }
+}
+
+/** The original tuple, as it came, of a UDP flow that matches. */
+function matchFlow(message: NetlinkMessage, flows: UdpFlows): Buffer | undefined {
+  const attributes = decodeAttributes(message.body.subarray(NFGENMSG.length));
+  const original = attributes.get(CTA.original);
+  const reply = attributes.get(CTA.reply);
+  if (!original || !reply) return undefined;
+  const protocol = nested(original, CTA.protocol);
+  if (protocol.get(CTA.number)?.[0] !== PROTOCOL_UDP) return undefined;
+  const port = protocol.get(CTA.destinationPort)?.readUInt16BE(0) ?? 0;
+  const server = nested(reply, CTA.ip).get(CTA.ipSource)?.join('.') ?? '';
+  return flows.destinationPorts.has(port) || flows.servers.has(server) ? original : undefined;
+}
+
+function nested(bytes: Buffer, type: number): Map<number, Buffer> {
+  return decodeAttributes(decodeAttributes(bytes).get(type) ?? Buffer.alloc(0));
+}

@@ -1,0 +1,363 @@
+// Links, addresses and routes by rtnetlink(7). "Exists" and "gone" are success where the wanted effect is there.
+import { isIPv4 } from 'node:net';
+import { libc } from './libc.ts';
+import {
+  decodeAttributes,
+  encodeAttributes,
+  NETLINK,
+  NetlinkSocket,
+  NLM_F,
+  text,
+  u8,
+  u32,
+  type Attribute,
+  type NetlinkMessage,
+  type NetlinkRequest,
+} from './netlink.ts';
+
+/** Multicast groups of changes. */
+export const RTNLGRP = { link: 1, ipv4Address: 5 } as const;
+
+const RTM = { newLink: 16, delLink: 17, getLink: 18, newAddress: 20, delAddress: 21, getAddress: 22, newRoute: 24 };
+const IFLA = {
+  ...{ address: 1, name: 3, mtu: 4, master: 10, linkInfo: 18, group: 27, netnsFd: 28 },
+  ...{
+    infoKind: 1,
+    infoData: 2,
+    infoSlaveKind: 4,
+    infoSlaveData: 5,
+    vethPeer: 1,
+    brportHairpin: 4,
+    brportIsolated: 33,
+  },
+} as const;
+const IFA = { address: 1, local: 2 } as const;
+const RTA = { gateway: 5, oif: 4 } as const;
+const AF_INET = 2;
+const IFF_UP = 1;
+
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  readonly isUp: boolean;
+  /** Index of the bridge; 0 = none. */
+  readonly master: number;
+  readonly mac: string;
+  readonly mtu: number;
+}
+
+export interface Address {
+  readonly linkIndex: number;
+  readonly ip: string;
+  readonly prefixLength: number;
+}
+
+/** An rtnetlink socket in the current net namespace. */
+export function openRtnetlink(groups: readonly number[] = []): NetlinkSocket {
+  return new NetlinkSocket(NETLINK.route, groups);
+}
+
+/** Index of the link in the current net namespace; 0 when there is none. */
+export function linkIndex(name: string): number {
+  return libc.ifNameToIndex(name);
+}
+
+/** Makes a bridge, up, with a fixed MAC so that neighbours' ARP entries survive its re-creation. */
+export function createBridge(socket: NetlinkSocket, name: string, options: { mac: string; mtu: number }): void {
+  socket.request([
+    linkRequest(`create bridge ${name}`, { up: true, flags: NLM_F.create | NLM_F.excl }, [
+      [IFLA.name, text(name)],
+      [IFLA.address, macBytes(options.mac)],
+      [IFLA.mtu, u32(options.mtu)],
+      [IFLA.linkInfo, [[IFLA.infoKind, text('bridge')]]],
+    ]),
+  ]);
+}
+
+export interface VethPair {
+  readonly hostName: string;
+  /** Index of the bridge that the host's end joins. */
+  readonly bridgeIndex: number;
+  readonly peerName: string;
+  readonly peerMac: string;
+  /** Open descriptor of the namespace that gets the other end. */
+  readonly netnsFd: number;
+  readonly mtu: number;
+  /** The port exchanges no frames with other isolated ports of its bridge. */
+  readonly isolated: boolean;
+}
+
+/** Makes a veth pair: one end up and in the bridge, the other inside the namespace, still down. */
+export function createVethPair(socket: NetlinkSocket, pair: VethPair): void {
+  const peer = Buffer.concat([
+    linkHeader({}),
+    encodeAttributes([
+      [IFLA.name, text(pair.peerName)],
+      [IFLA.address, macBytes(pair.peerMac)],
+      [IFLA.mtu, u32(pair.mtu)],
+      [IFLA.netnsFd, u32(pair.netnsFd)],
+    ]),
+  ]);
+  const requests = [
+    linkRequest(`create link ${pair.hostName}`, { up: true, flags: NLM_F.create | NLM_F.excl }, [
+      [IFLA.name, text(pair.hostName)],
+      [IFLA.mtu, u32(pair.mtu)],
+      [IFLA.master, u32(pair.bridgeIndex)],
+      [
+        IFLA.linkInfo,
+        [
+          [IFLA.infoKind, text('veth')],
+          [IFLA.infoData, [[IFLA.vethPeer, peer]]],
+        ],
+      ],
+    ]),
+  ];
+  requests.push(portRequest(pair.hostName, pair.isolated));
+  socket.request(requests);
+}
+
+/** Hairpin: with br_netfilter on, a container reaches its own published port through the very port it came from. */
+function portRequest(name: string, isolated: boolean): NetlinkRequest {
+  const data: readonly Attribute[] = [
+    [IFLA.brportHairpin, u8(1)],
+    [IFLA.brportIsolated, u8(isolated ? 1 : 0)],
+  ];
+  return linkRequest(`set up bridge port ${name}`, {}, [
+    [IFLA.name, text(name)],
+    [
+      IFLA.linkInfo,
+      [
+        [IFLA.infoSlaveKind, text('bridge')],
+        [IFLA.infoSlaveData, data],
+      ],
+    ],
+  ]);
+}
+
+/** Puts a link up and into a bridge (again). */
+export function joinBridge(socket: NetlinkSocket, name: string, bridgeIndex: number, isolated: boolean): void {
+  const requests = [
+    linkRequest(`join ${name} to its bridge`, { up: true }, [
+      [IFLA.name, text(name)],
+      [IFLA.master, u32(bridgeIndex)],
+    ]),
+  ];
+  requests.push(portRequest(name, isolated));
+  socket.request(requests);
+}
+
+/** Puts a link up. */
+export function setLinkUp(socket: NetlinkSocket, index: number): void {
+  socket.request([linkRequest(`set link ${index} up`, { up: true, index }, [])]);
+}
+
+/** Changes the MTU of a link. */
+export function setLinkMtu(socket: NetlinkSocket, index: number, mtu: number): void {
+  socket.request([linkRequest(`set mtu of link ${index} to ${mtu}`, { index }, [[IFLA.mtu, u32(mtu)]])]);
+}
+
+/** Removes a link (both ends of a veth pair); fine when it is gone. Takes some 20 ms: see deleteLinksInBackground(). */
+export function deleteLink(socket: NetlinkSocket, name: string): void {
+  try {
+    socket.request([deleteLinkRequest(name)]);
+  } catch (error) {
+    if (!isCode(error, 'ENODEV')) throw error;
+  }
+}
+
+/**
+ * Removes links without holding up this thread while the kernel waits for their last readers; all of them share one
+ * wait, for which they are put into the link group `group`, used for nothing else. Links that are gone are fine.
+ */
+export async function deleteLinksInBackground(names: readonly string[], group: number): Promise<void> {
+  using socket = openRtnetlink();
+  for (const name of names) {
+    try {
+      const attributes: readonly Attribute[] = [
+        [IFLA.name, text(name)],
+        [IFLA.group, u32(group)],
+      ];
+      socket.request([linkRequest(`put link ${name} into group ${group}`, {}, attributes)]);
+    } catch (error) {
+      if (!isCode(error, 'ENODEV')) throw error;
+    }
+  }
+  try {
+    const body = Buffer.concat([linkHeader({}), encodeAttributes([[IFLA.group, u32(group)]])]);
+    await socket.requestInBackground([
+      { type: RTM.delLink, flags: NLM_F.ack, body, effect: `delete links ${names.join(', ')}` },
+    ]);
+  } catch (error) {
+    if (!isCode(error, 'ENODEV')) throw error;
+  }
+}
+
+function deleteLinkRequest(name: string): NetlinkRequest {
+  return {
+    type: RTM.delLink,
+    flags: NLM_F.ack,
+    body: Buffer.concat([linkHeader({}), encodeAttributes([[IFLA.name, text(name)]])]),
+    effect: `delete link ${name}`,
+  };
+}
+
+/** Links whose name starts with `prefix`. */
+export function listLinks(socket: NetlinkSocket, prefix: string): Link[] {
+  return socket
+    .request([{ type: RTM.getLink, flags: NLM_F.dump, body: linkHeader({}), effect: 'list links' }])
+    .map(decodeLink)
+    .filter((link) => link.name.startsWith(prefix));
+}
+
+/** True for a message that decodeLink() can read. */
+export function isLinkMessage(message: NetlinkMessage): boolean {
+  return message.type === RTM.newLink || message.type === RTM.delLink;
+}
+
+/** Decodes a NEWLINK or DELLINK message. */
+export function decodeLink(message: NetlinkMessage): Link {
+  const attributes = decodeAttributes(message.body.subarray(16));
+  const flags = message.body.readUInt32LE(8);
+  return {
+    index: message.body.readInt32LE(4),
+    name: attributes.get(IFLA.name)?.toString('utf8').replace(/\0.*$/s, '') ?? '',
+    isUp: (flags & IFF_UP) !== 0,
+    master: attributes.get(IFLA.master)?.readUInt32LE(0) ?? 0,
+    mac:
+      attributes
+        .get(IFLA.address)
+        ?.toString('hex')
+        .replaceAll(/..(?=.)/g, '$&:') ?? '',
+    mtu: attributes.get(IFLA.mtu)?.readUInt32LE(0) ?? 0,
+  };
+}
+
+/** Adds an IPv4 address; fine when the link has it. */
+export function addAddress(socket: NetlinkSocket, index: number, ip: string, prefixLength: number): void {
+  try {
+    socket.request([addressRequest(index, ip, prefixLength)]);
+  } catch (error) {
+    if (!isCode(error, 'EEXIST')) throw error;
+  }
+}
+
+/** Removes an IPv4 address; fine when the link has not got it. */
+export function deleteAddress(socket: NetlinkSocket, index: number, ip: string, prefixLength: number): void {
+  try {
+    socket.request([{ ...addressRequest(index, ip, prefixLength), type: RTM.delAddress, flags: NLM_F.ack }]);
+  } catch (error) {
+    if (!isCode(error, 'EADDRNOTAVAIL') && !isCode(error, 'ENODEV')) throw error;
+  }
+}
+
+/** Every IPv4 address of the current net namespace. */
+export function listAddresses(socket: NetlinkSocket): Address[] {
+  const body = Buffer.alloc(8);
+  body[0] = AF_INET;
+  return socket
+    .request([{ type: RTM.getAddress, flags: NLM_F.dump, body, effect: 'list addresses' }])
+    .flatMap((message) => {
+      const attributes = decodeAttributes(message.body.subarray(8));
+      const ip = attributes.get(IFA.local) ?? attributes.get(IFA.address);
+      if (ip?.length !== 4) return [];
+      return [{ linkIndex: message.body.readUInt32LE(4), ip: ip.join('.'), prefixLength: message.body[1] ?? 32 }];
+    });
+}
+
+export interface InterfaceSetup {
+  readonly index: number;
+  readonly ip: string;
+  readonly prefixLength: number;
+  /** Default route by this gateway. */
+  readonly gateway?: string;
+}
+
+/** Inside a sandbox: lo up, the interface up with its address, and its default route, in one message to the kernel. */
+export function setUpInterface(socket: NetlinkSocket, setup: InterfaceSetup): void {
+  const requests = [
+    linkRequest('set lo up', { up: true, index: 1 }, []),
+    addressRequest(setup.index, setup.ip, setup.prefixLength),
+    linkRequest(`set link ${setup.index} up`, { up: true, index: setup.index }, []),
+  ];
+  if (setup.gateway !== undefined) requests.push(defaultRouteRequest(setup.gateway, setup.index));
+  socket.request(requests);
+}
+
+/** Replaces the default route. */
+export function setDefaultRoute(socket: NetlinkSocket, gateway: string, index: number): void {
+  socket.request([defaultRouteRequest(gateway, index)]);
+}
+
+function defaultRouteRequest(gateway: string, index: number): NetlinkRequest {
+  // struct rtmsg: family, dst_len, src_len, tos, table main, protocol static, scope universe, type unicast, flags.
+  const header = Buffer.of(AF_INET, 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0);
+  return {
+    type: RTM.newRoute,
+    flags: NLM_F.ack | NLM_F.create | NLM_F.replace,
+    body: Buffer.concat([
+      header,
+      encodeAttributes([
+        [RTA.gateway, ipBytes(gateway)],
+        [RTA.oif, u32(index)],
+      ]),
+    ]),
+    effect: `add default route via ${gateway}`,
+  };
+}
+
+function addressRequest(index: number, ip: string, prefixLength: number): NetlinkRequest {
+  const header = Buffer.alloc(8);
+  header[0] = AF_INET;
+  header[1] = prefixLength;
+  header.writeUInt32LE(index, 4);
+  return {
+    type: RTM.newAddress,
+    flags: NLM_F.ack | NLM_F.create | NLM_F.excl,
+    body: Buffer.concat([
+      header,
+      encodeAttributes([
+        [IFA.local, ipBytes(ip)],
+        [IFA.address, ipBytes(ip)],
+      ]),
+    ]),
+    effect: `add address ${ip}/${prefixLength}`,
+  };
+}
+
+function linkRequest(
+  effect: string,
+  options: { up?: boolean; index?: number; flags?: number },
+  attributes: readonly Attribute[],
+): NetlinkRequest {
+  return {
+    type: RTM.newLink,
+    flags: NLM_F.ack | (options.flags ?? 0),
+    body: Buffer.concat([linkHeader(options), encodeAttributes(attributes)]),
+    effect,
+  };
+}
+
+function linkHeader(options: { up?: boolean; index?: number }): Buffer {
+  // struct ifinfomsg: family, pad, type, index, flags, change.
+  const header = Buffer.alloc(16);
+  header.writeInt32LE(options.index ?? 0, 4);
+  if (options.up) {
+    header.writeUInt32LE(IFF_UP, 8);
+    header.writeUInt32LE(IFF_UP, 12);
+  }
+  return header;
+}
+
+/** The four bytes of an IPv4 address. */
+export function ipBytes(ip: string): Buffer {
+  if (!isIPv4(ip)) throw new TypeError(`not an IPv4 address: ${ip}`);
+  return Buffer.from(ip.split('.').map(Number));
+}
+
+/** The six bytes of a MAC address. */
+export function macBytes(mac: string): Buffer {
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) throw new TypeError(`not a MAC address: ${mac}`);
+  return Buffer.from(mac.replaceAll(':', ''), 'hex');
+}
+
+const isCode = (error: unknown, code: string): boolean => (error as NodeJS.ErrnoException).code === code;

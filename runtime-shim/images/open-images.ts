@@ -1,0 +1,40 @@
+// Composes the image service of one instance from its parts.
+import { availableParallelism } from 'node:os';
+import { paths, type Instance } from '../../lib/instance.ts';
+import type { Logger } from '../../lib/log.ts';
+import { createRegistryClient } from '../../oci/distribution/create-registry-client.ts';
+import type { RegistriesConfig } from '../../oci/distribution/registries.ts';
+import { createLayerFiles } from '../host/layer-files.ts';
+import { kernelMounts } from '../snapshots/overlay-mounts.ts';
+import { createUnpackPool } from '../snapshots/unpack-pool.ts';
+import { createImageService } from './create-image-service.ts';
+import type { ImageService } from './image-service.ts';
+
+export interface NodeImages extends AsyncDisposable {
+  readonly service: ImageService;
+}
+
+/**
+ * Opens the images of `instance`; recover() is the caller's to call. Disposal stops pulls and unpacking, and leaves
+ * every mount in place, since containers outlive the process.
+ */
+export function openImages(instance: Instance, registries: RegistriesConfig, log: Logger): NodeImages {
+  const pool = createUnpackPool(Math.min(Math.max(availableParallelism(), 2), 8));
+  const registry = createRegistryClient({ registries });
+  const service = createImageService({
+    contentDir: paths.content(instance),
+    snapshotsDir: paths.snapshots(instance),
+    registry,
+    mounts: kernelMounts,
+    pool,
+    files: createLayerFiles(),
+    log,
+  });
+  return {
+    service,
+    async [Symbol.asyncDispose]() {
+      await registry.close();
+      await pool[Symbol.asyncDispose]();
+    },
+  };
+}

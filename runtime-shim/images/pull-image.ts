@@ -1,0 +1,130 @@
+// One pull: resolve, choose the platform, fetch and unpack all layers at once, in the order
+// "bytes first, name last", so that a name never means an image that is not whole.
+import type { ContentStore } from '../../oci/content-store.ts';
+import { digestOf, type Digest } from '../../oci/digest.ts';
+import type { RegistryCall, RegistryClient } from '../../oci/distribution/registry-client.ts';
+import { chainIds, MANIFEST_LIMITS, parseImageConfig, type Descriptor, type Platform } from '../../oci/manifest.ts';
+import { layerCompression } from '../../oci/media-types.ts';
+import { selectManifest } from '../../oci/platform.ts';
+import { formatReference, repositoryName, type Reference } from '../../oci/reference.ts';
+import type { LayerSource, LayerStore } from '../snapshots/layer-store.ts';
+import type { LoadedImage } from './image-index.ts';
+import type { PullProgress } from './image-service.ts';
+
+/** Layers downloaded at a time. */
+const PARALLEL_DOWNLOADS = 4;
+
+export interface PullParts {
+  readonly store: ContentStore;
+  readonly layers: LayerStore;
+  readonly registry: RegistryClient;
+  readonly platform: Platform;
+  readonly protect: (digest: string) => void;
+  readonly onProgress: (progress: PullProgress) => void;
+}
+
+/** Pulls `reference`; the result's names are for the caller to record. */
+export async function pullImage(
+  parts: PullParts,
+  reference: Reference,
+  call: RegistryCall,
+): Promise<{ image: LoadedImage; names: string[] }> {
+  const { store, registry, protect, onProgress } = parts;
+  onProgress({ phase: 'Resolving', completedBytes: 0, totalBytes: 0 });
+  const top = await registry.resolve(reference, call);
+  const bytesOf = new Map<Digest, Buffer>([[top.descriptor.digest, top.bytes]]);
+  const read = async (descriptor: Descriptor): Promise<Buffer> => {
+    const bytes = bytesOf.get(descriptor.digest) ?? (await registry.readManifest(reference, descriptor, call));
+    bytesOf.set(descriptor.digest, bytes);
+    return bytes;
+  };
+  const { descriptor, manifest } = await selectManifest(top.descriptor, read, parts.platform);
+  for (const { digest } of [descriptor, manifest.config, ...manifest.layers]) protect(digest);
+
+  await registry.fetchBlob(reference, manifest.config, store, call);
+  const config = parseImageConfig(
+    await store.read(manifest.config.digest, MANIFEST_LIMITS.configBytes),
+    manifest,
+    `config ${manifest.config.digest}`,
+  );
+  await store.put(bytesOf.get(descriptor.digest) as Buffer);
+  const image: LoadedImage = { descriptor, manifest, config };
+  await fetchLayers(parts, reference, image, call);
+  const repository = repositoryName(reference);
+  const names = new Set([`${repository}@${top.descriptor.digest}`, `${repository}@${descriptor.digest}`]);
+  names.add(formatReference(reference));
+  return { image, names: [...names] };
+}
+
+async function fetchLayers(
+  { store, layers, registry, protect, onProgress }: PullParts,
+  reference: Reference,
+  image: LoadedImage,
+  call: RegistryCall,
+): Promise<void> {
+  const { manifest } = image;
+  const totalBytes = [...new Map(manifest.layers.map(({ digest, size }) => [digest, size])).values()].reduce(
+    (sum, size) => sum + size,
+    0,
+  );
+  const completed = new Map<Digest, number>();
+  const report = (): void => {
+    const completedBytes = [...completed.values()].reduce((sum, bytes) => sum + bytes, 0);
+    onProgress({ phase: completedBytes < totalBytes ? 'Pulling' : 'Unpacking', completedBytes, totalBytes });
+  };
+  const limit = createLimit(PARALLEL_DOWNLOADS);
+  const fetch = async (layer: Descriptor, signal: AbortSignal): Promise<string> => {
+    await limit(signal, async () => {
+      const onProgress = (bytes: number): void => {
+        completed.set(layer.digest, bytes);
+        report();
+      };
+      await registry.fetchBlob(reference, layer, store, { ...call, signal, onProgress });
+      onProgress(layer.size);
+    });
+    return store.blobPath(layer.digest);
+  };
+  const sources = layerSources(image, (layer, signal) => fetch(layer, signal));
+  for (const { chainId } of sources) protect(chainId);
+  report();
+  await layers.ensure(sources, call.signal);
+  // A layer that was unpacked before may lack its blob, which pushing and sharing need.
+  const missing = manifest.layers.filter(({ digest, size }) => !store.has(digest, size));
+  await Promise.all(missing.map((layer) => fetch(layer, call.signal)));
+  onProgress({ phase: 'Done', completedBytes: totalBytes, totalBytes });
+}
+
+/** The layers of an image as the layer store wants them, lowest first. */
+export function layerSources(
+  { manifest, config }: LoadedImage,
+  fetch: (layer: Descriptor, signal: AbortSignal) => Promise<string>,
+): LayerSource[] {
+  const diffIds = config.rootfs.diff_ids;
+  const chain = chainIds(diffIds, digestOf);
+  return manifest.layers.map((layer, index) => ({
+    chainId: chain[index] as Digest,
+    diffId: diffIds[index] as Digest,
+    digest: layer.digest,
+    compression: layerCompression(layer.mediaType) ?? 'none',
+    fetch: (signal) => fetch(layer, signal),
+  }));
+}
+
+/** Runs at most `size` tasks at a time. */
+function createLimit(size: number): (signal: AbortSignal, task: () => Promise<void>) => Promise<void> {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  return async (signal, task) => {
+    if (running >= size) await new Promise<void>((resolve) => waiting.push(resolve));
+    else running += 1;
+    try {
+      signal.throwIfAborted();
+      await task();
+    } finally {
+      // The slot goes to the next in line without being free in between.
+      const next = waiting.shift();
+      if (next) next();
+      else running -= 1;
+    }
+  };
+}

@@ -1,0 +1,92 @@
+// The runtime shim: CRI v1 and the node service on <run>/cri.sock.
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse as parseYaml } from 'yaml';
+import { createCriServer } from '../cri/server.ts';
+import { loadConfig } from '../lib/config.ts';
+import { messageOf } from '../lib/errors.ts';
+import { parseHostPort } from '../lib/host-port.ts';
+import { describeInstance, paths } from '../lib/instance.ts';
+import { createLogger } from '../lib/log.ts';
+import { createMetrics, serveMetrics } from '../lib/metrics.ts';
+import { runAll } from '../lib/run-all.ts';
+import { parseRegistriesConfig } from '../oci/distribution/registries.ts';
+import { Config } from './config.ts';
+import { openImages } from './images/open-images.ts';
+import { listenOnSocket } from './listen.ts';
+import { createSpawner } from './host/spawn.ts';
+import { createNodeNetwork } from './network/create-node-network.ts';
+import { chooseOciRuntime } from './oci-runtime/choose-runtime.ts';
+import { openShim, watchExits } from './open-shim.ts';
+import type { Shim } from './rpc/deps.ts';
+import { createHandlers } from './rpc/handlers.ts';
+import { recoverShim } from './rpc/recover.ts';
+import { watchMounts } from './rpc/repair-mounts.ts';
+import { createShimMetrics } from './shim-metrics.ts';
+import { acquireLock } from './store/lock.ts';
+import { serveExecRequest } from './streaming/serve-exec-request.ts';
+import { startStreamingServer } from './streaming/server.ts';
+
+const { config } = loadConfig(Config, { argv: process.argv.slice(2), env: process.env });
+const log = createLogger('runtime-shim', config.logLevel);
+const stop = new AbortController();
+for (const name of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(name, () => {
+    if (stop.signal.aborted) process.exit(130);
+    stop.abort();
+  });
+}
+// Files that a container's user must read are made with the modes they are given.
+process.umask(0o022);
+
+try {
+  const instance = describeInstance(config.home, config.run);
+  for (const folder of [instance.home, instance.run]) mkdirSync(folder, { recursive: true, mode: 0o711 });
+  using _lock = acquireLock(join(instance.run, 'shim.lock'));
+  const registry = createMetrics();
+  const metrics = createShimMetrics(registry);
+  await using metricsServer = await serveMetrics(registry, parseHostPort(config.metricsListen));
+  log.info({ config, metricsAddress: metricsServer.address }, 'starting');
+
+  const registries = parseRegistriesConfig(
+    config.registriesConfig === undefined ? {} : parseYaml(readFileSync(config.registriesConfig, 'utf8')),
+  );
+  await using images = openImages(instance, registries, log.child({ part: 'images' }));
+  const network = createNodeNetwork({ instance, log: log.child({ part: 'network' }) });
+  await using streaming = await startStreamingServer((socket, target) => {
+    serveExecRequest(shim, socket, target);
+  });
+  const spawner = createSpawner();
+  const shim: Shim = openShim({
+    instance,
+    log,
+    images: images.service,
+    network,
+    spawner,
+    ociRuntime: await chooseOciRuntime(config.ociRuntime, { instance, spawner, log }),
+    metricsAddress: metricsServer.address,
+    openExecUrl: (target) => streaming.openUrl(target),
+  });
+  metrics.watch(shim);
+  await images.service.recover();
+  await network.recover();
+  await recoverShim(shim);
+
+  const server = createCriServer(createHandlers(shim), {
+    onCall(method, seconds, code, error) {
+      metrics.observeCall(method, seconds, code);
+      if (code === 'INTERNAL' || code === 'UNKNOWN') log.error({ method, err: error }, 'call failed');
+      else if (error !== undefined) log.debug({ method, code, error: messageOf(error) }, 'call refused');
+    },
+  });
+  await using _listener = await listenOnSocket(server, paths.criSocket(instance));
+  log.info({ socket: paths.criSocket(instance), ociRuntime: shim.runtime.program }, 'serving');
+  await runAll(
+    [watchExits(shim), watchMounts(shim), { name: 'network', run: (signal) => network.run(signal) }],
+    stop.signal,
+  );
+  log.info('stopped');
+} catch (error) {
+  log.fatal({ err: error }, `cannot run: ${messageOf(error)}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,273 @@
+// Composes the node's network: state and records, links, tables, ports, names.
+import { join } from 'node:path';
+import { WindlassError } from '../../lib/errors.ts';
+import { readHostRoutes } from '../../lib/host-routes.ts';
+import { kernelNames, paths, type Instance } from '../../lib/instance.ts';
+import type { Logger } from '../../lib/log.ts';
+import { forgetUdpFlows } from '../host/conntrack.ts';
+import { openNfnetlink } from '../host/nfnetlink.ts';
+import { deleteLink, linkIndex, listLinks, openRtnetlink } from '../host/rtnetlink.ts';
+import { writeSysctl } from '../host/sysctl.ts';
+import { createNameServer } from './dns/name-server.ts';
+import { ensureBridge, ensureEndpoint, ensureLoopback } from './links.ts';
+import type { NodeNetwork, PublishedPort } from './node-network.ts';
+import { createLinkRemover } from './link-remover.ts';
+import { describeShape, refuseTakenRoutes, validateNetwork } from './network-spec.ts';
+import { createPortTable } from './ports.ts';
+import { openRecords, type EndpointRecord, type SandboxRecord } from './records.ts';
+import { repairLinks, syncVirtualIps } from './repair.ts';
+import { describeInterface, describeSandbox, planEndpoint, requireNetwork, requireSandbox } from './sandboxes.ts';
+import { changedUdpPorts } from './service-plan.ts';
+import { claimServicePorts, holderOf } from './service-ports.ts';
+import { emptyState, nameServerElements, networkElements, sandboxElements } from './state.ts';
+import { createTables } from './tables.ts';
+import { watchDrift } from './watch-drift.ts';
+
+export interface NodeNetworkOptions {
+  readonly instance: Instance;
+  readonly log: Logger;
+  /** Resolvers for names outside; default: the host's resolv.conf. */
+  readonly upstreamResolvers?: readonly string[];
+}
+
+/** The network of this node, over the kernel of the current net namespace. Call recover() before anything else. */
+export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetworkOptions): NodeNetwork {
+  const state = emptyState();
+  const records = openRecords(join(paths.shimState(instance), 'network'), (file, err) =>
+    log.error({ file, err }, 'a network record is damaged: put aside'),
+  );
+  const links = openRtnetlink();
+  const filter = openNfnetlink();
+  const tables = createTables(instance, state, filter);
+  const removeLink = createLinkRemover(instance, state.leaving);
+  const ports = createPortTable();
+  const lastAddress = new Map<string, number>();
+  const nameServer = createNameServer({
+    state,
+    log,
+    ...(upstreamResolvers ? { upstreamResolvers } : {}),
+    onOtherPort(gateway, protocol, port) {
+      const before = nameServerElements(instance, state, gateway);
+      state.nameServerPorts.set(gateway, { ...state.nameServerPorts.get(gateway), [protocol]: port });
+      tables
+        .settled()
+        .then(() => {
+          const now = nameServerElements(instance, state, gateway);
+          tables.remove(minus(before, now));
+          return tables.add(now);
+        })
+        .catch((err: unknown) => log.error({ gateway, err }, 'failed to redirect DNS questions'));
+    },
+  });
+
+  const saveSandbox = (record: SandboxRecord): void => {
+    records.saveSandbox(record);
+    state.sandboxes.set(record.id, record);
+  };
+  const connect = (record: SandboxRecord, endpoint: EndpointRecord): void => {
+    const spec = requireNetwork(state, endpoint.network);
+    ensureEndpoint(links, record.netnsPath, ensureBridge(links, instance, spec), endpoint, spec);
+  };
+  /** Makes what the record says; on failure everything of the sandbox goes, so that a retry starts clean. */
+  const realise = async (record: SandboxRecord): Promise<void> => {
+    try {
+      if (record.endpoints.length === 0) ensureLoopback(record.netnsPath);
+      for (const endpoint of record.endpoints) connect(record, endpoint);
+      await tables.add(sandboxElements(instance, state, record));
+      forgetFlows(record.ports);
+    } catch (error) {
+      await forget(record);
+      throw error;
+    }
+  };
+  const removeEndpoint = ({ hostLink }: EndpointRecord): Promise<void> => removeLink(hostLink);
+  /** Order: the record goes last, so that a crash in between leaves something to finish from. */
+  const forget = async (record: SandboxRecord): Promise<void> => {
+    const elements = sandboxElements(instance, state, record);
+    tables.remove(elements);
+    const rebuilds = tables.rebuilds();
+    await Promise.all(record.endpoints.map(removeEndpoint));
+    await tables.settled();
+    // Only now is nobody left who answers to the addresses, which may be given out again.
+    state.sandboxes.delete(record.id);
+    // A table that was rebuilt in the meantime holds the elements again. (To remove in vain is dear: the kernel waits
+    // for all readers of the tables before it gives up a transaction.)
+    if (tables.rebuilds() !== rebuilds) tables.remove(elements);
+    forgetFlows(record.ports);
+    ports.release(record.id);
+    records.deleteSandbox(record.id);
+  };
+  /** Clients that went on sending to a UDP port must notice that it leads elsewhere now. */
+  const forgetFlows = (changed: readonly PublishedPort[]): void => {
+    const destinationPorts = new Set(
+      changed.filter(({ protocol }) => protocol === 'UDP').map(({ hostPort }) => hostPort),
+    );
+    forgetUdpFlows(filter, { destinationPorts, servers: new Set() });
+  };
+  const replaceRecord = async (before: SandboxRecord, after: SandboxRecord): Promise<void> => {
+    const [old, wanted] = [before, after].map((record) => sandboxElements(instance, state, record));
+    const keep = new Set(wanted?.map(({ set, words }) => `${set} ${words}`));
+    saveSandbox(after);
+    tables.remove(old?.filter(({ set, words }) => !keep.has(`${set} ${words}`)) ?? []);
+    await tables.add(wanted ?? []);
+    if (JSON.stringify(before.ports) !== JSON.stringify(after.ports)) forgetFlows([...before.ports, ...after.ports]);
+  };
+
+  return {
+    async recover() {
+      writeSysctl('net/ipv4/ip_forward', '1');
+      for (const spec of records.loadNetworks()) state.networks.set(spec.id, spec);
+      for (const record of records.loadSandboxes()) {
+        state.sandboxes.set(record.id, record);
+        for (const { port, by } of ports.reclaim(record.id, record.label, record.ports))
+          log.warn({ sandboxId: record.id, port: port.hostPort, holder: by }, 'a published port was taken meanwhile');
+      }
+      repairLinks(instance, state, links, log);
+      await tables.rebuild();
+      nameServer.sync();
+    },
+
+    async run(signal) {
+      await watchDrift({ instance, state, links, tables, log, onTick: () => nameServer.sync() }, signal);
+      nameServer.close();
+    },
+
+    async ensureNetwork(spec) {
+      validateNetwork(spec, [...state.networks.values()]);
+      const before = state.networks.get(spec.id);
+      if (before && describeShape(before) !== describeShape(spec)) {
+        const holder = [...state.sandboxes.values()].find(({ endpoints }) =>
+          endpoints.some(({ network }) => network === spec.id),
+        );
+        if (holder)
+          throw new WindlassError('Conflict', `network ${spec.id} cannot change while ${holder.label} uses it`);
+      }
+      if (linkIndex(kernelNames.bridge(instance, spec.id)) === 0)
+        refuseTakenRoutes(spec, readHostRoutes(kernelNames.linkPrefix(instance)));
+      await tables.settled();
+      if (!before || JSON.stringify(before) !== JSON.stringify(spec)) records.saveNetwork(spec);
+      state.networks.set(spec.id, spec);
+      const bridge = ensureBridge(links, instance, spec);
+      if (before) tables.remove(minus(networkElements(instance, before), networkElements(instance, spec)));
+      await tables.add(networkElements(instance, spec));
+      syncVirtualIps(instance, state, links);
+      nameServer.sync();
+      return { bridge };
+    },
+
+    async removeNetwork(networkId) {
+      const spec = state.networks.get(networkId);
+      if (!spec) return;
+      const user = [...state.sandboxes.values()].find(({ endpoints }) =>
+        endpoints.some(({ network }) => network === networkId),
+      );
+      if (user) throw new WindlassError('Conflict', `network ${networkId} is in use by ${user.label}`);
+      await tables.settled();
+      state.networks.delete(networkId);
+      nameServer.sync();
+      deleteLink(links, kernelNames.bridge(instance, networkId));
+      tables.remove(networkElements(instance, spec));
+      records.deleteNetwork(networkId);
+      await tables.syncServices();
+    },
+
+    listNetworks: () => [...state.networks.values()],
+
+    async attachSandbox(sandboxId, netnsPath, attachments, wantedPorts, label) {
+      await tables.settled();
+      const existing = state.sandboxes.get(sandboxId);
+      if (existing) {
+        const record = { ...existing, netnsPath };
+        saveSandbox(record);
+        await realise(record);
+        return describeSandbox(record);
+      }
+      const endpoints: EndpointRecord[] = [];
+      for (const attachment of attachments)
+        endpoints.push(planEndpoint(instance, state, lastAddress, { id: sandboxId, endpoints }, attachment));
+      const claimed = ports.claim(sandboxId, label, wantedPorts);
+      const record: SandboxRecord = { id: sandboxId, label, netnsPath, endpoints, ports: claimed };
+      saveSandbox(record);
+      await realise(record);
+      return describeSandbox(record);
+    },
+
+    async detachSandbox(sandboxId) {
+      await tables.settled();
+      const record = state.sandboxes.get(sandboxId);
+      if (record) await forget(record);
+    },
+
+    async attachNetwork(sandboxId, attachment) {
+      await tables.settled();
+      const before = requireSandbox(state, sandboxId);
+      const present = before.endpoints.find(({ network }) => network === attachment.network);
+      const endpoint = present ?? planEndpoint(instance, state, lastAddress, before, attachment);
+      const after = present ? before : { ...before, endpoints: [...before.endpoints, endpoint] };
+      saveSandbox(after);
+      try {
+        connect(after, endpoint);
+        await replaceRecord(before, after);
+      } catch (error) {
+        if (!present) {
+          await removeEndpoint(endpoint);
+          await replaceRecord(after, before);
+        }
+        throw error;
+      }
+      return describeInterface(endpoint);
+    },
+
+    async detachNetwork(sandboxId, networkId) {
+      await tables.settled();
+      const before = state.sandboxes.get(sandboxId);
+      const endpoint = before?.endpoints.find(({ network }) => network === networkId);
+      if (!before || !endpoint) return;
+      await removeEndpoint(endpoint);
+      await replaceRecord(before, { ...before, endpoints: before.endpoints.filter((other) => other !== endpoint) });
+    },
+
+    async updatePorts(sandboxId, wantedPorts) {
+      await tables.settled();
+      const before = requireSandbox(state, sandboxId);
+      const claimed = ports.claim(sandboxId, before.label, wantedPorts);
+      await replaceRecord(before, { ...before, ports: claimed });
+      ports.release(sandboxId, claimed);
+      return claimed;
+    },
+
+    sandboxStatus(sandboxId) {
+      const record = state.sandboxes.get(sandboxId);
+      return record && describeSandbox(record);
+    },
+
+    async setServices(services) {
+      const before = state.services;
+      const claimed = claimServicePorts(ports, before, services);
+      state.services = claimed.services;
+      syncVirtualIps(instance, state, links);
+      await tables.syncServices();
+      forgetUdpFlows(filter, { destinationPorts: changedUdpPorts(before, state.services), servers: new Set() });
+      return claimed.conflicts;
+    },
+
+    setNames(names) {
+      state.names = names;
+    },
+
+    async purge() {
+      nameServer.close();
+      for (const id of state.sandboxes.keys()) ports.release(id);
+      for (const { id } of state.services) ports.release(holderOf(id));
+      state.sandboxes.clear();
+      state.networks.clear();
+      state.services = [];
+      for (const { name } of listLinks(links, kernelNames.linkPrefix(instance))) deleteLink(links, name);
+      await tables.destroy();
+      records.purge();
+    },
+  };
+}
+
+const minus = <T extends { set: string; words: string }>(items: readonly T[], others: readonly T[]): T[] =>
+  items.filter(({ set, words }) => !others.some((other) => other.set === set && other.words === words));

@@ -1,0 +1,100 @@
+// The contract between the CRI calls and the network of this node. The network owns links, addresses, nft elements and
+// name records; callers own sandboxes and their network namespaces.
+
+export interface NetworkSubnet {
+  readonly cidr: string;
+  readonly gateway: string;
+  readonly ranges: readonly string[];
+}
+
+export interface NetworkSpec {
+  readonly id: string;
+  readonly subnets: readonly NetworkSubnet[];
+  readonly internal: boolean;
+  readonly isolated: boolean;
+  readonly mtu: number;
+  readonly domain: string;
+}
+
+export interface Attachment {
+  readonly network: string;
+  readonly ipv4Address?: string;
+  readonly macAddress?: string;
+  readonly names: readonly string[];
+}
+
+export interface NetworkInterface {
+  readonly network: string;
+  /** Name inside the sandbox: eth0, eth1, ... */
+  readonly name: string;
+  readonly ipv4Address: string;
+  readonly prefixLength: number;
+  readonly macAddress: string;
+  readonly gateway: string;
+}
+
+export interface PublishedPort {
+  readonly protocol: 'TCP' | 'UDP';
+  readonly containerPort: number;
+  /** 0 = choose one. */
+  readonly hostPort: number;
+  /** '' = every address. */
+  readonly hostIp: string;
+}
+
+export interface ServicePort {
+  readonly protocol: 'TCP' | 'UDP';
+  readonly virtualIp: string;
+  readonly port: number;
+  readonly publishedPort: number;
+  readonly backends: readonly { readonly ip: string; readonly port: number }[];
+  readonly sessionAffinity: boolean;
+}
+
+export interface ServiceSpec {
+  readonly id: string;
+  readonly ports: readonly ServicePort[];
+}
+
+export interface SandboxNetwork {
+  readonly interfaces: readonly NetworkInterface[];
+  readonly ports: readonly PublishedPort[];
+}
+
+/**
+ * Every method is idempotent and may be retried after a crash at any point: what was made before is found again
+ * (addresses and ports are recorded on disk before they are used) and completed or removed.
+ */
+export interface NodeNetwork {
+  /** Reads records, compares them with the kernel, repairs; called once before the socket opens. */
+  recover(): Promise<void>;
+  /** Watches the kernel for drift (bridge deleted, table flushed, veth gone) and repairs it until `signal` fires; serves DNS. */
+  run(signal: AbortSignal): Promise<void>;
+  ensureNetwork(spec: NetworkSpec): Promise<{ bridge: string }>;
+  removeNetwork(networkId: string): Promise<void>;
+  listNetworks(): readonly NetworkSpec[];
+  /**
+   * Connects the namespace at `netnsPath` (a bind mount of a net namespace) to the networks, with `lo` up, and
+   * publishes the ports. All or nothing. AlreadyExists names the holder of a taken port, NotFound a missing network,
+   * Conflict a taken address.
+   */
+  attachSandbox(
+    sandboxId: string,
+    netnsPath: string,
+    attachments: readonly Attachment[],
+    ports: readonly PublishedPort[],
+    label: string,
+  ): Promise<SandboxNetwork>;
+  /** Removes links, addresses, ports and names of the sandbox; succeeds when nothing is there. */
+  detachSandbox(sandboxId: string): Promise<void>;
+  attachNetwork(sandboxId: string, attachment: Attachment): Promise<NetworkInterface>;
+  detachNetwork(sandboxId: string, networkId: string): Promise<void>;
+  updatePorts(sandboxId: string, ports: readonly PublishedPort[]): Promise<readonly PublishedPort[]>;
+  sandboxStatus(sandboxId: string): SandboxNetwork | undefined;
+  setServices(
+    services: readonly ServiceSpec[],
+  ): Promise<readonly { serviceId: string; protocol: string; port: number; holder: string }[]>;
+  setNames(networks: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>): void;
+  /** Removes every link, table and record of the instance. */
+  purge(): Promise<void>;
+}

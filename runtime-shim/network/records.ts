@@ -1,0 +1,98 @@
+// What the network has promised, on disk: one file per network and per sandbox, written before the kernel object it
+// describes is made and removed after that object is gone. The folder does not survive a reboot, nor do the objects.
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { shortHash } from '../../lib/instance.ts';
+import { parseCidr, parseIp } from './ipam.ts';
+import { validateNetwork } from './network-spec.ts';
+import type { NetworkInterface, NetworkSpec, PublishedPort } from './node-network.ts';
+
+export interface EndpointRecord extends NetworkInterface {
+  /** Name of the veth's end in the bridge. */
+  readonly hostLink: string;
+  /** Names that this endpoint answers to in its network. */
+  readonly names: readonly string[];
+  /** This endpoint carries the sandbox's default route. */
+  readonly isDefaultRoute: boolean;
+}
+
+export interface SandboxRecord {
+  readonly id: string;
+  /** For messages: who holds a port or an address. */
+  readonly label: string;
+  readonly netnsPath: string;
+  readonly endpoints: readonly EndpointRecord[];
+  readonly ports: readonly PublishedPort[];
+}
+
+export interface NetworkRecords {
+  loadNetworks(): NetworkSpec[];
+  loadSandboxes(): SandboxRecord[];
+  saveNetwork(spec: NetworkSpec): void;
+  saveSandbox(record: SandboxRecord): void;
+  deleteNetwork(id: string): void;
+  deleteSandbox(id: string): void;
+  purge(): void;
+}
+
+/**
+ * Records below `folder`, which is made if absent. A file that does not hold what it should is reported and put aside
+ * when it is loaded: whoever asked for the object will ask again.
+ */
+export function openRecords(folder: string, onDamaged: (file: string, error: unknown) => void): NetworkRecords {
+  const folders = { networks: join(folder, 'networks'), sandboxes: join(folder, 'sandboxes') };
+  for (const path of Object.values(folders)) mkdirSync(path, { recursive: true, mode: 0o700 });
+  // Ids come from outside: their hash is always a safe file name.
+  const fileOf = (kind: keyof typeof folders, id: string): string => join(folders[kind], `${shortHash(id, 32)}.json`);
+  const save = (path: string, value: unknown): void => {
+    writeFileSync(`${path}.tmp`, JSON.stringify(value), { mode: 0o600 });
+    renameSync(`${path}.tmp`, path);
+  };
+  const load = <T extends { readonly id: string }>(kind: keyof typeof folders, check: (record: T) => void): T[] =>
+    readdirSync(folders[kind])
+      .filter((name) => name.endsWith('.json'))
+      .flatMap((name) => {
+        const file = join(folders[kind], name);
+        try {
+          const record = JSON.parse(readFileSync(file, 'utf8')) as T;
+          if (fileOf(kind, record.id) !== file) throw new Error('the record names another id');
+          check(record);
+          return [record];
+        } catch (error) {
+          onDamaged(file, error);
+          renameSync(file, `${file}.damaged`);
+          return [];
+        }
+      });
+  return {
+    loadNetworks: () => load<NetworkSpec>('networks', checkNetwork),
+    loadSandboxes: () => load<SandboxRecord>('sandboxes', checkSandbox),
+    saveNetwork: (spec) => save(fileOf('networks', spec.id), spec),
+    saveSandbox: (record) => save(fileOf('sandboxes', record.id), record),
+    deleteNetwork: (id) => rmSync(fileOf('networks', id), { force: true }),
+    deleteSandbox: (id) => rmSync(fileOf('sandboxes', id), { force: true }),
+    purge: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+function checkNetwork(spec: NetworkSpec): void {
+  if (!(spec.mtu > 0)) throw new Error('the record has no MTU');
+  if (typeof spec.domain !== 'string') throw new Error('the record has no domain');
+  validateNetwork(spec, []);
+}
+
+/** What is used without a further look: a link's name, addresses, ports. */
+function checkSandbox({ label, netnsPath, endpoints, ports }: SandboxRecord): void {
+  for (const { hostLink, network, ipv4Address, prefixLength, macAddress, gateway, name, names } of endpoints) {
+    for (const text of [label, netnsPath, hostLink, network, name, ...names])
+      if (typeof text !== 'string') throw new Error('the record lacks a name');
+    parseCidr(`${ipv4Address}/${prefixLength}`);
+    parseIp(gateway);
+    if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(macAddress)) throw new Error(`invalid MAC address ${macAddress}`);
+  }
+  for (const { protocol, containerPort, hostPort, hostIp } of ports) {
+    const isValid = [containerPort, hostPort].every((port) => Number.isInteger(port) && port > 0 && port < 65_536);
+    if (!isValid || !['TCP', 'UDP'].includes(protocol)) throw new Error('the record has an invalid port');
+    if (hostIp !== '') parseIp(hostIp);
+  }
+}

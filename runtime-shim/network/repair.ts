@@ -1,0 +1,81 @@
+// Compares the links on the host with the state and repairs what differs. Cheap enough to run on every hint.
+import type { Logger } from '../../lib/log.ts';
+import { kernelNames, type Instance } from '../../lib/instance.ts';
+import { isNamespacePin } from '../host/mount.ts';
+import type { NetlinkSocket } from '../host/netlink.ts';
+import { addAddress, deleteAddress, deleteLink, linkIndex, listAddresses, listLinks } from '../host/rtnetlink.ts';
+import { ensureBridge, ensureEndpoint } from './links.ts';
+import { servicePlan, type NetworkState } from './state.ts';
+
+export interface LinkRepair {
+  /** Names of the links that were made, joined or removed. */
+  readonly repaired: readonly string[];
+}
+
+/**
+ * Makes links and addresses equal to the state. One broken network or sandbox keeps neither the others from being
+ * repaired nor the shim from starting; it is tried again at the next look.
+ */
+export function repairLinks(instance: Instance, state: NetworkState, socket: NetlinkSocket, log: Logger): LinkRepair {
+  const links = new Map(listLinks(socket, kernelNames.linkPrefix(instance)).map((link) => [link.name, link]));
+  const repaired: string[] = [];
+  for (const spec of state.networks.values()) {
+    const name = kernelNames.bridge(instance, spec.id);
+    const link = links.get(name);
+    links.delete(name);
+    try {
+      ensureBridge(socket, instance, spec);
+      if (!link?.isUp) repaired.push(name);
+    } catch (error) {
+      log.warn({ network: spec.id, bridge: name, err: error }, 'failed to repair a network, retrying');
+    }
+  }
+  for (const record of state.sandboxes.values()) {
+    for (const endpoint of record.endpoints) {
+      const spec = state.networks.get(endpoint.network);
+      const link = links.get(endpoint.hostLink);
+      links.delete(endpoint.hostLink);
+      if (!spec || state.leaving.has(endpoint.hostLink)) continue;
+      const bridge = kernelNames.bridge(instance, spec.id);
+      const bridgeIndex = linkIndex(bridge);
+      if (bridgeIndex === 0 || (link?.isUp && link.master === bridgeIndex)) continue;
+      // After a reboot the pins are gone: the caller will detach these sandboxes.
+      if (!isNamespacePin(record.netnsPath)) continue;
+      try {
+        ensureEndpoint(socket, record.netnsPath, bridge, endpoint, spec);
+        repaired.push(endpoint.hostLink);
+      } catch (error) {
+        log.warn({ sandboxId: record.id, network: spec.id, err: error }, 'failed to repair a network interface');
+      }
+    }
+  }
+  for (const name of links.keys()) {
+    if (state.leaving.has(name)) continue;
+    deleteLink(socket, name);
+    repaired.push(name);
+  }
+  syncVirtualIps(instance, state, socket);
+  return { repaired };
+}
+
+/** Gives the bridges the virtual addresses of the services, so that they answer ARP for them, and takes old ones away. */
+export function syncVirtualIps(instance: Instance, state: NetworkState, socket: NetlinkSocket): void {
+  const wanted = servicePlan(instance, state).virtualIps;
+  const bridges = new Map(
+    [...state.networks.keys()].map((id) => {
+      const name = kernelNames.bridge(instance, id);
+      return [linkIndex(name), name];
+    }),
+  );
+  const present = new Set<string>();
+  for (const { linkIndex: index, ip, prefixLength } of listAddresses(socket)) {
+    const bridge = bridges.get(index);
+    if (bridge === undefined || prefixLength !== 32) continue;
+    if (wanted.get(ip) === bridge) present.add(ip);
+    else deleteAddress(socket, index, ip, 32);
+  }
+  for (const [ip, bridge] of wanted) {
+    const index = linkIndex(bridge);
+    if (!present.has(ip) && index !== 0) addAddress(socket, index, ip, 32);
+  }
+}

@@ -1,0 +1,79 @@
+// Services as table content: one chain per service port, found by virtual address and by published port. Pure.
+import { shortHash, type Instance } from '../../lib/instance.ts';
+import type { ServicePort, ServiceSpec } from './node-network.ts';
+import { describeElements, serviceRules, type TableElement } from './table.ts';
+
+export interface ServicePlan {
+  readonly elements: readonly TableElement[];
+  readonly chains: ReadonlyMap<string, readonly string[]>;
+  /** Virtual addresses that the bridges answer for. */
+  readonly virtualIps: ReadonlyMap<string, string>;
+}
+
+/** Chain of one port of a service; the name is stable so that a change of backends touches that chain alone. */
+export function serviceChain(serviceId: string, port: ServicePort): string {
+  return `svc-${shortHash(`${serviceId}/${port.virtualIp}/${port.protocol}/${port.port}/${port.publishedPort}`, 12)}`;
+}
+
+/** What the tables must hold for the services; `bridgeOf` finds the bridge of a virtual address on this node. */
+export function planServices(
+  instance: Instance,
+  services: readonly ServiceSpec[],
+  bridgeOf: (ip: string) => string | undefined,
+): ServicePlan {
+  const describe = describeElements(instance);
+  const elements: TableElement[] = [];
+  const chains = new Map<string, readonly string[]>();
+  const virtualIps = new Map<string, string>();
+  for (const service of services) {
+    for (const port of service.ports) {
+      const chain = serviceChain(service.id, port);
+      const bridge = port.virtualIp === '' ? undefined : bridgeOf(port.virtualIp);
+      if (bridge === undefined && port.publishedPort === 0) continue;
+      chains.set(chain, serviceRules(port));
+      if (bridge !== undefined) {
+        virtualIps.set(port.virtualIp, bridge);
+        elements.push(describe.ofVipPort(port, chain));
+      }
+      if (port.publishedPort !== 0) elements.push(describe.ofServicePort(port, chain));
+    }
+  }
+  for (const [ip, bridge] of virtualIps) elements.push(...describe.ofVip(bridge, ip));
+  return { elements, chains, virtualIps };
+}
+
+export interface ServiceChange {
+  readonly add: readonly TableElement[];
+  readonly remove: readonly TableElement[];
+  readonly setChains: ReadonlyMap<string, readonly string[]>;
+  readonly removeChains: readonly string[];
+}
+
+/** The difference between what stands and what must stand. */
+export function diffServices(current: ServicePlan, wanted: ServicePlan): ServiceChange {
+  const [before, after] = [current, wanted].map(
+    (plan) => new Map(plan.elements.map((item) => [keyOf(item), item])),
+  ) as [Map<string, TableElement>, Map<string, TableElement>];
+  const isSame = (a: readonly string[] | undefined, b: readonly string[]): boolean => a?.join('\n') === b.join('\n');
+  return {
+    add: [...after].filter(([key]) => !before.has(key)).map(([, item]) => item),
+    remove: [...before].filter(([key]) => !after.has(key)).map(([, item]) => item),
+    setChains: new Map([...wanted.chains].filter(([chain, rules]) => !isSame(current.chains.get(chain), rules))),
+    removeChains: [...current.chains.keys()].filter((chain) => !wanted.chains.has(chain)),
+  };
+}
+
+const keyOf = (element: TableElement): string => `${element.set} ${element.words}`;
+
+/** UDP ports (virtual and published) whose backends are not what they were. */
+export function changedUdpPorts(before: readonly ServiceSpec[], after: readonly ServiceSpec[]): Set<number> {
+  const describe = (services: readonly ServiceSpec[]): Map<string, ServicePort> =>
+    new Map(
+      services.flatMap(({ ports }) =>
+        ports.filter(({ protocol }) => protocol === 'UDP').map((port) => [JSON.stringify(port), port] as const),
+      ),
+    );
+  const [old, current] = [describe(before), describe(after)];
+  const changed = [...[...old].filter(([key]) => !current.has(key)), ...[...current].filter(([key]) => !old.has(key))];
+  return new Set(changed.flatMap(([, { port, publishedPort }]) => [port, publishedPort]).filter((port) => port !== 0));
+}

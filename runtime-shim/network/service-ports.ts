@@ -1,0 +1,60 @@
+// Published ports of services: claimed like those of containers, but a port that someone has is reported, not thrown,
+// since the rest of the service can work.
+import { WindlassError } from '../../lib/errors.ts';
+import type { PublishedPort, ServicePort, ServiceSpec } from './node-network.ts';
+import type { PortTable } from './ports.ts';
+
+export interface ServicePortConflict {
+  readonly serviceId: string;
+  readonly protocol: string;
+  readonly port: number;
+  readonly holder: string;
+}
+
+export interface ClaimedServices {
+  /** The services without the published ports that could not be had. */
+  readonly services: readonly ServiceSpec[];
+  readonly conflicts: readonly ServicePortConflict[];
+}
+
+/** Gives back what only `before` published, then claims what `after` publishes. */
+export function claimServicePorts(
+  ports: PortTable,
+  before: readonly ServiceSpec[],
+  after: readonly ServiceSpec[],
+): ClaimedServices {
+  const keep = new Map(after.map((service) => [service.id, publishedPorts(service)]));
+  for (const { id } of before) ports.release(holderOf(id), keep.get(id) ?? []);
+  const conflicts: ServicePortConflict[] = [];
+  const services = after.map((service) => ({
+    ...service,
+    ports: service.ports.map((port) => {
+      const holder = port.publishedPort === 0 ? undefined : claim(ports, service.id, port);
+      if (holder === undefined) return port;
+      conflicts.push({ serviceId: service.id, protocol: port.protocol, port: port.publishedPort, holder });
+      return { ...port, publishedPort: 0 };
+    }),
+  }));
+  return { services, conflicts };
+}
+
+/** Who has the port; undefined when it is the service's. */
+function claim(ports: PortTable, serviceId: string, port: ServicePort): string | undefined {
+  try {
+    ports.claim(holderOf(serviceId), `Service ${serviceId}`, [asPublished(port)]);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof WindlassError) || error.reason !== 'AlreadyExists') throw error;
+    return String(error.details['holder']);
+  }
+}
+
+/** Name under which a service claims ports. */
+export const holderOf = (serviceId: string): string => `service/${serviceId}`;
+
+const publishedPorts = (service: ServiceSpec): PublishedPort[] =>
+  service.ports.filter(({ publishedPort }) => publishedPort !== 0).map(asPublished);
+
+const asPublished = ({ protocol, port, publishedPort }: ServicePort): PublishedPort => ({
+  ...{ protocol, containerPort: port, hostPort: publishedPort, hostIp: '' },
+});

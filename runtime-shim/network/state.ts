@@ -1,0 +1,112 @@
+// What the node's network consists of, in memory: the one place from which tables, links and names are derived.
+import { kernelNames, type Instance } from '../../lib/instance.ts';
+import { contains, parseCidr, parseIp } from './ipam.ts';
+import type { NetworkSpec, ServiceSpec } from './node-network.ts';
+import type { SandboxRecord } from './records.ts';
+import { planServices, type ServicePlan } from './service-plan.ts';
+import { describeElements, type TableContent, type TableElement } from './table.ts';
+
+export const DNS_PORT = 53;
+
+export interface NetworkState {
+  readonly networks: Map<string, NetworkSpec>;
+  readonly sandboxes: Map<string, SandboxRecord>;
+  /** Links that are being deleted: neither expected nor to be deleted again. */
+  readonly leaving: Set<string>;
+  /** Where the name server listens if not on port 53: gateway -> port per protocol. */
+  readonly nameServerPorts: Map<string, Partial<Record<'TCP' | 'UDP', number>>>;
+  services: readonly ServiceSpec[];
+  names: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
+}
+
+/** Nothing yet. */
+export function emptyState(): NetworkState {
+  return {
+    networks: new Map(),
+    sandboxes: new Map(),
+    leaving: new Set(),
+    nameServerPorts: new Map(),
+    services: [],
+    names: new Map(),
+  };
+}
+
+/** Addresses of the network in use: number -> label of the holder. Virtual IPs count. */
+export function usedAddresses(state: NetworkState, networkId: string): Map<number, string> {
+  const used = new Map<number, string>();
+  for (const sandbox of state.sandboxes.values()) {
+    for (const endpoint of sandbox.endpoints)
+      if (endpoint.network === networkId) used.set(parseIp(endpoint.ipv4Address), sandbox.label);
+  }
+  for (const service of state.services)
+    for (const { virtualIp } of service.ports)
+      if (virtualIp !== '') used.set(parseIp(virtualIp), `Service ${service.id}`);
+  return used;
+}
+
+/** The bridge whose subnet holds the address. */
+export function bridgeOfAddress(instance: Instance, state: NetworkState, ip: string): string | undefined {
+  const number = parseIp(ip);
+  for (const spec of state.networks.values())
+    if (spec.subnets.some(({ cidr }) => contains(parseCidr(cidr), number)))
+      return kernelNames.bridge(instance, spec.id);
+  return undefined;
+}
+
+/** Elements of one network. */
+export function networkElements(instance: Instance, spec: NetworkSpec): TableElement[] {
+  return describeElements(instance).ofBridge(kernelNames.bridge(instance, spec.id), {
+    internal: spec.internal,
+    isolated: spec.isolated,
+    gateways: spec.subnets.map(({ gateway }) => gateway),
+  });
+}
+
+/** Elements of one sandbox: who may send from its links, and where its published ports lead. */
+export function sandboxElements(instance: Instance, state: NetworkState, record: SandboxRecord): TableElement[] {
+  const elements = describeElements(instance);
+  const senders = record.endpoints.map((endpoint) =>
+    elements.ofSender(endpoint.hostLink, endpoint.macAddress, endpoint.ipv4Address),
+  );
+  const target = publishedAddress(state, record);
+  return target === undefined ? senders : [...senders, ...record.ports.map((port) => elements.ofPort(port, target))];
+}
+
+/** Published ports lead to the interface with the default route: only from there do answers find their way. */
+function publishedAddress(state: NetworkState, record: SandboxRecord): string | undefined {
+  const open = record.endpoints.filter(({ network }) => !state.networks.get(network)?.internal);
+  return (open.find(({ isDefaultRoute }) => isDefaultRoute) ?? open[0])?.ipv4Address;
+}
+
+/** Elements that lead questions for port 53 of a gateway to where the name server listens instead. */
+export function nameServerElements(instance: Instance, state: NetworkState, gateway: string): TableElement[] {
+  const taken = [...state.sandboxes.values()].flatMap(({ ports }) => ports).filter(({ hostIp }) => hostIp === gateway);
+  return (['TCP', 'UDP'] as const).flatMap((protocol) => {
+    const containerPort = state.nameServerPorts.get(gateway)?.[protocol];
+    // A port published on that very address was asked for by name: one key leads to one place.
+    const isTaken = taken.some((port) => port.protocol === protocol && port.hostPort === DNS_PORT);
+    if (containerPort === undefined || isTaken) return [];
+    return [
+      describeElements(instance).ofPort({ protocol, hostIp: gateway, hostPort: DNS_PORT, containerPort }, gateway),
+    ];
+  });
+}
+
+/** What the services need in the tables. */
+export function servicePlan(instance: Instance, state: NetworkState): ServicePlan {
+  return planServices(instance, state.services, (ip) => bridgeOfAddress(instance, state, ip));
+}
+
+/** Everything that belongs in the tables now. */
+export function tableContent(instance: Instance, state: NetworkState): TableContent {
+  const services = servicePlan(instance, state);
+  return {
+    elements: [
+      ...[...state.networks.values()].flatMap((spec) => networkElements(instance, spec)),
+      ...[...state.sandboxes.values()].flatMap((record) => sandboxElements(instance, state, record)),
+      ...[...state.nameServerPorts.keys()].flatMap((gateway) => nameServerElements(instance, state, gateway)),
+      ...services.elements,
+    ],
+    serviceChains: services.chains,
+  };
+}

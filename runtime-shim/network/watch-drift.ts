@@ -1,0 +1,66 @@
+// Drift: what someone else changed about our links and tables. The kernel tells every change over multicast sockets,
+// which are looked at a few times a second: libuv cannot wait on them, and a look costs two system calls.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isAbort } from '../../lib/errors.ts';
+import { kernelNames, type Instance } from '../../lib/instance.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { NetlinkSocket } from '../host/netlink.ts';
+import { NFNLGRP_NFTABLES, openNfnetlink } from '../host/nfnetlink.ts';
+import { decodeLink, isLinkMessage, openRtnetlink, RTNLGRP } from '../host/rtnetlink.ts';
+import { repairLinks } from './repair.ts';
+import type { NetworkState } from './state.ts';
+import type { Tables } from './tables.ts';
+
+const POLL_MS = 200;
+const RETRY_MS = 1000;
+/** Links are compared this often without any hint, for what a failed repair left. */
+const FULL_CHECK_MS = 15_000;
+
+export interface DriftWatch {
+  readonly instance: Instance;
+  readonly state: NetworkState;
+  readonly links: NetlinkSocket;
+  readonly tables: Tables;
+  readonly log: Logger;
+  readonly onTick: () => void;
+}
+
+/** Repairs until `signal` fires. */
+export async function watchDrift(watch: DriftWatch, signal: AbortSignal): Promise<void> {
+  using linkEvents = openRtnetlink([RTNLGRP.link, RTNLGRP.ipv4Address]);
+  using tableEvents = openNfnetlink([NFNLGRP_NFTABLES]);
+  let checkedAt = performance.now();
+  while (!signal.aborted) {
+    try {
+      if (concernsLinks(watch.instance, linkEvents) || performance.now() - checkedAt > FULL_CHECK_MS) {
+        checkedAt = performance.now();
+        checkLinks(watch);
+      }
+      await checkTables(watch, tableEvents);
+      watch.onTick();
+      await sleep(POLL_MS, undefined, { signal });
+    } catch (error) {
+      if (isAbort(error)) return;
+      watch.log.error({ err: error }, 'failed to repair the network');
+      await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+function concernsLinks(instance: Instance, events: NetlinkSocket): boolean {
+  const { messages, overrun } = events.receive();
+  const prefix = kernelNames.linkPrefix(instance);
+  return overrun || messages.some((message) => !isLinkMessage(message) || decodeLink(message).name.startsWith(prefix));
+}
+
+function checkLinks({ instance, state, links, log }: DriftWatch): void {
+  const { repaired } = repairLinks(instance, state, links, log);
+  if (repaired.length > 0) log.warn({ links: repaired }, 'repaired links that someone changed');
+}
+
+async function checkTables({ instance, tables, log }: DriftWatch, events: NetlinkSocket): Promise<void> {
+  const { messages, overrun } = events.receive();
+  if (!overrun && !messages.some(tables.isForeignChange)) return;
+  await tables.rebuild();
+  log.warn({ table: kernelNames.nftTable(instance) }, 'rebuilt the packet filter that someone changed');
+}

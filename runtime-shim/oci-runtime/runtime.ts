@@ -1,0 +1,189 @@
+// The OCI runtime program (runc or crun) by its command contract.
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { basename, delimiter, isAbsolute, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
+import { parseCgroupMounts } from '../cgroups/cgroups.ts';
+import type { Spawner } from '../host/spawn.ts';
+import { lastComplaint } from './conmon.ts';
+import { hidingArguments, mountToHide } from './hidden-mount.ts';
+import { runProgram } from './run-program.ts';
+
+export interface OciRuntime {
+  readonly kind: 'runc' | 'crun';
+  /** The runtime itself, for people to read. */
+  readonly program: string;
+  /** What is executed. */
+  readonly path: string;
+  /** Arguments before every command: what leads to the runtime if `path` is not itself, and where it keeps its state. */
+  readonly globalArgs: readonly string[];
+  /** Lets a created container run its program. Conflict when it ended before. */
+  start(containerId: string, init: ProcessIdentity, signal: AbortSignal): Promise<void>;
+  /** True while a created container waits to be started. */
+  isWaiting(containerId: string): boolean;
+  /** The filter that a created container was given, as the kernel takes it; undefined when the runtime keeps none. */
+  readFilter(containerId: string): Buffer | undefined;
+  /** Removes what the runtime knows of the container, killing `init` (or whatever it is) if it is left; unknown = success. */
+  delete(containerId: string, init: ProcessIdentity | undefined, signal: AbortSignal): Promise<void>;
+}
+
+/** Absolute path of a program of the PATH; undefined when there is none. */
+export function findProgram(name: string, path = process.env['PATH'] ?? ''): string | undefined {
+  const folders = [...path.split(delimiter), '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+  return folders
+    .filter(isAbsolute)
+    .map((folder) => join(folder, name))
+    .find(isExecutable);
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch (error) {
+    if (['ENOENT', 'EACCES', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return false;
+    throw error;
+  }
+}
+
+/** `auto` (runc, else crun), `runc`, `crun` or a path. `root` is the runtime's state folder. */
+export function openOciRuntime(
+  setting: string,
+  root: string,
+  spawner: Spawner,
+  mountinfo = readFileSync('/proc/self/mountinfo', 'utf8'),
+): OciRuntime {
+  const names = setting === 'auto' ? ['runc', 'crun'] : [setting];
+  const found = names.map((name) => (isAbsolute(name) ? name : findProgram(name))).find((file) => file !== undefined);
+  if (found === undefined || !isExecutable(found)) {
+    throw new WindlassError('Unavailable', `OCI runtime ${setting === 'auto' ? 'runc' : setting} is not installed`);
+  }
+  const kind = found.endsWith('crun') ? 'crun' : 'runc';
+  const hidden = kind === 'crun' ? mountToHide(parseCgroupMounts(mountinfo)) : undefined;
+  const path = hidden === undefined ? found : (findProgram('unshare') ?? '/usr/bin/unshare');
+  const globalArgs = [...(hidden === undefined ? [] : hidingArguments(found, hidden, mountinfo)), ...['--root', root]];
+  const run = (args: readonly string[], signal: AbortSignal) =>
+    runProgram(spawner, { file: path, argv: [path, ...globalArgs, ...args], signal });
+  return {
+    kind,
+    program: found,
+    path,
+    globalArgs,
+    isWaiting: (containerId) => existsSync(join(root, containerId, 'exec.fifo')),
+    async start(containerId, init, signal) {
+      const fifo = join(root, containerId, 'exec.fifo');
+      const runs = (): boolean => hasLeftInit(init, kind, found);
+      if (existsSync(fifo)) {
+        await (kind === 'runc' ? releaseInit(fifo, init, runs, signal) : wakeInit(fifo, init, runs, signal));
+        return;
+      }
+      // A shim that died right after the start has taken the fifo away, but had no time to record it.
+      if (runs()) return;
+      const { code, stderr } = await run(['start', containerId], signal);
+      if (code !== 0) {
+        throw new WindlassError('Internal', `failed to start container ${containerId}: ${lastComplaint(stderr)}`);
+      }
+    },
+    readFilter(containerId) {
+      try {
+        return readFileSync(join(root, containerId, 'seccomp.bpf'));
+      } catch (error) {
+        if (errnoOf(error) === 'ENOENT') return undefined;
+        throw error;
+      }
+    },
+    async delete(containerId, init, signal) {
+      const state = join(root, containerId);
+      if (!existsSync(state)) return;
+      // With the process gone and the control groups in other hands, the state is all that is left to remove.
+      if (init && !isRunning(init)) return rmSync(state, { recursive: true, force: true });
+      const { code, stderr } = await run(['delete', '--force', containerId], signal);
+      if (code !== 0 && !/does not exist/.test(stderr)) {
+        throw new WindlassError('Internal', `failed to delete container ${containerId}: ${lastComplaint(stderr)}`);
+      }
+    },
+  };
+}
+
+/**
+ * What `runc start` does, without a process: the container's init waits in open(2) for a reader of this fifo, writes a
+ * byte and runs the program. Opened without blocking, since an init that died would never come to write.
+ */
+async function releaseInit(
+  fifo: string,
+  init: ProcessIdentity,
+  runs: () => boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const fd = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const byte = Buffer.alloc(1);
+    // A start that a killed shim had begun took the byte: then the program runs, and none will come.
+    while (!hasByte(fd, byte) && !runs()) {
+      signal.throwIfAborted();
+      if (!isRunning(init)) {
+        // A short program can have ended between the two looks: its byte is there.
+        if (hasByte(fd, byte)) break;
+        throw new WindlassError('Conflict', 'the container ended before it was started');
+      }
+      await sleep(1, undefined, { signal });
+    }
+  } finally {
+    closeSync(fd);
+  }
+  rmSync(fifo, { force: true });
+}
+
+/** True when the process runs the container's program, no longer the runtime's own code. */
+function hasLeftInit(init: ProcessIdentity, kind: 'runc' | 'crun', program: string): boolean {
+  if (!isRunning(init)) return false;
+  try {
+    const name = readFileSync(`/proc/${init.pid}/comm`, 'utf8').trimEnd();
+    // runc names its init itself; crun keeps the name of its file, which the kernel cuts to 15 bytes.
+    return kind === 'runc' ? !name.startsWith('runc:[') : name !== basename(program).slice(0, 15);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return false;
+    throw error;
+  }
+}
+
+/** The same for crun, whose init waits the other way round: it reads, and whoever starts it writes. */
+async function wakeInit(fifo: string, init: ProcessIdentity, runs: () => boolean, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    signal.throwIfAborted();
+    if (runs()) return rmSync(fifo, { force: true });
+    if (!isRunning(init)) throw new WindlassError('Conflict', 'the container ended before it was started');
+    try {
+      const fd = openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK);
+      // Unlinked before the byte: a second start must not find it.
+      rmSync(fifo, { force: true });
+      writeSync(fd, Buffer.of(0));
+      closeSync(fd);
+      return;
+    } catch (error) {
+      // No reader yet: crun reports the container as created a moment before its init opens the fifo.
+      if (errnoOf(error) !== 'ENXIO') throw error;
+    }
+    await sleep(1, undefined, { signal });
+  }
+}
+
+function hasByte(fd: number, buffer: Buffer): boolean {
+  try {
+    return readSync(fd, buffer, 0, 1, null) > 0;
+  } catch (error) {
+    if (errnoOf(error) === 'EAGAIN') return false;
+    throw error;
+  }
+}

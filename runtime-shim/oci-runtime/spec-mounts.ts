@@ -1,0 +1,200 @@
+// The mounts of a container: the kernel's file systems, the sandbox's files, then what was asked for.
+import { realpathSync, statSync } from 'node:fs';
+import type { Mount } from '../../cri/messages.ts';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import type { OciMount } from './oci-spec.ts';
+import { isWithin, resolveInRoot } from './rooted-path.ts';
+
+export interface TmpfsRequest {
+  readonly path: string;
+  /** 0 = the kernel's default. */
+  readonly sizeBytes: number;
+  readonly mode: number;
+}
+
+export interface MountRequest {
+  /** Root file system on the host. */
+  readonly root: string;
+  readonly privileged: boolean;
+  readonly readonlyRoot: boolean;
+  readonly mounts: readonly Mount[];
+  readonly tmpfs: readonly TmpfsRequest[];
+  /** Host folder of each image mount, by its index in `mounts`. */
+  readonly imageViews: ReadonlyMap<number, string>;
+  /** container path -> host file: hosts, resolv.conf, hostname. */
+  readonly files: Readonly<Record<string, string>>;
+  /** Host folder bound on /dev/shm. */
+  readonly shm: string;
+  readonly hostIpc: boolean;
+  /** Host path of the init program, bound on /dev/init. */
+  readonly init: string | undefined;
+}
+
+const PROPAGATION: Readonly<Record<Mount['propagation'], string>> = {
+  PROPAGATION_PRIVATE: 'rprivate',
+  PROPAGATION_HOST_TO_CONTAINER: 'rslave',
+  PROPAGATION_BIDIRECTIONAL: 'rshared',
+};
+
+/** Every mount in the order of mounting, and the propagation the root needs for them. Invalid names the mount. */
+export function planMounts(request: MountRequest): { mounts: OciMount[]; rootfsPropagation: string | undefined } {
+  const user = request.mounts.map((mount, index) => userMount(request, mount, index));
+  const tmpfs = request.tmpfs.map((mount) => tmpfsMount(request.root, mount));
+  const wanted = [...user, ...tmpfs];
+  const taken = new Set<string>();
+  for (const { destination } of wanted) {
+    if (taken.has(destination)) throw new WindlassError('Invalid', `two mounts at ${destination}`);
+    taken.add(destination);
+  }
+  const files = Object.entries(request.files).flatMap(([path, source]) => {
+    const destination = resolveInRoot(request.root, path).path;
+    // A volume over /etc, or the caller's own /etc/hosts, wins over ours.
+    if ([...taken].some((other) => other !== '/' && isWithin(destination, other))) return [];
+    const mode = request.readonlyRoot ? 'ro' : 'rw';
+    return [{ destination, type: 'bind', source, options: ['bind', 'rprivate', mode] }];
+  });
+  const system = systemMounts(request).filter(({ destination }) => !taken.has(destination));
+  const used = new Set(request.mounts.map(({ propagation }) => propagation));
+  return {
+    // Parents before children, whatever order they were given in.
+    mounts: [...system, ...files, ...wanted.toSorted((a, b) => depth(a.destination) - depth(b.destination))],
+    rootfsPropagation: used.has('PROPAGATION_BIDIRECTIONAL')
+      ? 'rshared'
+      : used.has('PROPAGATION_HOST_TO_CONTAINER')
+        ? 'rslave'
+        : undefined,
+  };
+}
+
+function systemMounts(request: MountRequest): OciMount[] {
+  const sys = request.privileged ? 'rw' : 'ro';
+  const safe = ['nosuid', 'noexec', 'nodev'];
+  return [
+    { destination: '/proc', type: 'proc', source: 'proc', options: safe },
+    {
+      destination: '/dev',
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+    },
+    {
+      destination: '/dev/pts',
+      type: 'devpts',
+      source: 'devpts',
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+    },
+    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...safe, sys] },
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...safe, 'relatime', sys] },
+    ...(request.hostIpc
+      ? [
+          {
+            destination: '/dev/mqueue',
+            type: 'bind',
+            source: '/dev/mqueue',
+            options: ['bind', 'rprivate', 'nosuid', 'noexec', 'nodev'],
+          },
+        ]
+      : [{ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: safe }]),
+    { destination: '/dev/shm', type: 'bind', source: request.shm, options: ['bind', 'rprivate', ...safe, 'rw'] },
+    ...(request.init === undefined
+      ? []
+      : [{ destination: '/dev/init', type: 'bind', source: request.init, options: ['bind', 'rprivate', 'ro'] }]),
+  ].filter((mount) => mount.source !== '/dev/mqueue' || statOf('/dev/mqueue') !== undefined);
+}
+
+function userMount(request: MountRequest, mount: Mount, index: number): OciMount {
+  const label = `mounts[${index}] (${mount.containerPath})`;
+  const destination = destinationOf(request.root, mount.containerPath, label);
+  refuseUnsupported(mount, label);
+  const source = request.imageViews.get(index) ?? hostSource(mount.hostPath, label);
+  const readOnly = mount.readonly || request.imageViews.has(index);
+  return {
+    destination,
+    type: 'bind',
+    source,
+    options: ['rbind', PROPAGATION[mount.propagation], readOnly ? 'ro' : 'rw'],
+  };
+}
+
+function refuseUnsupported(mount: Mount, label: string): void {
+  const refuse = (what: string): never => {
+    throw new WindlassError('Invalid', `${label}: ${what} is not supported by this runtime`);
+  };
+  if (mount.recursiveReadOnly) refuse('recursive_read_only');
+  if (mount.uidMappings.length > 0 || mount.gidMappings.length > 0) refuse('an id mapping');
+  if (mount.mountOptions.length > 0) refuse('mount_options');
+  if (mount.image && !mount.readonly) throw new WindlassError('Invalid', `${label}: an image mount must be readonly`);
+}
+
+function tmpfsMount(root: string, { path, sizeBytes, mode }: TmpfsRequest): OciMount {
+  const destination = destinationOf(root, path, `tmpfs ${path}`);
+  return {
+    destination,
+    type: 'tmpfs',
+    source: 'tmpfs',
+    options: [
+      'nosuid',
+      'nodev',
+      'noexec',
+      `mode=${mode.toString(8)}`,
+      ...(sizeBytes > 0 ? [`size=${Math.ceil(sizeBytes)}`] : []),
+    ],
+  };
+}
+
+/**
+ * Where a mount lands, links followed inside the root, so that the runtime has none left to follow. Nothing may cover
+ * /proc: a forged /proc/self would turn the runtime's own writes (LSM labels, sysctls) against the host.
+ */
+export function destinationOf(root: string, path: string, label: string): string {
+  if (!path.startsWith('/')) throw new WindlassError('Invalid', `${label}: the container path must be absolute`);
+  const { path: destination } = resolveInRoot(root, path);
+  if (destination === '/') throw new WindlassError('Invalid', `${label}: nothing can be mounted over the root`);
+  if (isWithin(destination, '/proc')) throw new WindlassError('Invalid', `${label}: nothing can be mounted in /proc`);
+  return destination;
+}
+
+function hostSource(path: string, label: string): string {
+  if (!path.startsWith('/')) throw new WindlassError('Invalid', `${label}: the host path must be absolute`);
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') {
+      throw new WindlassError('NotFound', `${label}: host path ${path} does not exist`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+function statOf(path: string): unknown {
+  return statSync(path, { throwIfNoEntry: false });
+}
+
+const depth = (path: string): number => path.split('/').length;
+
+/**
+ * Refuses a root whose /proc, /sys or /dev (or what the runtime itself opens in them) is a link: the runtime would
+ * follow it while it still has the host's rights.
+ */
+export function checkRoot(root: string): void {
+  const names = [
+    '/proc',
+    '/sys',
+    '/dev',
+    '/dev/null',
+    '/dev/console',
+    '/dev/pts',
+    '/dev/pts/0',
+    '/dev/ptmx',
+    '/dev/shm',
+  ];
+  for (const name of names) {
+    const { path, stat } = resolveInRoot(root, name);
+    const isTop = name.lastIndexOf('/') === 0;
+    if (path !== name || (isTop && stat !== undefined && !stat.isDirectory())) {
+      // Images do ship /dev/ptmx -> pts/ptmx: a link that stays in /dev lands on the fresh tmpfs.
+      if (!isTop && isWithin(path, '/dev')) continue;
+      throw new WindlassError('Invalid', `the image's ${name} is a link or not a directory: refused`);
+    }
+  }
+}

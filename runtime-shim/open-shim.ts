@@ -1,0 +1,98 @@
+// Composes the shim of one instance from its parts, without listening.
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../lib/clock.ts';
+import { WindlassError } from '../lib/errors.ts';
+import { kernelNames, paths, type Instance } from '../lib/instance.ts';
+import type { Logger } from '../lib/log.ts';
+import type { RunPart } from '../lib/run-all.ts';
+import { openCgroups } from './cgroups/cgroups.ts';
+import { mountTmpfs, umount, MNT } from './host/mount.ts';
+import { createSandboxNamespaces, pinNamespace, unpinNamespace } from './host/namespaces.ts';
+import type { Spawner } from './host/spawn.ts';
+import type { ImageService } from './images/image-service.ts';
+import type { NodeNetwork } from './network/node-network.ts';
+import { ownCapabilities } from './oci-runtime/capabilities.ts';
+import { createFilterCache } from './oci-runtime/filter-cache.ts';
+import { canPassThrough, readConmonVersion } from './oci-runtime/conmon.ts';
+import { findProgram, openOciRuntime } from './oci-runtime/runtime.ts';
+import { findOrphans, recordExit } from './rpc/container-exit.ts';
+import type { Shim } from './rpc/deps.ts';
+import { createEventHub } from './store/events.ts';
+import { openExitFiles } from './store/exit-watcher.ts';
+import { createKeyedQueue, createSharedCalls } from './store/keyed-queue.ts';
+import { openRecordStore } from './store/record-store.ts';
+
+export interface ShimOptions {
+  readonly instance: Instance;
+  readonly log: Logger;
+  readonly images: ImageService;
+  readonly network: NodeNetwork;
+  /** See chooseOciRuntime(). */
+  readonly ociRuntime: string;
+  readonly spawner: Spawner;
+  readonly metricsAddress: string;
+  readonly openExecUrl: Shim['openExecUrl'];
+}
+
+/** The shim's parts around its records; nothing is recovered or watched yet. */
+export function openShim(options: ShimOptions): Shim {
+  const { instance, log, spawner } = options;
+  const state = paths.shimState(instance);
+  // Others may pass through (a container's user reads its /etc/hosts by bind mount only), never list.
+  mkdirSync(instance.run, { recursive: true, mode: 0o711 });
+  mkdirSync(state, { recursive: true, mode: 0o711 });
+  const conmonPath = findProgram('conmon');
+  if (conmonPath === undefined) throw new WindlassError('Unavailable', 'conmon is not installed');
+  const cgroups = openCgroups();
+  const cgroupParent = kernelNames.cgroupParent(instance);
+  cgroups.create(cgroupParent);
+  const runtime = openOciRuntime(options.ociRuntime, join(state, 'runtime'), spawner);
+  return {
+    instance,
+    log,
+    clock: systemClock,
+    store: openRecordStore(state, (file, error) => log.error({ file, err: error }, 'a record is damaged: put aside')),
+    events: createEventHub(),
+    exits: openExitFiles(join(state, 'exits')),
+    queue: createKeyedQueue(),
+    shared: createSharedCalls(),
+    host: {
+      createSandboxNamespaces,
+      pinNamespace,
+      unpinNamespace,
+      mountTmpfs: (target, data) => mountTmpfs(target, data),
+      unmount: (target) => umount(target, MNT.detach),
+    },
+    spawner,
+    runtime,
+    filters: createFilterCache(runtime.readFilter),
+    conmonPath,
+    execMonitorPath: runtime.kind === 'runc' && canPassThrough(readConmonVersion(conmonPath)) ? conmonPath : undefined,
+    cgroups,
+    cgroupParent,
+    images: options.images,
+    network: options.network,
+    hasSwapLimit: cgroups.version === 'v2' || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes'),
+    ownCapabilities: ownCapabilities(),
+    openExecUrl: options.openExecUrl,
+    metricsAddress: options.metricsAddress,
+  };
+}
+
+/** Notices containers that end, and monitors that were killed. */
+export function watchExits(shim: Shim): RunPart {
+  return {
+    name: 'exits',
+    run: (signal) =>
+      shim.exits.run(
+        (containerId) => {
+          recordExit(shim, containerId).catch((error: unknown) =>
+            shim.log.error({ container: containerId, err: error }, 'failed to record the end of a container'),
+          );
+        },
+        () => findOrphans(shim),
+        signal,
+      ),
+  };
+}

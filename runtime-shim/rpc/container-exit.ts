@@ -1,0 +1,68 @@
+// From an exit file (or its absence) to a record that says how the container ended.
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { isRunning } from '../../lib/process-identity.ts';
+import { bundleFiles } from '../oci-runtime/conmon.ts';
+import type { ContainerRecord } from '../store/records.ts';
+import type { Shim } from './deps.ts';
+import { publishEvent } from './events.ts';
+import { killContainer } from './teardown.ts';
+
+const CLEANUP_MS = 30_000;
+/** What CRI-O and Podman report when nobody is left who knows the exit code. */
+const LOST_EXIT_CODE = 255;
+
+/** Records the end of a container whose exit file is there; called again = nothing. */
+export async function recordExit(shim: Shim, containerId: string): Promise<void> {
+  await shim.queue.run(containerId, async () => {
+    const record = shim.store.containers.get(containerId);
+    if (!record || (record.phase !== 'running' && record.phase !== 'created')) return;
+    const exitCode = shim.exits.read(containerId);
+    if (exitCode !== undefined) await finish(shim, record, exitCode, '');
+  });
+}
+
+/**
+ * Looks for containers whose monitor was killed: their output and exit code are lost, so what still runs is ended and
+ * whoever owns the container can start it anew.
+ */
+export function findOrphans(shim: Shim): void {
+  for (const record of shim.store.containers.list()) {
+    if (record.phase !== 'running' && record.phase !== 'created') continue;
+    if (record.conmon && isRunning(record.conmon)) continue;
+    if (shim.exits.read(record.id) !== undefined) continue;
+    shim.queue
+      .run(record.id, async () => {
+        const current = shim.store.containers.get(record.id);
+        if (current?.phase !== record.phase || shim.exits.read(record.id) !== undefined) return;
+        await finish(shim, current, LOST_EXIT_CODE, 'the monitor process (conmon) of the container was lost');
+      })
+      .catch((error: unknown) =>
+        shim.log.error({ container: record.id, err: error }, 'failed to end an orphaned container'),
+      );
+  }
+}
+
+async function finish(shim: Shim, record: ContainerRecord, exitCode: number, message: string): Promise<void> {
+  const isOom =
+    existsSync(bundleFiles.oom(record.bundle)) || (shim.cgroups.stats(record.cgroupsPath)?.oomKills ?? 0) > 0;
+  // With a pid namespace shared with others, children outlive their first process.
+  await killContainer(shim, record, AbortSignal.timeout(CLEANUP_MS));
+  const ended: ContainerRecord = {
+    ...record,
+    phase: 'exited',
+    exitCode,
+    // The clock of files is a few milliseconds behind: a short run would end before it began.
+    finishedAtMs: Math.max(finishedAt(shim, record.id), record.startedAtMs),
+    reason: exitCode === 0 ? 'Completed' : isOom ? 'OOMKilled' : 'Error',
+    message,
+  };
+  shim.store.containers.save(ended);
+  publishEvent(shim, ended, 'CONTAINER_STOPPED_EVENT');
+  shim.log.info({ container: record.id, exitCode, reason: ended.reason }, 'container ended');
+}
+
+/** When the exit file was written: right also for an end that happened while the shim was away. */
+function finishedAt(shim: Shim, containerId: string): number {
+  return statSync(join(shim.exits.folder, containerId), { throwIfNoEntry: false })?.mtimeMs ?? shim.clock.now();
+}

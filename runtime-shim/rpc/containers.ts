@@ -1,0 +1,156 @@
+// StartContainer, RemoveContainer, ListContainers, ContainerStatus, UpdateContainerResources, ReopenContainerLog.
+import { closeSync, constants, openSync, statSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type {
+  ContainerId,
+  ContainerStatusRequest,
+  ContainerStatusResponse,
+  Draft,
+  LinuxContainerResources,
+  ListContainersRequest,
+  ListContainersResponse,
+  UpdateContainerResourcesRequest,
+} from '../../cri/messages.ts';
+import { requireField } from '../../cri/presence.ts';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { toWritableResources } from '../cgroups/resources.ts';
+import { bundleFiles } from '../oci-runtime/conmon.ts';
+import { recordExit } from './container-exit.ts';
+import type { Shim } from './deps.ts';
+import { publishEvent } from './events.ts';
+import { getContainer, getRunningContainer, matchesLabels } from './lookup.ts';
+import { containerState, toContainer, toContainerStatus } from './status-messages.ts';
+import { teardownContainer } from './teardown.ts';
+
+const START_MS = 60_000;
+const REOPEN_MS = 10_000;
+
+/** Lets a created container run; running already = success. */
+export async function startContainer(shim: Shim, { containerId }: ContainerId): Promise<object> {
+  const { id } = getContainer(shim, containerId);
+  await shim.queue.run(id, async () => {
+    const record = getContainer(shim, id);
+    if (record.phase === 'running') return;
+    if (record.phase !== 'created' || !record.init) {
+      throw new WindlassError('Conflict', `container ${id} cannot be started: it is ${record.phase}`);
+    }
+    // Recorded first: a crash between the two leaves "running", which the exit file or a look at the process corrects.
+    const running = { ...record, phase: 'running' as const, startedAtMs: shim.clock.now() };
+    shim.store.containers.save(running);
+    try {
+      await shim.runtime.start(id, record.init, AbortSignal.timeout(START_MS));
+    } catch (error) {
+      shim.store.containers.save(record);
+      throw error;
+    }
+    publishEvent(shim, running, 'CONTAINER_STARTED_EVENT');
+  });
+  if (shim.exits.read(id) !== undefined) await recordExit(shim, id);
+  return {};
+}
+
+/** Removes a container, killing it first if need be; unknown = success. */
+export async function removeContainer(shim: Shim, { containerId }: ContainerId): Promise<object> {
+  const record = shim.store.containers.find(requireField(containerId, 'container_id'));
+  if (record) await shim.queue.run(record.id, () => teardownContainer(shim, record.id));
+  return {};
+}
+
+export async function listContainers(
+  shim: Shim,
+  { filter }: ListContainersRequest,
+): Promise<Draft<ListContainersResponse>> {
+  const containers = shim.store.containers
+    .list()
+    .filter(
+      (record) =>
+        (!filter?.id || record.id.startsWith(filter.id)) &&
+        (!filter?.podSandboxId || record.sandboxId.startsWith(filter.podSandboxId)) &&
+        (!filter?.state || containerState(record) === filter.state.state) &&
+        matchesLabels(record.config.labels, filter?.labelSelector ?? {}),
+    );
+  return { containers: containers.map(toContainer) };
+}
+
+export async function containerStatus(
+  shim: Shim,
+  { containerId, verbose }: ContainerStatusRequest,
+): Promise<Draft<ContainerStatusResponse>> {
+  const record = getContainer(shim, containerId);
+  const info = {
+    pid: record.init?.pid ?? 0,
+    bundle: record.bundle,
+    cgroupsPath: record.cgroupsPath,
+    sandboxId: record.sandboxId,
+  };
+  return { status: toContainerStatus(record), info: verbose ? { info: JSON.stringify(info) } : {} };
+}
+
+/** Changes limits in place, all or none. */
+export async function updateContainerResources(shim: Shim, request: UpdateContainerResourcesRequest): Promise<object> {
+  const { id } = getContainer(shim, request.containerId);
+  await shim.queue.run(id, async () => {
+    const record = getContainer(shim, id);
+    if (record.phase !== 'running' && record.phase !== 'created') {
+      throw new WindlassError('Conflict', `container ${id} is not running (${record.phase})`);
+    }
+    const linux = requireField(request.linux, 'linux');
+    shim.cgroups.update(record.cgroupsPath, toWritableResources(linux));
+    shim.store.containers.save({ ...record, resources: mergeResources(record.resources, linux) });
+  });
+  return {};
+}
+
+function mergeResources(
+  before: LinuxContainerResources | null,
+  change: LinuxContainerResources,
+): LinuxContainerResources {
+  const said = Object.entries(change).filter(
+    ([, value]) => value !== 0 && value !== '' && !(Array.isArray(value) && value.length === 0),
+  );
+  return {
+    ...(before ?? change),
+    ...(Object.fromEntries(said) as Partial<LinuxContainerResources>),
+    unified: { ...before?.unified, ...change.unified },
+  };
+}
+
+/** Makes conmon open its log file anew, after a rotation; the new file exists when this returns. */
+export async function reopenContainerLog(shim: Shim, { containerId }: ContainerId): Promise<object> {
+  const record = getRunningContainer(shim, containerId);
+  if (record.logPath === undefined) throw new WindlassError('Conflict', `container ${record.id} has no log file`);
+  const before = inodeOf(record.logPath);
+  writeControl(bundleFiles.control(record.bundle), '2 0 0\n', record.id);
+  const deadline = performance.now() + REOPEN_MS;
+  // conmon says nothing back. With the old file still in place there is nothing to see either: it was merely reopened.
+  while (before === undefined && inodeOf(record.logPath) === undefined) {
+    if (performance.now() > deadline)
+      throw new WindlassError('Timeout', `the log of container ${record.id} was not reopened`);
+    await sleep(2);
+  }
+  return {};
+}
+
+function inodeOf(file: string): number | undefined {
+  return statSync(file, { throwIfNoEntry: false })?.ino;
+}
+
+function writeControl(fifo: string, line: string, containerId: string): void {
+  let fd: number;
+  try {
+    // Without a reader this fails at once instead of waiting for one.
+    fd = openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if (errnoOf(error) === 'ENXIO' || errnoOf(error) === 'ENOENT') {
+      throw new WindlassError('Unavailable', `the monitor of container ${containerId} does not listen`, {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+  try {
+    writeSync(fd, line);
+  } finally {
+    closeSync(fd);
+  }
+}

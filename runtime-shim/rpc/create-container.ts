@@ -1,0 +1,287 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ContainerConfig, ContainerId, CreateContainerRequest } from '../../cri/messages.ts';
+import { requireField } from '../../cri/presence.ts';
+import type { CallContext } from '../../cri/services.ts';
+import { isNotFound, WindlassError } from '../../lib/errors.ts';
+import { paths } from '../../lib/instance.ts';
+import { identifyProcess } from '../../lib/process-identity.ts';
+import { toWritableResources, type WritableResources } from '../cgroups/resources.ts';
+import type { ImageRecord } from '../images/image-service.ts';
+import { bundleFiles, createByConmon } from '../oci-runtime/conmon.ts';
+import { prepareLogFile } from '../oci-runtime/log-file.ts';
+import { stringifySpec } from '../oci-runtime/oci-spec.ts';
+import { resolveInRoot } from '../oci-runtime/rooted-path.ts';
+import { findProgram } from '../oci-runtime/runtime.ts';
+import { stopSignalNumber } from '../oci-runtime/signals.ts';
+import { buildSpec, type PlannedSpec } from '../oci-runtime/spec.ts';
+import { planSysctls } from '../oci-runtime/sysctls.ts';
+import { containerKey, type ContainerRecord, type SandboxRecord } from '../store/records.ts';
+import { groupsOf, pidsLimitOf, tmpfsOf, ulimitsOf, wantsInit } from './annotations.ts';
+import type { Shim } from './deps.ts';
+import { publishEvent } from './events.ts';
+import { containersOf, getSandbox } from './lookup.ts';
+import { checkLinkFreeSources } from './link-free-sources.ts';
+import { requireFreeRootFilesystem, rootFilesystemId } from './root-filesystem.ts';
+import { teardownContainer, viewHolder } from './teardown.ts';
+
+/** What a fork bomb may grow to where nobody said. */
+const DEFAULT_PIDS_LIMIT = 4096;
+const CREATE_MS = 120_000;
+/** Init programs of Debian, static: they run in any image. */
+const INIT_PROGRAMS = ['tini-static', 'catatonit', 'docker-init'];
+
+/** Creates a container up to the point where its program would run, or returns the one of that name. */
+export async function createContainer(
+  shim: Shim,
+  request: CreateContainerRequest,
+  { signal }: CallContext,
+): Promise<ContainerId> {
+  const sandbox = getSandbox(shim, request.podSandboxId);
+  const config = requireField(request.config, 'config');
+  requireField(requireField(config.metadata, 'config.metadata').name, 'config.metadata.name');
+  const imageName = requireField(requireField(config.image, 'config.image').image, 'config.image.image');
+  const key = containerKey(sandbox.id, config);
+  return shim.shared.run(`container ${key}`, signal, async () => {
+    if (sandbox.phase !== 'ready') throw new WindlassError('Conflict', `sandbox ${sandbox.id} is not ready`);
+    const existing = containersOf(shim, sandbox.id).find((record) => containerKey(sandbox.id, record.config) === key);
+    if (existing && existing.phase !== 'creating' && existing.phase !== 'removing') return { containerId: existing.id };
+    if (existing) await shim.queue.run(existing.id, () => teardownContainer(shim, existing.id));
+    const image = shim.images.find(imageName);
+    if (!image) throw new WindlassError('NotFound', `image ${imageName} is not present on this node`);
+    const id = randomBytes(32).toString('hex');
+    return shim.queue.run(id, () => makeContainer(shim, { id, sandbox, config, image }));
+  });
+}
+
+interface Making {
+  readonly id: string;
+  readonly sandbox: SandboxRecord;
+  readonly config: ContainerConfig;
+  readonly image: ImageRecord;
+}
+
+async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
+  const { id, sandbox } = making;
+  const signal = AbortSignal.timeout(CREATE_MS);
+  const record = planRecord(shim, making);
+  requireFreeRootFilesystem(shim, record);
+  shim.store.containers.save(record);
+  try {
+    const planned = await writeBundle(shim, making, record);
+    checkLinkFreeSources(making.config, new Set(planned.spec.mounts.map(({ source }) => source)));
+    for (const warning of planned.warnings) shim.log.warn({ container: id }, warning);
+    const { config } = making;
+    const pid = await createByConmon(
+      shim.spawner,
+      {
+        conmonPath: shim.conmonPath,
+        runtimePath: shim.runtime.path,
+        runtimeArgs: shim.runtime.globalArgs,
+        containerId: id,
+        name: config.metadata?.name ?? id,
+        bundle: record.bundle,
+        exitDirectory: shim.exits.folder,
+        logPath: record.logPath,
+        terminal: config.tty,
+        stdin: config.stdin,
+        leaveStdinOpen: config.stdin && !config.stdinOnce,
+      },
+      signal,
+    );
+    shim.filters.learn(id, planned.spec);
+    const created = describeCreated(shim, record, planned, pid);
+    // A stop or remove of the sandbox that came meanwhile did not see this container.
+    if (shim.store.sandboxes.get(sandbox.id)?.phase !== 'ready') {
+      throw new WindlassError('Conflict', `sandbox ${sandbox.id} was stopped meanwhile`);
+    }
+    shim.store.containers.save(created);
+    publishEvent(shim, created, 'CONTAINER_CREATED_EVENT');
+    return { containerId: id };
+  } catch (error) {
+    try {
+      await teardownContainer(shim, id);
+    } catch (undoError) {
+      shim.log.warn({ container: id, err: undoError }, 'failed to undo a container: its record stays for the next try');
+    }
+    throw error;
+  }
+}
+
+function planRecord(shim: Shim, { id, sandbox, config, image }: Making): ContainerRecord {
+  return {
+    id,
+    sandboxId: sandbox.id,
+    phase: 'creating',
+    config: { ...config, envs: [] },
+    imageId: image.id,
+    imageRef: image.repoDigests[0] ?? image.id,
+    bundle: join(paths.shimState(shim.instance), 'b', id),
+    cgroupsPath: `${cgroupParentOf(shim, sandbox)}/${id}`,
+    createdAtMs: shim.clock.now(),
+    startedAtMs: 0,
+    finishedAtMs: 0,
+    exitCode: 0,
+    reason: '',
+    message: '',
+    stopSignal: stopSignalNumber(config.stopSignal, image.config.config.StopSignal),
+    resources: config.linux?.resources ?? null,
+    ...logPathOf(sandbox, config),
+  };
+}
+
+function logPathOf(sandbox: SandboxRecord, config: ContainerConfig): { logPath?: string } {
+  if (config.logPath === '' || sandbox.config.logDirectory === '') return {};
+  return { logPath: prepareLogFile(sandbox.config.logDirectory, config.logPath) };
+}
+
+function cgroupParentOf(shim: Shim, sandbox: SandboxRecord): string {
+  const parent = sandbox.config.linux?.cgroupParent ?? '';
+  if (parent === '') return shim.cgroupParent;
+  if (!/^\/(?:[\w.@:-]+\/?)+$/.test(parent) || parent.split('/').some((part) => part === '..' || part === '.')) {
+    throw new WindlassError('Invalid', `linux.cgroup_parent: invalid path ${JSON.stringify(parent)}`);
+  }
+  return parent.replace(/\/$/, '');
+}
+
+async function writeBundle(shim: Shim, making: Making, record: ContainerRecord): Promise<PlannedSpec> {
+  const { id, sandbox, config, image } = making;
+  mkdirSync(record.bundle, { recursive: true, mode: 0o700 });
+  const [root, imageViews] = await Promise.all([
+    shim.images.prepareRootFilesystem(rootFilesystemId(record), image),
+    mountImageViews(shim, id, config),
+  ]);
+  const resources = withPidsLimit(toWritableResources(config.linux?.resources ?? null), config);
+  const { net, ipc } = sandbox.namespaces;
+  const planned = buildSpec({
+    config,
+    image: image.config.config,
+    root: root.path,
+    cgroupsPath: record.cgroupsPath,
+    hostname: sandbox.hostname,
+    namespaces: planNamespaces(shim, sandbox, config),
+    files: Object.fromEntries(
+      ['hosts', 'hostname', 'resolv.conf'].map((name) => [`/etc/${name}`, join(sandbox.directory, name)]),
+    ),
+    shm: ipc === undefined ? '/dev/shm' : join(ipc, '..', '..', 'shm'),
+    imageViews,
+    sysctls: {
+      ...(net === undefined ? {} : { 'net.ipv4.ip_unprivileged_port_start': '0' }),
+      ...planSysctls(sandbox.config.linux?.sysctls ?? {}, { net: net !== undefined, ipc: ipc !== undefined }),
+    },
+    resources,
+    hasSwapLimit: shim.hasSwapLimit,
+    tmpfs: tmpfsOf(config.annotations),
+    ulimits: ulimitsOf(config.annotations),
+    groups: groupsOf(config.annotations),
+    init: wantsInit(config.annotations) ? findInit() : undefined,
+    own: shim.ownCapabilities,
+  });
+  writeFileSync(bundleFiles.config(record.bundle), stringifySpec(shim.filters.apply(planned.spec)), { mode: 0o600 });
+  return planned;
+}
+
+function withPidsLimit(resources: WritableResources, config: ContainerConfig): WritableResources {
+  const pids = pidsLimitOf(config.annotations) ?? resources.pids ?? DEFAULT_PIDS_LIMIT;
+  return { ...resources, pids };
+}
+
+function findInit(): string {
+  const path = INIT_PROGRAMS.map((name) => findProgram(name)).find((file) => file !== undefined);
+  if (path === undefined)
+    throw new WindlassError('Unavailable', 'no init program is installed: install tini or catatonit');
+  return path;
+}
+
+/** Namespaces of the container: the sandbox's, with its own pid namespace unless it asks otherwise. */
+function planNamespaces(shim: Shim, sandbox: SandboxRecord, config: ContainerConfig): Record<string, string | null> {
+  const { net, ipc, uts } = sandbox.namespaces;
+  const options = config.linux?.securityContext?.namespaceOptions;
+  const sandboxOptions = sandbox.config.linux?.securityContext?.namespaceOptions;
+  const mode = options?.pid ?? sandboxOptions?.pid ?? 'CONTAINER';
+  const targetId = options?.targetId || sandboxOptions?.targetId || '';
+  return {
+    ...(net === undefined ? {} : { network: net }),
+    ...(ipc === undefined ? {} : { ipc }),
+    ...(uts === undefined ? {} : { uts }),
+    ...planPidNamespace(shim, sandbox, mode, targetId),
+  };
+}
+
+function planPidNamespace(
+  shim: Shim,
+  sandbox: SandboxRecord,
+  mode: 'POD' | 'CONTAINER' | 'NODE' | 'TARGET',
+  targetId: string,
+): Record<string, string | null> {
+  switch (mode) {
+    case 'NODE':
+      return {};
+    case 'CONTAINER':
+      return { pid: null };
+    case 'POD': {
+      // The first container of the sandbox is process 1 for those that follow.
+      const first = containersOf(shim, sandbox.id).find(
+        ({ phase, init }) => init && (phase === 'created' || phase === 'running'),
+      );
+      return { pid: first?.init ? `/proc/${first.init.pid}/ns/pid` : null };
+    }
+    case 'TARGET': {
+      const target = shim.store.containers
+        .list()
+        .find((record) => record.id === targetId || record.sandboxId === targetId);
+      if (target?.phase !== 'running' || !target.init) {
+        throw new WindlassError(
+          'NotFound',
+          `container ${targetId}, whose pid namespace is to be shared, is not running`,
+        );
+      }
+      return { pid: `/proc/${target.init.pid}/ns/pid` };
+    }
+  }
+}
+
+async function mountImageViews(shim: Shim, id: string, config: ContainerConfig): Promise<Map<number, string>> {
+  const views = new Map<number, string>();
+  for (const [index, mount] of config.mounts.entries()) {
+    if (!mount.image) continue;
+    const image = shim.images.find(mount.image.image);
+    if (!image)
+      throw new WindlassError('NotFound', `mounts[${index}]: image ${mount.image.image} is not present on this node`);
+    const view = await shim.images.mountView(image, viewHolder(id, index));
+    const part = resolveInRoot(view, mount.imageSubPath);
+    if (!part.stat)
+      throw new WindlassError(
+        'Invalid',
+        `mounts[${index}]: ${mount.imageSubPath} is not in image ${mount.image.image}`,
+      );
+    views.set(index, part.hostPath);
+  }
+  return views;
+}
+
+function describeCreated(shim: Shim, record: ContainerRecord, planned: PlannedSpec, pid: number): ContainerRecord {
+  const conmonPid = Number(readQuietly(bundleFiles.conmonPid(record.bundle)));
+  const init = identifyProcess(pid);
+  const conmon = conmonPid > 0 ? identifyProcess(conmonPid) : undefined;
+  if (!init) shim.log.debug({ container: record.id }, 'the container ended before it was started');
+  const { uid, gid, groups } = planned.user;
+  return {
+    ...record,
+    phase: 'created',
+    user: { uid, gid, groups },
+    ...(init ? { init } : {}),
+    ...(conmon ? { conmon } : {}),
+  };
+}
+
+/** conmon writes its pid file before it reports: absent means that it died since. */
+function readQuietly(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if (isNotFound(error) || (error as NodeJS.ErrnoException).code === 'ENOENT') return '0';
+    throw error;
+  }
+}

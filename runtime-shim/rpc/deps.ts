@@ -1,0 +1,57 @@
+// What the calls work with, put together in main.ts; tests wrap single functions to make a step fail.
+import type { Clock } from '../../lib/clock.ts';
+import type { Instance } from '../../lib/instance.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { ContainerEvent } from '../../cri/stats-messages.ts';
+import type { Draft } from '../../cri/messages.ts';
+import type { Cgroups } from '../cgroups/cgroups.ts';
+import type { SandboxNamespaces } from '../host/namespaces.ts';
+import type { Spawner } from '../host/spawn.ts';
+import type { ImageService } from '../images/image-service.ts';
+import type { NodeNetwork } from '../network/node-network.ts';
+import type { FilterCache } from '../oci-runtime/filter-cache.ts';
+import type { OciRuntime } from '../oci-runtime/runtime.ts';
+import type { EventHub } from '../store/events.ts';
+import type { ExitFiles } from '../store/exit-watcher.ts';
+import type { KeyedQueue, SharedCalls } from '../store/keyed-queue.ts';
+import type { RecordStore } from '../store/record-store.ts';
+import type { ExecTarget } from '../streaming/exec-session.ts';
+
+/** System calls of the sandbox steps. */
+export interface SandboxHost {
+  createSandboxNamespaces(wanted: SandboxNamespaces, inside?: () => void): void;
+  /** Pins the namespace that `source` (a file of /proc/<pid>/ns) is, at `path`. */
+  pinNamespace(source: string, path: string): void;
+  unpinNamespace(path: string): void;
+  mountTmpfs(target: string, data: string): void;
+  unmount(target: string): void;
+}
+
+export interface Shim {
+  readonly instance: Instance;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly store: RecordStore;
+  readonly events: EventHub<Draft<ContainerEvent>>;
+  readonly exits: ExitFiles;
+  readonly queue: KeyedQueue;
+  readonly shared: SharedCalls;
+  readonly host: SandboxHost;
+  readonly spawner: Spawner;
+  readonly runtime: OciRuntime;
+  readonly filters: FilterCache;
+  readonly conmonPath: string;
+  /** conmon where programs are run in containers through it: see startExec(). */
+  readonly execMonitorPath: string | undefined;
+  readonly cgroups: Cgroups;
+  readonly cgroupParent: string;
+  readonly images: ImageService;
+  readonly network: NodeNetwork;
+  /** Whether a swap limit can be set on this host. */
+  readonly hasSwapLimit: boolean;
+  /** Capabilities of this process. */
+  readonly ownCapabilities: ReadonlySet<string>;
+  /** Makes the one-shot URL of an exec. */
+  openExecUrl(target: ExecTarget): string;
+  readonly metricsAddress: string;
+}

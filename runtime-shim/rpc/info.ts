@@ -1,0 +1,38 @@
+// Version, Status, RuntimeConfig and UpdateRuntimeConfig.
+import type {
+  Draft,
+  RuntimeConfigResponse,
+  StatusRequest,
+  StatusResponse,
+  VersionResponse,
+} from '../../cri/messages.ts';
+import type { Shim } from './deps.ts';
+
+export async function version(): Promise<VersionResponse> {
+  return { version: '0.1.0', runtimeName: 'windlass', runtimeVersion: '0.1.0', runtimeApiVersion: 'v1' };
+}
+
+export async function runtimeStatus(shim: Shim, { verbose }: StatusRequest): Promise<Draft<StatusResponse>> {
+  const ready = (type: string) => ({ type, status: true });
+  const config = { ociRuntime: shim.runtime.program, cgroups: shim.cgroups.version, stateDir: shim.instance.run };
+  const features = { recursiveReadOnlyMounts: false, userNamespaces: false };
+  return {
+    status: { conditions: [ready('RuntimeReady'), ready('NetworkReady')] },
+    info: verbose ? { config: JSON.stringify(config) } : {},
+    runtimeHandlers: [
+      { name: '', features },
+      { name: shim.runtime.kind, features },
+    ],
+    features: { supplementalGroupsPolicy: true },
+  };
+}
+
+/** Control groups are made by path, whatever init runs the host. */
+export async function runtimeConfig(): Promise<RuntimeConfigResponse> {
+  return { linux: { cgroupDriver: 'CGROUPFS' } };
+}
+
+/** A pod CIDR means nothing here: addresses come from the networks. */
+export async function updateRuntimeConfig(): Promise<object> {
+  return {};
+}

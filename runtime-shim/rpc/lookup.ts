@@ -1,0 +1,47 @@
+// Finding what a request names.
+import { WindlassError } from '../../lib/errors.ts';
+import { requireField } from '../../cri/presence.ts';
+import type { ImageRecord } from '../images/image-service.ts';
+import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
+import type { Shim } from './deps.ts';
+
+export function getSandbox(shim: Shim, id: string): SandboxRecord {
+  const record = shim.store.sandboxes.find(requireField(id, 'pod_sandbox_id'));
+  if (!record) throw new WindlassError('NotFound', `sandbox ${id} does not exist`);
+  return record;
+}
+
+/** A container that is really there: one half made counts as absent. */
+export function getContainer(shim: Shim, id: string): ContainerRecord {
+  const record = shim.store.containers.find(requireField(id, 'container_id'));
+  if (!record || record.phase === 'creating') throw new WindlassError('NotFound', `container ${id} does not exist`);
+  return record;
+}
+
+/** The running container, or Conflict saying what state it is in. */
+export function getRunningContainer(shim: Shim, id: string): ContainerRecord {
+  const record = getContainer(shim, id);
+  if (record.phase !== 'running') {
+    throw new WindlassError('Conflict', `container ${record.id} is not running (${record.phase})`);
+  }
+  return record;
+}
+
+export function containersOf(shim: Shim, sandboxId: string): ContainerRecord[] {
+  return shim.store.containers.list().filter((record) => record.sandboxId === sandboxId);
+}
+
+/** True when `labels` has every pair of `selector`. */
+export function matchesLabels(
+  labels: Readonly<Record<string, string>>,
+  selector: Readonly<Record<string, string>>,
+): boolean {
+  return Object.entries(selector).every(([key, value]) => labels[key] === value);
+}
+
+/** Present image, or NotFound. */
+export function findImage(shim: Shim, name: string): ImageRecord {
+  const image = shim.images.find(requireField(name, 'image'));
+  if (!image) throw new WindlassError('NotFound', `image ${name} is not present on this node`);
+  return image;
+}

@@ -1,0 +1,176 @@
+// NodeService: what windlass asks of its runtime beyond CRI.
+import type { Draft } from '../../cri/messages.ts';
+import type { Attachment, ImageConfigOverride, NetworkSpec, PublishedPort } from '../../cri/node-messages.ts';
+import { requireField } from '../../cri/presence.ts';
+import type { NodeCalls, NodeStreams, StreamHandlers, UnaryHandlers } from '../../cri/services.ts';
+import { WindlassError } from '../../lib/errors.ts';
+import type { Attachment as NetworkAttachment, PublishedPort as NodePort } from '../network/node-network.ts';
+import type { ImageRecord } from '../images/image-service.ts';
+import { uplinkMtu } from '../network/uplink-mtu.ts';
+import { copyUp } from './copy-up.ts';
+import type { Shim } from './deps.ts';
+import { findImage, getRunningContainer, getSandbox } from './lookup.ts';
+import { pullImageProgress } from './pull-progress.ts';
+import { listRootFilesystems, removeRootFilesystem } from './root-filesystem.ts';
+
+const FREEZE_MS = 30_000;
+const FEATURES = [
+  'networks',
+  'ports',
+  'services',
+  'names',
+  'import',
+  'pause',
+  'copy-up',
+  'pull-progress',
+  'rootfs-keys',
+];
+
+/** Handlers of the service. */
+export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & StreamHandlers<NodeStreams> {
+  const { network, images } = shim;
+  return {
+    ensureNetwork: async (request) => network.ensureNetwork(checkNetwork(requireField(request.network, 'network'))),
+    removeNetwork: async ({ networkId }) => {
+      await network.removeNetwork(requireField(networkId, 'network_id'));
+      return {};
+    },
+    listNetworks: async () => ({ networks: network.listNetworks() }),
+    attachNetwork: async ({ sandboxId, attachment }) => ({
+      interface: await network.attachNetwork(
+        readySandbox(shim, sandboxId),
+        toAttachment(requireField(attachment, 'attachment')),
+      ),
+    }),
+    detachNetwork: async ({ sandboxId, network: networkId }) => {
+      await network.detachNetwork(getSandbox(shim, sandboxId).id, requireField(networkId, 'network'));
+      return {};
+    },
+    updatePorts: async ({ sandboxId, ports }) => ({
+      ports: await network.updatePorts(readySandbox(shim, sandboxId), ports.map(toPort)),
+    }),
+    sandboxNetworkStatus: async ({ sandboxId }) => {
+      const record = getSandbox(shim, sandboxId);
+      return network.sandboxStatus(record.networkOf ?? record.id) ?? { interfaces: [], ports: [] };
+    },
+    setServices: async ({ services }) => ({
+      conflicts: await network.setServices(
+        services.map((service) => ({
+          id: requireField(service.id, 'services.id'),
+          ports: service.ports.map((port) => ({ ...port, protocol: toProtocol(port.protocol) })),
+        })),
+      ),
+    }),
+    setNames: async ({ networks }) => {
+      network.setNames(
+        new Map(
+          networks.map(({ network: id, records }) => [
+            id,
+            new Map(records.map(({ name, ipv4Addresses }) => [name, ipv4Addresses])),
+          ]),
+        ),
+      );
+      return {};
+    },
+    importImage: async ({ path, references, config }, { signal }) => {
+      const image = await images.import(requireField(path, 'path'), {
+        references,
+        ...(config ? { config: toRunConfig(config) } : {}),
+        signal,
+      });
+      return { imageId: image.id, digest: image.manifestDigest };
+    },
+    tagImage: async ({ image, reference }) => {
+      await images.tag(requireField(image, 'image'), requireField(reference, 'reference'));
+      return {};
+    },
+    untagImage: async ({ reference }) => {
+      await images.untag(requireField(reference, 'reference'));
+      return {};
+    },
+    inspectImage: async ({ image }) => describeImage(findImage(shim, image)),
+    pauseContainer: async ({ containerId }) => {
+      const { cgroupsPath } = getRunningContainer(shim, containerId);
+      await shim.cgroups.freeze(cgroupsPath, AbortSignal.timeout(FREEZE_MS));
+      return {};
+    },
+    unpauseContainer: async ({ containerId }) => {
+      shim.cgroups.thaw(getRunningContainer(shim, containerId).cgroupsPath);
+      return {};
+    },
+    copyUp: async (request) => copyUp(shim, request),
+    listRootFilesystems: async () => ({ keys: listRootFilesystems(shim) }),
+    removeRootFilesystem: async ({ key }) => {
+      await removeRootFilesystem(shim, requireField(key, 'key'));
+      return {};
+    },
+    describe: async () => ({
+      instanceId: shim.instance.id,
+      metricsAddress: shim.metricsAddress,
+      ociRuntime: shim.runtime.kind,
+      cgroupVersion: shim.cgroups.version,
+      features: FEATURES,
+    }),
+    pullImageProgress: (request, context) => pullImageProgress(shim, request, context),
+  };
+}
+
+function readySandbox(shim: Shim, id: string): string {
+  const record = getSandbox(shim, id);
+  if (record.phase !== 'ready') throw new WindlassError('Conflict', `sandbox ${record.id} is not ready`);
+  if (record.networkOf !== undefined || record.namespaces.net === undefined) {
+    throw new WindlassError('Conflict', `sandbox ${record.id} has no network of its own`);
+  }
+  return record.id;
+}
+
+function checkNetwork(spec: NetworkSpec): NetworkSpec {
+  requireField(spec.id, 'network.id');
+  return { ...spec, mtu: spec.mtu || uplinkMtu() };
+}
+
+function toAttachment({ network, ipv4Address, macAddress, names }: Attachment): NetworkAttachment {
+  return {
+    network: requireField(network, 'attachment.network'),
+    ...(ipv4Address ? { ipv4Address } : {}),
+    ...(macAddress ? { macAddress } : {}),
+    names,
+  };
+}
+
+function toProtocol(protocol: string): 'TCP' | 'UDP' {
+  if (protocol !== 'TCP' && protocol !== 'UDP') {
+    throw new WindlassError('Invalid', `protocol: want TCP or UDP, not ${JSON.stringify(protocol)}`);
+  }
+  return protocol;
+}
+
+const toPort = (port: PublishedPort): NodePort => ({ ...port, protocol: toProtocol(port.protocol) });
+
+function toRunConfig(config: ImageConfigOverride): ImageRecord['config']['config'] {
+  const keys = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, {}]));
+  return {
+    ...(config.entrypoint.length > 0 ? { Entrypoint: [...config.entrypoint] } : {}),
+    ...(config.cmd.length > 0 ? { Cmd: [...config.cmd] } : {}),
+    ...(config.env.length > 0 ? { Env: [...config.env] } : {}),
+    ...(config.workingDir ? { WorkingDir: config.workingDir } : {}),
+    ...(config.user ? { User: config.user } : {}),
+    ...(config.exposedPorts.length > 0 ? { ExposedPorts: keys(config.exposedPorts) } : {}),
+    ...(config.volumes.length > 0 ? { Volumes: keys(config.volumes) } : {}),
+    ...(Object.keys(config.labels).length > 0 ? { Labels: { ...config.labels } } : {}),
+    ...(config.stopSignal ? { StopSignal: config.stopSignal } : {}),
+  };
+}
+
+function describeImage(image: ImageRecord): Draft<NodeCalls['inspectImage']['response']> {
+  const { os, architecture, variant } = image.platform;
+  return {
+    imageId: image.id,
+    digest: image.manifestDigest,
+    references: image.repoTags,
+    sizeBytes: image.sizeBytes,
+    layers: image.layers.map(({ digest, sizeBytes }) => ({ digest, sizeBytes })),
+    platform: [os, architecture, ...(variant ? [variant] : [])].join('/'),
+    configJson: JSON.stringify(image.config),
+  };
+}

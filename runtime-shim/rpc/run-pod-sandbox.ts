@@ -1,0 +1,211 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { NamespaceOption, PodSandboxConfig, PodSandboxId, RunPodSandboxRequest } from '../../cri/messages.ts';
+import { requireField } from '../../cri/presence.ts';
+import type { CallContext } from '../../cri/services.ts';
+import { WindlassError } from '../../lib/errors.ts';
+import { paths } from '../../lib/instance.ts';
+import type { PublishedPort, SandboxNetwork } from '../network/node-network.ts';
+import { planSysctls } from '../oci-runtime/sysctls.ts';
+import { sandboxKey, type SandboxRecord } from '../store/records.ts';
+import { attachmentsOf, domainnameOf, hostAliasesOf, shmSizeOf } from './annotations.ts';
+import type { Shim } from './deps.ts';
+import { hostsFile, resolvConf } from './sandbox-files.ts';
+import { teardownSandbox } from './teardown.ts';
+
+const NO_NETWORK: SandboxNetwork = { interfaces: [], ports: [] };
+
+/**
+ * Makes a sandbox, or returns the one of that name. Calls of one name share one run, which goes on when its callers
+ * give up: their retry finds it done. What fails is undone; what cannot be undone is finished by the next try.
+ */
+export async function runPodSandbox(
+  shim: Shim,
+  request: RunPodSandboxRequest,
+  { signal }: CallContext,
+): Promise<PodSandboxId> {
+  const config = checkConfig(requireField(request.config, 'config'));
+  if (request.runtimeHandler !== '' && request.runtimeHandler !== shim.runtime.kind) {
+    throw new WindlassError('Invalid', `unknown runtime handler ${JSON.stringify(request.runtimeHandler)}`);
+  }
+  const key = sandboxKey(config);
+  return shim.shared.run(`sandbox ${key}`, signal, async () => {
+    const existing = shim.store.sandboxes.list().find((record) => sandboxKey(record.config) === key);
+    if (existing?.phase === 'ready') return { podSandboxId: existing.id };
+    if (existing?.phase === 'stopped') {
+      throw new WindlassError(
+        'AlreadyExists',
+        `sandbox ${existing.id} of that name is stopped: remove it or use the next attempt`,
+      );
+    }
+    // Left half made by a run that died or whose undo failed.
+    if (existing) await shim.queue.run(existing.id, () => teardownSandbox(shim, existing.id));
+    const id = randomBytes(32).toString('hex');
+    return shim.queue.run(id, () => makeSandbox(shim, id, config, request.runtimeHandler));
+  });
+}
+
+async function makeSandbox(
+  shim: Shim,
+  id: string,
+  config: PodSandboxConfig,
+  runtimeHandler: string,
+): Promise<PodSandboxId> {
+  const record = planSandbox(shim, id, config, runtimeHandler);
+  shim.store.sandboxes.save(record);
+  try {
+    mkdirSync(record.directory, { recursive: true, mode: 0o711 });
+    makeNamespaces(shim, record);
+    const network = await connect(shim, record);
+    writeFiles(shim, record, network);
+    shim.store.sandboxes.save({ ...record, phase: 'ready' });
+  } catch (error) {
+    try {
+      await teardownSandbox(shim, id);
+    } catch (undoError) {
+      shim.log.warn({ sandboxId: id, err: undoError }, 'failed to undo a sandbox: its record stays for the next try');
+    }
+    throw error;
+  }
+  shim.log.info({ sandboxId: id, name: config.metadata?.name, namespace: config.metadata?.namespace }, 'sandbox ready');
+  return { podSandboxId: id };
+}
+
+function checkConfig(config: PodSandboxConfig): PodSandboxConfig {
+  const metadata = requireField(config.metadata, 'config.metadata');
+  requireField(metadata.name, 'config.metadata.name');
+  for (const [field, text] of Object.entries({ ...config.labels, ...config.annotations })) {
+    if (/\0/.test(text) || /[\0\n]/.test(field)) {
+      throw new WindlassError(
+        'Invalid',
+        `config: label or annotation ${JSON.stringify(field)} holds a NUL or a line break`,
+      );
+    }
+  }
+  if (!/^[A-Za-z0-9._-]{0,64}$/.test(config.hostname)) {
+    throw new WindlassError('Invalid', `config.hostname: invalid host name ${JSON.stringify(config.hostname)}`);
+  }
+  if (config.logDirectory !== '' && !/^\/(?!.*(?:^|\/)\.\.(?:\/|$))[^\0\n]*$/.test(config.logDirectory)) {
+    throw new WindlassError('Invalid', 'config.log_directory: must be an absolute path without ..');
+  }
+  for (const [index, port] of config.portMappings.entries()) {
+    if (port.protocol === 'SCTP')
+      throw new WindlassError('Unimplemented', `config.port_mappings[${index}]: SCTP is not supported`);
+  }
+  if (
+    config.linux?.securityContext?.namespaceOptions?.usernsOptions &&
+    config.linux.securityContext.namespaceOptions.usernsOptions.mode !== 'NODE'
+  ) {
+    throw new WindlassError('Unimplemented', 'a user namespace is not supported by this runtime');
+  }
+  return config;
+}
+
+/** Which namespaces it has, from CRI's modes; TARGET with the id of a sandbox joins that sandbox's. */
+function planSandbox(shim: Shim, id: string, config: PodSandboxConfig, runtimeHandler: string): SandboxRecord {
+  const options = config.linux?.securityContext?.namespaceOptions ?? undefined;
+  const directory = join(paths.shimState(shim.instance), 's', id);
+  const target = findTarget(shim, options);
+  const pin = (kind: 'net' | 'ipc' | 'uts', mode: NamespaceOption['network'] | undefined) => {
+    if (mode === 'NODE') return {};
+    if (mode !== 'TARGET') return { [kind]: join(directory, 'ns', kind) };
+    const path = target?.namespaces[kind];
+    return path === undefined ? {} : { [kind]: path };
+  };
+  const namespaces = {
+    ...pin('net', options?.network),
+    ...pin('ipc', options?.ipc),
+    ...pin('uts', options?.network === 'TARGET' ? 'POD' : options?.network),
+  };
+  planSysctls(config.linux?.sysctls ?? {}, { net: 'net' in namespaces, ipc: 'ipc' in namespaces });
+  return {
+    id,
+    phase: 'creating',
+    config,
+    runtimeHandler,
+    createdAtMs: shim.clock.now(),
+    hostname: config.hostname || ('uts' in namespaces ? id.slice(0, 12) : ''),
+    directory,
+    namespaces,
+    ...(options?.network === 'TARGET' && target ? { networkOf: target.id } : {}),
+  };
+}
+
+function findTarget(shim: Shim, options: NamespaceOption | undefined): SandboxRecord | undefined {
+  if (options?.network !== 'TARGET' && options?.ipc !== 'TARGET') return undefined;
+  const target = shim.store.sandboxes.find(options.targetId);
+  if (target?.phase !== 'ready') {
+    throw new WindlassError('NotFound', `sandbox ${options.targetId}, whose namespaces are to be shared, is not there`);
+  }
+  return target;
+}
+
+function isOwn(record: SandboxRecord, path: string | undefined): path is string {
+  return path !== undefined && path.startsWith(`${record.directory}/`);
+}
+
+function makeNamespaces(shim: Shim, record: SandboxRecord): void {
+  const { net, ipc, uts } = record.namespaces;
+  shim.host.createSandboxNamespaces(
+    {
+      ...(isOwn(record, net) ? { net } : {}),
+      ...(isOwn(record, ipc) ? { ipc } : {}),
+      ...(isOwn(record, uts) ? { uts } : {}),
+      hostname: record.hostname,
+    },
+    () => {
+      const domainname = domainnameOf(record.config.annotations);
+      if (domainname !== '' && isOwn(record, uts)) writeFileSync('/proc/sys/kernel/domainname', domainname);
+    },
+  );
+}
+
+async function connect(shim: Shim, record: SandboxRecord): Promise<SandboxNetwork> {
+  const { net } = record.namespaces;
+  if (record.networkOf !== undefined) return shim.network.sandboxStatus(record.networkOf) ?? NO_NETWORK;
+  if (!isOwn(record, net)) return NO_NETWORK;
+  const { metadata } = record.config;
+  return shim.network.attachSandbox(
+    record.id,
+    net,
+    attachmentsOf(record.config.annotations).map(({ network, ipv4Address, macAddress, names }) => ({
+      network,
+      ...(ipv4Address ? { ipv4Address } : {}),
+      ...(macAddress ? { macAddress } : {}),
+      names,
+    })),
+    publishedPorts(record.config),
+    `container ${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`,
+  );
+}
+
+function publishedPorts(config: PodSandboxConfig): PublishedPort[] {
+  return config.portMappings.flatMap(({ protocol, containerPort, hostPort, hostIp }) =>
+    protocol === 'SCTP' ? [] : [{ protocol, containerPort, hostPort, hostIp }],
+  );
+}
+
+function writeFiles(shim: Shim, record: SandboxRecord, network: SandboxNetwork): void {
+  const { annotations, dnsConfig } = record.config;
+  const write = (name: string, text: string): void =>
+    writeFileSync(join(record.directory, name), text, { mode: 0o644 });
+  const hostNetwork = record.namespaces.net === undefined;
+  write('hostname', `${record.hostname}\n`);
+  write(
+    'hosts',
+    hostsFile({
+      hostname: record.hostname,
+      domainname: domainnameOf(annotations),
+      interfaces: network.interfaces,
+      hostAliases: hostAliasesOf(annotations),
+      hostNetwork,
+    }),
+  );
+  write('resolv.conf', resolvConf(dnsConfig, hostNetwork ? [] : network.interfaces));
+  if (isOwn(record, record.namespaces.ipc)) {
+    const shm = join(record.directory, 'shm');
+    mkdirSync(shm, { recursive: true });
+    shim.host.mountTmpfs(shm, `mode=1777,size=${shmSizeOf(annotations)}`);
+  }
+}

@@ -1,0 +1,32 @@
+// What snapshots need from the kernel's mount table, so that tests can stand in for it.
+import { lstatSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { MNT, mountOverlay, readMounts, umount, type OverlayOptions } from '../host/mount.ts';
+
+export interface OverlayMounts {
+  mountOverlay(options: OverlayOptions): void;
+  /** Detaches every mount at `target`; success when nothing is mounted there. */
+  unmount(target: string): void;
+  /** Targets of every mount below `folder`. */
+  mountsBelow(folder: string): string[];
+}
+
+/** The real thing. */
+export const kernelMounts: OverlayMounts = {
+  mountOverlay,
+  unmount(target) {
+    umount(target, MNT.detach);
+    // Mounted twice only if something went wrong before; then the folder could not be removed.
+    for (let tries = 0; tries < 16 && isMountPoint(target); tries += 1) umount(target, MNT.detach);
+  },
+  mountsBelow: (folder) =>
+    readMounts()
+      .map(({ target }) => target)
+      .filter((target) => target.startsWith(`${folder}/`)),
+};
+
+/** True when something is mounted at `path`: its device differs from its parent's. */
+export function isMountPoint(path: string): boolean {
+  const own = lstatSync(path, { throwIfNoEntry: false });
+  return own !== undefined && own.dev !== statSync(dirname(path)).dev;
+}

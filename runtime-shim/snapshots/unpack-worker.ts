@@ -1,0 +1,26 @@
+// A worker thread that unpacks one layer after another: file calls there are synchronous and would stop the shim's
+// event loop for seconds.
+import { parentPort } from 'node:worker_threads';
+import { unpackLayer, type UnpackRequest } from '../../oci/layers/unpack.ts';
+import type { ApplyResult } from '../../oci/layers/apply.ts';
+import { messageOf, WindlassError, type Reason } from '../../lib/errors.ts';
+import { createLayerFiles } from '../host/layer-files.ts';
+
+export type UnpackReply =
+  | { readonly kind: 'done'; readonly result: ApplyResult }
+  | { readonly kind: 'failed'; readonly reason: Reason; readonly message: string };
+
+const calls = createLayerFiles();
+
+async function unpack(request: UnpackRequest): Promise<UnpackReply> {
+  try {
+    return { kind: 'done', result: await unpackLayer(request, calls) };
+  } catch (error) {
+    const reason = error instanceof WindlassError ? error.reason : 'Internal';
+    return { kind: 'failed', reason, message: messageOf(error) };
+  }
+}
+
+parentPort?.on('message', (request: UnpackRequest) => {
+  void unpack(request).then((reply) => parentPort?.postMessage(reply));
+});

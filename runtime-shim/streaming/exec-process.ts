@@ -1,0 +1,181 @@
+// Runs a further program in a running container, through the OCI runtime.
+import { randomBytes } from 'node:crypto';
+import { closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { ReadStream } from 'node:tty';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { identifyProcess, type ProcessIdentity } from '../../lib/process-identity.ts';
+import { signalExactProcess } from '../host/processes.ts';
+import { openPty, setWindowSize } from '../host/pty.ts';
+import type { Exit, Spawner } from '../host/spawn.ts';
+import { bundleFiles, execArguments } from '../oci-runtime/conmon.ts';
+import type { OciSpec } from '../oci-runtime/oci-spec.ts';
+import { spawnPiped } from '../oci-runtime/run-program.ts';
+import type { OciRuntime } from '../oci-runtime/runtime.ts';
+import { planCwd } from '../oci-runtime/spec-process.ts';
+import { failedStartCode } from './failed-start.ts';
+
+export interface ExecOptions {
+  readonly containerId: string;
+  readonly bundle: string;
+  readonly command: readonly string[];
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  /** conmon to stand between: see canPassThrough(). Undefined where the runtime itself does well. */
+  readonly monitorPath: string | undefined;
+}
+
+export interface ExecProcess {
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable;
+  /** undefined with a terminal: both come through stdout. */
+  readonly stderr: Readable | undefined;
+  readonly exited: Promise<Exit>;
+  resize(columns: number, rows: number): void;
+  /** SIGKILL to the program and its children, then to whoever waits for it: the runtime or conmon. */
+  kill(): void;
+  /** True once the program itself has ended, whoever may still hold its output open. */
+  hasProgramEnded(): boolean;
+  /** Removes temporary files; call when done. */
+  dispose(): void;
+}
+
+/** Starts the program. Invalid for an empty command or a working directory that leads out of the container. */
+export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOptions): ExecProcess {
+  if (options.command.length === 0) throw new WindlassError('Invalid', 'cmd: Required value');
+  const base = join(options.bundle, `exec-${randomBytes(8).toString('hex')}`);
+  const [processFile, pidFile, logFile] = [`${base}.json`, `${base}.pid`, `${base}.log`];
+  writeFileSync(processFile, JSON.stringify(planProcess(options)), { mode: 0o600 });
+  // Without a log file it writes log lines instead of a message to the program's own stderr.
+  const runtimeArgs = [...runtime.globalArgs, '--log', logFile, '--log-format', 'json'];
+  const { containerId, monitorPath } = options;
+  // A terminal is hung up when its program ends, so nobody can keep that open.
+  const argv =
+    monitorPath === undefined || options.tty
+      ? [runtime.path, ...runtimeArgs, 'exec', '--process', processFile, '--pid-file', pidFile, containerId]
+      : execArguments({
+          ...{ conmonPath: monitorPath, runtimePath: runtime.path, runtimeArgs, containerId, bundle: options.bundle },
+          ...{ processFile, pidFile },
+        });
+  let program: ProcessIdentity | undefined;
+  const findProgram = (): ProcessIdentity | undefined => {
+    const pid = Number(readOrEmpty(pidFile));
+    program ??= pid > 0 ? identifyProcess(pid) : undefined;
+    return program;
+  };
+  const common = {
+    kill(pid: number): void {
+      const found = findProgram();
+      if (found) killTree(found);
+      // It waits for the output to close, which a process that got away may keep open for ever.
+      signalByPid(pid);
+    },
+    hasProgramEnded: () =>
+      readOrEmpty(pidFile) !== '' &&
+      (findProgram() === undefined || identifyProcess(program?.pid ?? 0)?.startTime !== program?.startTime),
+    dispose(): void {
+      rmSync(processFile, { force: true });
+      rmSync(pidFile, { force: true });
+      rmSync(logFile, { force: true });
+    },
+  };
+  try {
+    const child = options.tty ? startOnTerminal(spawner, argv, common) : startOnPipes(spawner, argv, options, common);
+    const exited = child.exited.then((exit) => {
+      const code = exit.code === 0 ? undefined : failedStartCode(readOrEmpty(logFile));
+      return code === undefined ? exit : { ...exit, code };
+    });
+    return { ...child, exited };
+  } catch (error) {
+    common.dispose();
+    throw error;
+  }
+}
+
+interface Common {
+  kill(pid: number): void;
+  hasProgramEnded(): boolean;
+  dispose(): void;
+}
+
+function startOnPipes(spawner: Spawner, argv: string[], { stdin, bundle }: ExecOptions, common: Common): ExecProcess {
+  // conmon leaves a note in its working directory when memory runs out: it belongs with the container's own.
+  const child = spawnPiped(spawner, { file: argv[0] ?? '', argv, cwd: bundle, stdin });
+  return { ...common, ...child, kill: () => common.kill(child.pid), resize: () => undefined };
+}
+
+/** The runtime gets the far end of a terminal of ours as its stdio and passes bytes on to the container's own. */
+function startOnTerminal(spawner: Spawner, argv: string[], common: Common): ExecProcess {
+  const { masterFd, slaveFd } = openPty();
+  let child: { pid: number; exited: Promise<Exit> };
+  try {
+    child = spawner.spawnProcess({
+      file: argv[0] ?? '',
+      argv,
+      env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' },
+      fds: { 0: slaveFd, 1: slaveFd, 2: slaveFd },
+      newSession: true,
+    });
+  } catch (error) {
+    closeSync(masterFd);
+    throw error;
+  } finally {
+    closeSync(slaveFd);
+  }
+  const terminal: Duplex = new ReadStream(masterFd);
+  // EIO is how a terminal says that its other end was closed.
+  terminal.on('error', () => terminal.destroy());
+  return {
+    ...common,
+    stdin: terminal,
+    stdout: terminal,
+    stderr: undefined,
+    exited: child.exited,
+    kill: () => common.kill(child.pid),
+    resize(columns, rows) {
+      if (terminal.destroyed) return;
+      setWindowSize(masterFd, columns, rows);
+      // It is not the runtime's controlling terminal, so the kernel does not tell it.
+      const identity = identifyProcess(child.pid);
+      if (identity) signalExactProcess(identity, 'SIGWINCH');
+    },
+  };
+}
+
+function planProcess({ bundle, command, tty }: ExecOptions): object {
+  const spec = JSON.parse(readFileSync(bundleFiles.config(bundle), 'utf8')) as OciSpec;
+  const { oomScoreAdj: _, ...process } = spec.process;
+  const hasTerm = process.env.some((entry) => entry.startsWith('TERM='));
+  return {
+    ...process,
+    terminal: tty,
+    args: command,
+    env: tty && !hasTerm ? [...process.env, 'TERM=xterm'] : process.env,
+    // Looked at anew: the container may have put a link there since it was created.
+    cwd: planCwd(spec.root.path, process.cwd),
+  };
+}
+
+function readOrEmpty(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+function signalByPid(pid: number): void {
+  const identity = identifyProcess(pid);
+  if (identity) signalExactProcess(identity, 'SIGKILL');
+}
+
+/** Children first found, then killed from the top: a parent that is gone starts no more. */
+function killTree(root: ProcessIdentity): void {
+  const children = readOrEmpty(`/proc/${root.pid}/task/${root.pid}/children`)
+    .split(' ')
+    .flatMap((pid) => identifyProcess(Number(pid)) ?? []);
+  signalExactProcess(root, 'SIGKILL');
+  for (const child of children) killTree(child);
+}
