@@ -1,0 +1,78 @@
+// Every cluster reconciler, built by hand from the informers they share.
+import type { InformerSet } from '../client/informer-set.ts';
+import { NODE_LEASE_NAMESPACE } from '../client/lease.ts';
+import { leaseKind, namespaceKind, nodeKind, type Lease, type Namespace, type Node } from '../crds/builtin.ts';
+import { containerKind } from '../crds/container.ts';
+import { imageKind } from '../crds/image.ts';
+import type { KindName, KubernetesObject } from '../crds/kind.ts';
+import { networkKind } from '../crds/network.ts';
+import { serviceKind } from '../crds/service.ts';
+import { volumeKind } from '../crds/volume.ts';
+import type { Registry } from '../lib/metrics.ts';
+import type { RunPart } from '../lib/run-all.ts';
+import { createGarbageCollector } from './garbage-collector/controller.ts';
+import { createTtlController } from './garbage-collector/ttl.ts';
+import { createImageController } from './image/controller.ts';
+import { createNamespaceController } from './namespace/controller.ts';
+import { createNetworkController } from './network/controller.ts';
+import { createNodeLifecycle } from './node-lifecycle/controller.ts';
+import type { WatchedKind } from './runtime/controller.ts';
+import type { Caches, ControllerDeps } from './runtime/deps.ts';
+import { resourceName } from './runtime/discovery.ts';
+import { createScheduler } from './scheduler/controller.ts';
+import { createServiceController } from './service/controller.ts';
+import { createVolumeController } from './volume/controller.ts';
+
+/** One informer per kind. */
+export function watchKinds(informers: InformerSet): Caches {
+  return {
+    containers: informers.add(containerKind),
+    services: informers.add(serviceKind),
+    images: informers.add(imageKind),
+    volumes: informers.add(volumeKind),
+    networks: informers.add(networkKind),
+    nodes: informers.add<Node>(nodeKind),
+    namespaces: informers.add<Namespace>(namespaceKind),
+    nodeLeases: informers.add<Lease>(leaseKind, { namespace: NODE_LEASE_NAMESPACE }),
+  };
+}
+
+/** The parts that only the leader runs. */
+export function composeControllers(
+  deps: ControllerDeps,
+  registry: Registry,
+  times: { graceMs: number; evictionDelayMs: number },
+): RunPart[] {
+  const { containers, services, images, volumes, networks, nodes, namespaces } = deps.caches;
+  const shared = new Map<string, WatchedKind<KubernetesObject>>([
+    share(containerKind, containers),
+    share(serviceKind, services),
+    share(imageKind, images),
+    share(volumeKind, volumes),
+    share(networkKind, networks),
+    share(nodeKind, nodes),
+    share(namespaceKind, namespaces),
+  ]);
+  return [
+    createServiceController(deps),
+    createScheduler(deps, registry),
+    createImageController(deps),
+    createVolumeController(deps),
+    createNetworkController(deps),
+    createNamespaceController(deps),
+    createNodeLifecycle(deps, times),
+    createTtlController(deps),
+    createGarbageCollector(deps, shared),
+  ];
+}
+
+// A handler that takes any object takes those of one kind: sound, but beyond what method parameters let the compiler see.
+function share<T extends KubernetesObject>(
+  kind: KindName,
+  cache: WatchedKind<T>,
+): [string, WatchedKind<KubernetesObject>] {
+  return [
+    resourceName(kind),
+    { synced: (signal) => cache.synced(signal), subscribe: (handler) => cache.subscribe(handler) },
+  ];
+}

@@ -1,0 +1,18 @@
+import { z } from 'zod';
+
+const seconds = (minimum: number): z.ZodCoercedNumber => z.coerce.number().int().min(minimum);
+
+/** Options of the controllers process; see docs of loadConfig() for where they come from. */
+export const Config = z.object({
+  home: z.string().optional(),
+  run: z.string().optional(),
+  kubeconfig: z.string({ error: 'is required: the kubeconfig of the controllers' }),
+  logLevel: z.string().default('info'),
+  metricsListen: z.string().default('127.0.0.1:0'),
+  /** Silence after which a node counts as dead. */
+  nodeMonitorGraceSeconds: seconds(1).default(40),
+  /** Time from then until its Containers are released to run elsewhere. */
+  evictionDelaySeconds: seconds(0).default(20),
+  /** How long a leader that died keeps the others waiting. */
+  leaseDurationSeconds: seconds(1).default(15),
+});

@@ -1,0 +1,48 @@
+// Watched: Images; Containers that name them; Nodes that come, go or change readiness.
+import { imageKind } from '../../crds/image.ts';
+import type { RunPart } from '../../lib/run-all.ts';
+import { createIndex } from '../runtime/cache.ts';
+import { createController, watch, type Watch } from '../runtime/controller.ts';
+import type { ControllerDeps } from '../runtime/deps.ts';
+import { keyOf } from '../runtime/object-key.ts';
+import { imageUseOf, isUsable, PULL_NODE_ANNOTATION, usesMeaning } from './plan.ts';
+import { createImageReconciler } from './reconcile.ts';
+
+/** The part that assigns Images to nodes. */
+export function createImageController(deps: ControllerDeps): RunPart {
+  const { images, containers, nodes } = deps.caches;
+  const byUse = createIndex(images, usesMeaning);
+  const readiness: Watch = {
+    synced: (signal) => Promise.all([nodes.synced(signal), images.synced(signal)]).then(() => undefined),
+    subscribe: (queue) =>
+      nodes.subscribe(({ object, previous, deleted }) => {
+        if (previous && !deleted && isUsable(previous) === isUsable(object)) return;
+        for (const image of images.list()) queue.add(keyOf(image));
+      }),
+  };
+  // What an Image has to know is who uses it, not what becomes of them.
+  const users: Watch = {
+    synced: (signal) => Promise.all([containers.synced(signal), images.synced(signal)]).then(() => undefined),
+    subscribe: (queue) =>
+      containers.subscribe(({ object, previous, deleted }) => {
+        const uses = [imageUseOf(object), ...(previous ? [imageUseOf(previous)] : [])];
+        if (previous && !deleted && uses[0] === uses[1]) return;
+        for (const image of uses.flatMap((use) => byUse.get(use))) queue.add(keyOf(image));
+      }),
+  };
+  return createController(deps, {
+    name: 'image',
+    reconcile: createImageReconciler({
+      client: deps.client.kind(imageKind),
+      images,
+      nodes,
+      usersOf: createIndex(containers, (container) => [imageUseOf(container)]),
+      imagesOf: createIndex(images, ({ metadata }) =>
+        [metadata.annotations?.[PULL_NODE_ANNOTATION]].filter((name) => name !== undefined),
+      ),
+      events: deps.events,
+      clock: deps.clock,
+    }),
+    watches: [watch(images, (image) => [keyOf(image)]), users, readiness],
+  });
+}

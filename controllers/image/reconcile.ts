@@ -1,0 +1,79 @@
+// Decides which node fetches an Image and holds its deletion back while a Container names it.
+import type { KindClient } from '../../client/client.ts';
+import type { Node } from '../../crds/builtin.ts';
+import type { Container } from '../../crds/container.ts';
+import type { Image } from '../../crds/image.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Cache, Index } from '../runtime/cache.ts';
+import { setConditions, type NewCondition } from '../runtime/conditions.ts';
+import type { Events } from '../runtime/events.ts';
+import { hasFinalizer, IN_USE_FINALIZER, isDeleting } from '../runtime/object-key.ts';
+import type { Reconcile } from '../runtime/reconciler.ts';
+import { removeFinalizer, writeStatus } from '../runtime/write.ts';
+import { listNames } from '../volume/plan.ts';
+import { planImage, planImageConditions, PULL_NODE_ANNOTATION, usesMeaning } from './plan.ts';
+
+export interface ImageDeps {
+  readonly client: KindClient<Image>;
+  readonly images: Cache<Image>;
+  readonly nodes: Cache<Node>;
+  /** Containers by imageUseOf(). */
+  readonly usersOf: Index<Container>;
+  /** Images by the node that fetches them. */
+  readonly imagesOf: Index<Image>;
+  readonly events: Events;
+  readonly clock: Clock;
+}
+
+/** Keeps one Image's assignment, and the conditions that are about the object. */
+export function createImageReconciler(deps: ImageDeps): Reconcile {
+  const { client, clock, events } = deps;
+
+  async function say(image: Image, conditions: readonly NewCondition[], signal: AbortSignal): Promise<void> {
+    const { generation } = image.metadata;
+    const status = {
+      conditions: setConditions(image.status?.conditions, conditions, { now: clock.now(), generation }),
+    };
+    const wrote = await writeStatus(client, image, status, signal);
+    const problem = conditions.find(({ type, status: value }) => type === 'Ready' && value === 'False');
+    if (wrote && problem) events.record(image, { type: 'Warning', reason: problem.reason, message: problem.message });
+  }
+
+  async function assign(image: Image, nodeName: string, signal: AbortSignal): Promise<void> {
+    const { name, namespace, resourceVersion, finalizers = [] } = image.metadata;
+    const withFinalizer = hasFinalizer(image, IN_USE_FINALIZER) ? finalizers : [...finalizers, IN_USE_FINALIZER];
+    const metadata = { resourceVersion, finalizers: withFinalizer, annotations: { [PULL_NODE_ANNOTATION]: nodeName } };
+    await client.mergePatch(name, namespace, { metadata }, {}, signal);
+    events.record(image, { type: 'Normal', reason: 'Assigned', message: `node ${nodeName} fetches it` });
+  }
+
+  return async (key, { signal }) => {
+    const image = deps.images.get(key);
+    if (!image) return {};
+    const users = usesMeaning(image).flatMap((use) => deps.usersOf.get(use));
+    if (isDeleting(image)) {
+      if (users.length === 0) {
+        await removeFinalizer(client, image, IN_USE_FINALIZER, signal);
+        return {};
+      }
+      const names = users.map(({ metadata }) => metadata.name).toSorted();
+      const message = `will be deleted when ${listNames(names)} no longer use(s) it`;
+      await say(image, [{ type: 'Ready', status: 'False', reason: 'DeletionBlocked', message }], signal);
+      return {};
+    }
+    const plan = planImage({
+      image,
+      nodes: deps.nodes.list(),
+      loadOf: (nodeName) => deps.imagesOf.get(nodeName).length,
+    });
+    if (plan.kind === 'assign') {
+      await assign(image, plan.nodeName, signal);
+      return {};
+    }
+    const conditions = planImageConditions(image, users);
+    const refusal: NewCondition[] =
+      plan.kind === 'keep' ? [] : [{ type: 'Ready', status: 'False', reason: plan.reason, message: plan.message }];
+    await say(image, [...refusal, ...conditions], signal);
+    return {};
+  };
+}

@@ -1,0 +1,75 @@
+// Watched: Networks; Containers on them; Nodes; Namespaces (for their `default`).
+import type { Node } from '../../crds/builtin.ts';
+import type { Container } from '../../crds/container.ts';
+import { networkKind } from '../../crds/network.ts';
+import type { RunPart } from '../../lib/run-all.ts';
+import { createIndex } from '../runtime/cache.ts';
+import { createController, watch, type Watch } from '../runtime/controller.ts';
+import type { ControllerDeps } from '../runtime/deps.ts';
+import { HOST_ROUTES_ANNOTATION, joinKey, keyOf } from '../runtime/object-key.ts';
+import { createNetworkReconciler } from './reconcile.ts';
+import { DEFAULT_NETWORK, networksOf } from './plan.ts';
+
+/** Endpoints of many containers that start together become one write. */
+const ENDPOINTS_DELAY_MS = 100;
+
+/** The part that keeps Networks. */
+export function createNetworkController(deps: ControllerDeps): RunPart {
+  const { networks, containers, nodes, namespaces } = deps.caches;
+  const keysOf = ({ metadata, spec }: Container): string[] =>
+    networksOf({ spec }).map((name) => joinKey(metadata.namespace, name));
+  const endpoints: Watch = {
+    synced: (signal) => containers.synced(signal),
+    subscribe: (queue) =>
+      containers.subscribe(({ object, previous }) => {
+        for (const key of new Set([...keysOf(object), ...(previous ? keysOf(previous) : [])])) {
+          // A node without addresses holds up its first container; an endpoint only has to come soon.
+          const isServed = networks.get(key)?.status?.nodes?.some(({ name }) => name === object.spec.nodeName);
+          const isUrgent = object.spec.nodeName !== undefined && !isServed;
+          queue.addAfter(key, isUrgent ? 0 : ENDPOINTS_DELAY_MS);
+        }
+      }),
+  };
+  return createController(deps, {
+    name: 'network',
+    workers: 1,
+    reconcile: createNetworkReconciler({
+      client: deps.client.kind(networkKind),
+      networks,
+      namespaces,
+      nodes,
+      containersOn: createIndex(containers, keysOf),
+      events: deps.events,
+      clock: deps.clock,
+    }),
+    watches: [
+      // A range that comes free is of use to every Network that waits for one.
+      watch(networks, (network, deleted) => [
+        keyOf(network),
+        ...(deleted
+          ? networks
+              .list()
+              .filter(({ status }) => !status?.subnets)
+              .map(keyOf)
+          : []),
+      ]),
+      watch(namespaces, ({ metadata }) => [joinKey(metadata.name, DEFAULT_NETWORK)]),
+      membership(deps),
+      endpoints,
+    ],
+  });
+}
+
+// A node that joins or leaves changes what networks look like, and so do its routes; heartbeats do not.
+const routesOf = ({ metadata }: Node): string | undefined => metadata.annotations?.[HOST_ROUTES_ANNOTATION];
+
+function membership({ caches: { nodes, networks } }: ControllerDeps): Watch {
+  return {
+    synced: (signal) => Promise.all([nodes.synced(signal), networks.synced(signal)]).then(() => undefined),
+    subscribe: (queue) =>
+      nodes.subscribe(({ object, previous, deleted }) => {
+        if (previous && !deleted && routesOf(previous) === routesOf(object)) return;
+        for (const network of networks.list()) queue.add(keyOf(network));
+      }),
+  };
+}

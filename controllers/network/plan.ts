@@ -1,0 +1,147 @@
+// What a Network's status should say, and who holds it when it is to be deleted.
+import type { Container } from '../../crds/container.ts';
+import type { Network, NetworkStatus } from '../../crds/network.ts';
+import { setConditions, type NewCondition } from '../runtime/conditions.ts';
+import { assignBlocks } from './blocks.ts';
+import { planSubnets, type TakenRange } from './subnets.ts';
+
+export const DEFAULT_NETWORK = 'default';
+
+/** Names of the networks a Container is on. */
+export function networksOf({ spec }: Pick<Container, 'spec'>): string[] {
+  if (spec.hostNetwork || spec.shareNamespaces?.network !== undefined) return [];
+  return spec.networks === undefined ? [DEFAULT_NETWORK] : spec.networks.map(({ name }) => name);
+}
+
+export interface NetworkObserved {
+  readonly network: Network;
+  /** Containers that name the network, bound or not. */
+  readonly containers: readonly Container[];
+  readonly taken: readonly TakenRange[];
+  /** Where in the address pool this cluster starts. */
+  readonly poolStart?: number;
+  /** Names of all nodes of the cluster. */
+  readonly nodeNames: readonly string[];
+  readonly now: number;
+}
+
+/** On clusters up to this size every node gets a block before it asks, so that no start waits for one. */
+const EAGER_NODES = 4;
+/** Blocks of a node that is alone: half of them, the rest is for nodes that may join. */
+const BLOCKS_ALONE = 8;
+
+/** The name of what a Network asks for that is not built yet. */
+export function findUnsupportedField({ spec }: Network): string | undefined {
+  if (spec.driver === 'overlay') return 'spec.driver: overlay';
+  if (spec.encrypted) return 'spec.encrypted';
+  if (spec.ipv6) return 'spec.ipv6';
+  return spec.subnets?.some(({ cidr }) => cidr.includes(':')) ? 'spec.subnets: IPv6' : undefined;
+}
+
+/** The whole status, as the network controller wants it; fields of nodes that agents report are kept. */
+export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
+  const { network, containers, nodeNames, now } = observed;
+  const generation = network.metadata.generation;
+  const withReady = (rest: Partial<NetworkStatus>, ready: Omit<NewCondition, 'type'>): NetworkStatus => ({
+    ...network.status,
+    ...rest,
+    observedGeneration: generation,
+    conditions: setConditions(network.status?.conditions, [{ type: 'Ready', ...ready }], { now, generation }),
+  });
+
+  const unsupported = findUnsupportedField(network);
+  if (unsupported) {
+    return withReady(
+      {},
+      { status: 'False', reason: 'NotSupported', message: `${unsupported} is not supported by this version` },
+    );
+  }
+  if (nodeNames.length === 0 && !network.status?.subnets) {
+    // Which ranges are free on a node is known only when there is one.
+    return withReady({}, { status: 'False', reason: 'NoNode', message: 'no node has joined the cluster yet' });
+  }
+  const plan = planSubnets(network, observed.taken, { start: observed.poolStart ?? 0 });
+  if (plan.kind === 'refused') return withReady({}, { status: 'False', reason: plan.reason, message: plan.message });
+
+  const users = countByNode(containers);
+  const isGone = (name: string): boolean => !nodeNames.includes(name) && !users.has(name);
+  const eager = nodeNames.length <= EAGER_NODES ? nodeNames : [];
+  const wanting = [...new Set([...users.keys(), ...eager])].toSorted();
+  const { ranges, short } = assignBlocks(
+    plan.subnets,
+    network.status?.nodes ?? [],
+    wanting.map((nodeName) => ({ nodeName, containers: users.get(nodeName) ?? 0 })),
+    { isGone, minimumBlocks: nodeNames.length === 1 ? BLOCKS_ALONE : 1 },
+  );
+  const nodes = [...ranges]
+    .toSorted(([a], [b]) => a.localeCompare(b))
+    .map(([name, blocks]) => ({
+      ...network.status?.nodes?.find((node) => node.name === name),
+      name,
+      ranges: blocks,
+    }));
+  return withReady(
+    { subnets: plan.subnets, nodes, endpoints: endpointsOf(network, containers) },
+    readiness(nodes, users, short),
+  );
+}
+
+function countByNode(containers: readonly Container[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { spec } of containers) {
+    if (spec.nodeName) counts.set(spec.nodeName, (counts.get(spec.nodeName) ?? 0) + 1);
+  }
+  return counts;
+}
+
+function endpointsOf(network: Network, containers: readonly Container[]): NonNullable<NetworkStatus['endpoints']> {
+  return containers
+    .flatMap(({ metadata, status }) => {
+      const attached = status?.networks?.find(({ name }) => name === network.metadata.name);
+      if (!attached?.ipv4Address || isSilentPhase(status?.phase)) return [];
+      return [
+        {
+          container: metadata.name,
+          ipv4Address: attached.ipv4Address,
+          ...(attached.macAddress === undefined ? {} : { macAddress: attached.macAddress }),
+          ...(status?.nodeName === undefined ? {} : { nodeName: status.nodeName }),
+        },
+      ];
+    })
+    .toSorted((a, b) => a.container.localeCompare(b.container));
+}
+
+// A Container on a dead node is Unknown: its address may not answer, so nobody is sent there.
+const isSilentPhase = (phase: string | undefined): boolean =>
+  phase === 'Unknown' || phase === 'Succeeded' || phase === 'Failed';
+
+function readiness(
+  nodes: readonly {
+    name: string;
+    bridge?: string | undefined;
+    ready?: boolean | undefined;
+    message?: string | undefined;
+  }[],
+  users: ReadonlyMap<string, number>,
+  short: readonly string[],
+): Omit<NewCondition, 'type'> {
+  if (short.length > 0) {
+    return {
+      status: 'False',
+      reason: 'AddressesExhausted',
+      message: `no addresses are left for node ${short.join(', ')}: use a larger subnet`,
+    };
+  }
+  const failed = nodes.filter(({ name, ready }) => users.has(name) && ready === false);
+  if (failed.length > 0) {
+    const why = failed.map(({ name, message }) => `${name}${message ? ` (${message})` : ''}`).join(', ');
+    return { status: 'False', reason: 'NodeFailed', message: `not usable on node ${why}` };
+  }
+  const waiting = nodes.filter(({ name, bridge }) => users.has(name) && !bridge).map(({ name }) => name);
+  if (waiting.length > 0) {
+    return { status: 'False', reason: 'SettingUp', message: `waiting for node ${waiting.join(', ')} to set it up` };
+  }
+  return users.size === 0
+    ? { status: 'True', reason: 'Allocated', message: 'no container uses it yet' }
+    : { status: 'True', reason: 'Usable', message: `usable on ${users.size} node(s)` };
+}

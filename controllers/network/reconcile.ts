@@ -1,0 +1,154 @@
+// Gives each Network its addresses, divides them over the nodes, lists its endpoints, and makes a `default` where a
+// namespace has none.
+import type { KindClient } from '../../client/client.ts';
+import type { Namespace, Node } from '../../crds/builtin.ts';
+import type { Container } from '../../crds/container.ts';
+import { NetworkSpec, type Network } from '../../crds/network.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { isAlreadyExists } from '../../lib/errors.ts';
+import type { Cache, Index } from '../runtime/cache.ts';
+import { findCondition, setConditions } from '../runtime/conditions.ts';
+import type { Events } from '../runtime/events.ts';
+import { HOST_ROUTES_ANNOTATION, IN_USE_FINALIZER, isDeleting, splitKey } from '../runtime/object-key.ts';
+import type { Reconcile } from '../runtime/reconciler.ts';
+import { ensureFinalizer, removeFinalizer, writeStatus } from '../runtime/write.ts';
+import { listNames } from '../volume/plan.ts';
+import { parseCidr } from './ipv4.ts';
+import { DEFAULT_NETWORK, planNetworkStatus } from './plan.ts';
+import type { TakenRange } from './subnets.ts';
+
+export interface NetworkDeps {
+  readonly client: KindClient<Network>;
+  readonly networks: Cache<Network>;
+  readonly namespaces: Cache<Namespace>;
+  readonly nodes: Cache<Node>;
+  /** Containers by `namespace/network`. */
+  readonly containersOn: Index<Container>;
+  readonly events: Events;
+  readonly clock: Clock;
+}
+
+/** Must run with one worker: what one reconciliation allocates, the next one has to see. */
+export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
+  const { client, clock, events } = deps;
+  // Allocated and written, but perhaps not yet in the cache: UID -> ranges.
+  const allocated = new Map<string, TakenRange[]>();
+
+  function takenBesides(network: Network): TakenRange[] {
+    const taken: TakenRange[] = [];
+    const live = new Set<string>();
+    for (const other of deps.networks.list()) {
+      const uid = other.metadata.uid ?? '';
+      live.add(uid);
+      if (uid === network.metadata.uid) continue;
+      // What was written last may not be in the cache yet.
+      const known = [...rangesOf(other), ...(allocated.get(uid) ?? [])];
+      taken.push(...known);
+    }
+    for (const uid of allocated.keys()) if (!live.has(uid)) allocated.delete(uid);
+    for (const node of deps.nodes.list()) taken.push(...hostRanges(node));
+    return taken;
+  }
+
+  async function releaseOrWait(network: Network, users: readonly Container[], signal: AbortSignal): Promise<void> {
+    if (users.length === 0) {
+      await removeFinalizer(client, network, IN_USE_FINALIZER, signal);
+      return;
+    }
+    const names = users.map(({ metadata }) => metadata.name).toSorted();
+    const message = `will be deleted when ${listNames(names)} is no longer on it`;
+    const { generation } = network.metadata;
+    const status = {
+      observedGeneration: generation,
+      conditions: setConditions(
+        network.status?.conditions,
+        [{ type: 'Ready', status: 'False', reason: 'DeletionBlocked', message }],
+        { now: clock.now(), generation },
+      ),
+    };
+    if (await writeStatus(client, network, status, signal)) {
+      events.record(network, { type: 'Warning', reason: 'DeletionBlocked', message });
+    }
+  }
+
+  async function createDefault(key: string, signal: AbortSignal): Promise<void> {
+    const { namespace = '', name } = splitKey(key);
+    const home = deps.namespaces.get(namespace);
+    if (name !== DEFAULT_NETWORK || !home || isDeleting(home) || home.status?.phase === 'Terminating') return;
+    try {
+      await client.create(
+        { metadata: { name, namespace, finalizers: [IN_USE_FINALIZER] }, spec: NetworkSpec.parse({}) },
+        signal,
+      );
+    } catch (error) {
+      if (!isAlreadyExists(error)) throw error;
+    }
+  }
+
+  return async (key, { signal }) => {
+    const cached = deps.networks.get(key);
+    if (!cached) {
+      await createDefault(key, signal);
+      return {};
+    }
+    const containers = deps.containersOn.get(key);
+    if (isDeleting(cached)) {
+      await releaseOrWait(cached, containers, signal);
+      return {};
+    }
+    const network = await ensureFinalizer(client, cached, IN_USE_FINALIZER, signal);
+    const before = findCondition(network, 'Ready');
+    const status = planNetworkStatus({
+      network,
+      containers,
+      taken: takenBesides(network),
+      poolStart: poolStart(deps.namespaces.get('kube-system')),
+      nodeNames: deps.nodes.list().map(({ metadata }) => metadata.name),
+      now: clock.now(),
+    });
+    await writeStatus(client, network, status, signal);
+    if (status.subnets) allocated.set(network.metadata.uid ?? '', rangesOf({ ...network, status }));
+    const after = status.conditions?.find(({ type }) => type === 'Ready');
+    if (after && after.reason !== before?.reason && !isTransient(after.reason)) {
+      events.record(network, {
+        type: after.status === 'True' ? 'Normal' : 'Warning',
+        reason: after.reason,
+        message:
+          after.reason === 'Allocated' ? `has ${status.subnets?.map(({ cidr }) => cidr).join(', ')}` : after.message,
+      });
+    }
+    return {};
+  };
+}
+
+/** The UID of kube-system is the cluster's identity: its first digits are as good as a draw. */
+function poolStart(namespace: Namespace | undefined): number {
+  const digits = /^[0-9a-f]{8}/.exec(namespace?.metadata.uid ?? '')?.[0];
+  return digits === undefined ? 0 : Number.parseInt(digits, 16);
+}
+
+const isTransient = (reason: string): boolean => ['NoNode', 'SettingUp', 'Usable'].includes(reason);
+
+function rangesOf({ metadata, status }: Network): TakenRange[] {
+  return (status?.subnets ?? [])
+    .filter(({ cidr }) => !cidr.includes(':'))
+    .map(({ cidr }) => ({ range: parseCidr(cidr), holder: `Network ${metadata.namespace ?? ''}/${metadata.name}` }));
+}
+
+function hostRanges(node: Node): TakenRange[] {
+  const holder = `the routes of node ${node.metadata.name}`;
+  const routes = (node.metadata.annotations?.[HOST_ROUTES_ANNOTATION] ?? '').split(',');
+  const addresses = (node.status?.addresses ?? [])
+    .filter(({ type }) => type === 'InternalIP')
+    .map(({ address }) => `${address}/32`);
+  return [...routes, ...addresses].flatMap((text) => {
+    const cidr = text.trim();
+    // What an agent writes is data from another machine: what is no IPv4 range takes nothing.
+    return /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/.test(cidr) && isRange(cidr) ? [{ range: parseCidr(cidr), holder }] : [];
+  });
+}
+
+function isRange(cidr: string): boolean {
+  const [address = '', prefix = ''] = cidr.split('/');
+  return Number(prefix) > 0 && Number(prefix) <= 32 && address.split('.').every((octet) => Number(octet) <= 255);
+}

@@ -1,0 +1,258 @@
+// The node agent as a value: every part of it, composed by hand.
+import { join } from 'node:path';
+import { createApiClient } from '../../client/api-client.ts';
+import { createEventRecorder } from '../../client/events.ts';
+import { createInformerMetrics } from '../../client/informer-metrics.ts';
+import { createInformerSet } from '../../client/informer-set.ts';
+import type { Connection } from '../../client/kubeconfig.ts';
+import { createLeaseRenewer, metricsLease, NODE_LEASE_NAMESPACE } from '../../client/lease.ts';
+import { nodeKind, type Node } from '../../crds/builtin.ts';
+import { containerKind, type Container } from '../../crds/container.ts';
+import { imageKind } from '../../crds/image.ts';
+import { networkKind, type Network } from '../../crds/network.ts';
+import { serviceKind } from '../../crds/service.ts';
+import { volumeKind, type Volume } from '../../crds/volume.ts';
+import type { CustomKind, KubernetesObject } from '../../crds/kind.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { formatHostPort, type HostPort } from '../../lib/host-port.ts';
+import { readHostRoutes } from '../../lib/host-routes.ts';
+import { kernelNames, paths, type Instance } from '../../lib/instance.ts';
+import type { Logger } from '../../lib/log.ts';
+import { serveMetrics, type Registry } from '../../lib/metrics.ts';
+import { runAll } from '../../lib/run-all.ts';
+import { HOST_ROUTES_ANNOTATION, keyOf } from '../runtime/object-key.ts';
+import { createLoopMetrics } from '../runtime/queue-metrics.ts';
+import { cleanUpContainer } from './clean-up.ts';
+import { createContainerController } from './container/controller.ts';
+import { createMemoryStore } from './container/memory.ts';
+import { prepare, targetKeyOf, type PrepareDeps } from './container/prepare.ts';
+import { createContainerReconciler } from './container/reconcile.ts';
+import { createHealthMonitor } from './health/health-monitor.ts';
+import { createImageLookUp } from './images/image-look-up.ts';
+import { createImagePuller } from './images/image-puller.ts';
+import { prepareImage } from './images/prepare-image.ts';
+import { createLateQueue } from './late-queue.ts';
+import { createLogRotator } from './logs/log-rotator.ts';
+import { createServiceTablesReconciler } from './networks/network-controller.ts';
+import { createNodeNetworks } from './networks/node-networks.ts';
+import { SERVICE_LABEL } from './networks/service-tables.ts';
+import { createNodeMetrics } from './node/node-metrics.ts';
+import { createNodeRegistrar } from './node/node-registrar.ts';
+import { readNodeFacts } from './node/read-facts.ts';
+import { createShimLease } from './node/shim-lease.ts';
+import { createObjectControllers } from './object-controllers.ts';
+import { createRuntimeFollower } from './runtime/follow-runtime.ts';
+import type { NodeRuntime } from './runtime/node-runtime.ts';
+import { createRuntimeCache } from './runtime/runtime-cache.ts';
+import { createAgentServer } from './server/agent-server.ts';
+import { createStrayController } from './stray-controller.ts';
+import { createProjectedRefresher } from './volumes/projected-refresher.ts';
+import { watchCluster } from './watch-cluster.ts';
+
+export interface AgentOptions {
+  readonly instance: Instance;
+  readonly nodeName: string;
+  readonly connection: Connection;
+  readonly runtime: NodeRuntime;
+  readonly listen: HostPort;
+  readonly metricsListen: HostPort;
+  readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const AGENT_VERSION = 'v1.32.0-windlass';
+
+/** Runs the agent until `signal` fires. */
+export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
+  const { clock, log, nodeName, instance, runtime, registry } = options;
+  const client = createApiClient(options.connection, { userAgent: 'windlass-node-agent', registry });
+  const informers = createInformerSet({ client, log, clock, metrics: createInformerMetrics(registry) });
+  const { watched, cluster } = watchCluster(client, informers);
+  const events = createEventRecorder({ client, component: 'node-agent', host: nodeName, clock, log });
+  const recorder =
+    <T extends KubernetesObject>(kind: CustomKind<T>) =>
+    (object: T, type: 'Normal' | 'Warning', reason: string, message: string): void =>
+      events.record({ kind, metadata: object.metadata }, type, reason, message);
+
+  const cache = createRuntimeCache(runtime);
+  const podLogs = paths.podLogs(instance);
+  const roots = { volumes: paths.volumes(instance), projected: join(instance.run, 'agent', 'projected') };
+  const queue = createLateQueue();
+  const queues = { networks: createLateQueue(), tables: createLateQueue() };
+  const own = (): Container[] => cluster.containers.list().filter(({ spec }) => spec.nodeName === nodeName);
+
+  const networks = createNodeNetworks(cluster.networks, runtime, nodeName);
+  const puller = createImagePuller(runtime, clock, signal);
+  const memory = createMemoryStore();
+  const health = createHealthMonitor({ runtime, clock, log, onChange: queue.add }, signal);
+  const store = { lister: cluster.volumes, client: client.kind<Volume>(volumeKind), roots, nodeName };
+  const imageDeps = { cluster, runtime, puller, lookUp: createImageLookUp(runtime, clock) };
+  const imageOf: PrepareDeps['prepareImage'] = (container, options) =>
+    prepareImage(imageDeps, container, {
+      ...options,
+      sinceMs: memory.of(container.metadata.uid ?? '').startIntentMs ?? clock.now(),
+      onChange: () => queue.add(keyOf(container)),
+    });
+  const mounts = {
+    cluster,
+    runtime,
+    store,
+    prepareImageMount: (container: Container, reference: string) =>
+      imageOf(
+        { ...container, spec: { ...container.spec, image: reference, imageName: undefined } },
+        { kept: undefined, signal },
+      ),
+  };
+  const tables = createServiceTablesReconciler({
+    cluster,
+    runtime,
+    nodeName,
+    log,
+    recordConflict: (id, message) => {
+      const service = cluster.services.list().find((one) => keyOf(one) === id);
+      if (service) recorder(serviceKind)(service, 'Warning', 'PortConflict', message);
+    },
+  });
+
+  const agentServer = createAgentServer({
+    tls: options.tls,
+    log,
+    containers: cluster.containers,
+    cache,
+    runtime,
+    podLogs,
+  });
+  const agentPort = await agentServer.listen(options.listen);
+  const facts = await readNodeFacts({
+    name: nodeName,
+    agentPort,
+    agentVersion: AGENT_VERSION,
+    runtimeVersion: 'windlass://0.1.0',
+    home: instance.home,
+    listenHost: options.listen.host,
+  });
+  const metrics = createNodeMetrics(registry, {
+    runtime,
+    cache,
+    nodeName,
+    cpus: facts.cpus,
+    memoryBytes: facts.memoryBytes,
+  });
+  const metricsServer = await serveMetrics(registry, options.metricsListen, metrics.collectContainers);
+  log.info(
+    { agent: formatHostPort({ host: options.listen.host, port: agentPort }), metrics: metricsServer.address },
+    'listening',
+  );
+
+  const hostIp = facts.addresses[0] ?? '127.0.0.1';
+  const prepareDeps = { cluster, cache, networks, mounts, nodeName, hostIp, prepareImage: imageOf };
+  const record = recorder(containerKind);
+  const cleanUpDeps = { volumes: client.kind<Volume>(volumeKind), roots, podLogs };
+  const reconcileContainer = createContainerReconciler({
+    cluster,
+    client: client.kind<Container>(containerKind),
+    runtime,
+    cache,
+    clock,
+    log,
+    podLogs,
+    record,
+    nodeName,
+    hostIp,
+    memory,
+    health,
+    targetKeyOf: (container) => targetKeyOf({ cluster, cache }, container),
+    prepare: (container, asked) => prepare(prepareDeps, container, asked),
+    retire: async ({ metadata }) => {
+      if (metadata.labels?.[SERVICE_LABEL] !== undefined) await tables.reconcile('tables', { signal, log });
+    },
+    cleanUp: (container, stop) => cleanUpContainer(cleanUpDeps, container, stop),
+    observeStart: metrics.observeStart,
+  });
+
+  const networkDeps = { cluster, client: client.kind<Network>(networkKind), runtime, networks, nodeName };
+  const registrar = createNodeRegistrar({
+    client: client.kind<Node>(nodeKind),
+    facts,
+    // Networks are given ranges that clash with none of these.
+    annotations: () => ({
+      [HOST_ROUTES_ANNOTATION]: [
+        ...new Set(readHostRoutes(kernelNames.linkPrefix(instance)).map(({ cidr }) => cidr)),
+      ].join(','),
+    }),
+    clock,
+    log,
+  });
+  const shimLease = createShimLease({ client, clock, log, nodeName });
+  const loop = { clock, log, metrics: createLoopMetrics(registry) };
+  const strays = createStrayController(loop, {
+    ...{ watched, cluster, runtime, cache, nodeName },
+    cleanUp: cleanUpDeps,
+    networks: networkDeps,
+  });
+  const follower = createRuntimeFollower({
+    runtime,
+    cache,
+    clock,
+    log,
+    onHealth: (problem) => registrar.setProblem(problem),
+    onChange: (sandboxes) => {
+      for (const sandbox of sandboxes) queue.add(`${sandbox.namespace}/${sandbox.name}`);
+    },
+    onConnect: () => {
+      networks.forget();
+      tables.forget();
+      shimLease.refresh(() => runtime.describe().then(({ metricsAddress }) => metricsAddress));
+      for (const container of own()) queue.add(keyOf(container));
+      for (const network of cluster.networks.list()) queues.networks.add(keyOf(network));
+      queues.tables.add('tables');
+      strays.connected();
+    },
+  });
+  try {
+    await runAll(
+      [
+        informers,
+        events,
+        follower,
+        registrar,
+        shimLease,
+        { name: 'agent server', run: agentServer.run },
+        createLeaseRenewer(
+          { client, clock, log },
+          { namespace: NODE_LEASE_NAMESPACE, name: nodeName, holderIdentity: nodeName, leaseDurationSeconds: 40 },
+        ),
+        createLeaseRenewer({ client, clock, log }, metricsLease('node-agent', metricsServer.address, nodeName)),
+        strays.part,
+        createContainerController(loop, {
+          reconcile: async (key, stop) => {
+            await strays.firstLook(stop.signal);
+            return reconcileContainer(key, stop);
+          },
+          watches: watched,
+          cluster,
+          nodeName,
+          onQueue: queue.attach,
+        }),
+        ...createObjectControllers(loop, {
+          ...{ client, watched, cluster, runtime, cache, nodeName, roots, puller, networkDeps, tables, queues },
+          recordImage: recorder(imageKind),
+        }),
+        createLogRotator({ containers: own, cache, runtime, podLogs, clock, log }),
+        createProjectedRefresher({
+          cluster,
+          store,
+          running: () => own().filter(({ status }) => status?.phase === 'Running'),
+          clock,
+          log,
+        }),
+      ],
+      signal,
+    );
+  } finally {
+    await metricsServer[Symbol.asyncDispose]();
+    await client.close();
+  }
+}

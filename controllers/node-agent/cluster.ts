@@ -1,0 +1,40 @@
+// What the agent reads of the cluster, from caches that informers keep, and what it asks for one by one.
+import type { ConfigMap, Secret } from '../../crds/builtin.ts';
+import type { Container } from '../../crds/container.ts';
+import type { Image } from '../../crds/image.ts';
+import type { KubernetesObject } from '../../crds/kind.ts';
+import type { Network } from '../../crds/network.ts';
+import type { Service } from '../../crds/service.ts';
+import type { Volume } from '../../crds/volume.ts';
+
+/** Cached objects; frozen, perhaps a little behind. */
+export interface Lister<T extends KubernetesObject> {
+  get(namespace: string, name: string): T | undefined;
+  list(namespace?: string): readonly T[];
+}
+
+export interface Cluster {
+  readonly containers: Lister<Container>;
+  readonly images: Lister<Image>;
+  readonly volumes: Lister<Volume>;
+  readonly networks: Lister<Network>;
+  readonly services: Lister<Service>;
+  /** Asked from the server: the agent does not keep all Secrets of the cluster in memory. */
+  secret(namespace: string, name: string, signal: AbortSignal): Promise<Secret | undefined>;
+  configMap(namespace: string, name: string, signal: AbortSignal): Promise<ConfigMap | undefined>;
+}
+
+/** The data of a ConfigMap, both kinds, as bytes. */
+export function configMapData(configMap: ConfigMap): Record<string, Buffer> {
+  return {
+    ...Object.fromEntries(Object.entries(configMap.data ?? {}).map(([key, value]) => [key, Buffer.from(value)])),
+    ...decode(configMap.binaryData),
+  };
+}
+
+/** The data of a Secret as bytes. */
+export const secretData = (secret: Secret): Record<string, Buffer> => decode(secret.data);
+
+function decode(data: Readonly<Record<string, string>> | undefined): Record<string, Buffer> {
+  return Object.fromEntries(Object.entries(data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64')]));
+}

@@ -1,0 +1,253 @@
+// Carries out one step of the plan; the runtime cache shows the result at once, without waiting for its events.
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Container } from '../../../crds/container.ts';
+import type { Clock } from '../../../lib/clock.ts';
+import { isAlreadyExists, messageOf } from '../../../lib/errors.ts';
+import type { Logger } from '../../../lib/log.ts';
+import { listAttemptFiles, listAttempts, logDirectoryName } from '../logs/log-files.ts';
+import type { NodeRuntime, SandboxNetwork } from '../runtime/node-runtime.ts';
+import type { RuntimeCache } from '../runtime/runtime-cache.ts';
+import { containerConfig } from './container-config.ts';
+import { resourcesKey } from './drift.ts';
+import { terminationOf, type Termination } from './last-termination.ts';
+import type { ContainerMemory } from './memory.ts';
+import { mendDrift } from './mend-drift.ts';
+import type { Step } from './plan.ts';
+import type { Prepared } from './prepared.ts';
+import { rootfsKey } from './rootfs-key.ts';
+import { sandboxConfig, type SandboxInput } from './sandbox-config.ts';
+import { ANNOTATIONS } from './annotations.ts';
+import { specHash } from './spec-hash.ts';
+import { isTransient, rememberFailure } from './start-failure.ts';
+
+export interface ApplyDeps {
+  readonly runtime: NodeRuntime;
+  readonly cache: RuntimeCache;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly podLogs: string;
+  /** Resolves when the node sends no client of a Service to the Container any more. */
+  readonly retire: (container: Container) => Promise<void>;
+  readonly record: (container: Container, type: 'Normal' | 'Warning', reason: string, message: string) => void;
+}
+
+export interface ApplyInput {
+  readonly container: Container;
+  readonly memory: ContainerMemory;
+  readonly prepared: Prepared | undefined;
+}
+
+/** The steps that change the host; `prepare`, `rest` and `release` are the reconciler's own. */
+export type HostStep = Exclude<Step, { kind: 'prepare' | 'rest' | 'release' }>;
+
+/** Does `step`. A failure to make or start the container is remembered for its backoff, not thrown. */
+export async function applyStep(deps: ApplyDeps, input: ApplyInput, step: HostStep): Promise<void> {
+  switch (step.kind) {
+    case 'run-sandbox':
+      return remembering(deps, input, 'SandboxFailed', () => runSandbox(deps, input, step.attempt));
+    case 'create':
+      return remembering(deps, input, 'CreateFailed', () => createRun(deps, input, step));
+    case 'start':
+      return startRun(deps, input, step.containerId);
+    case 'stop':
+      return stopRun(deps, input, step);
+    case 'remove-sandbox':
+      return removeSandbox(deps, input, step.sandboxId);
+    case 'remove-container':
+      await deps.runtime.removeContainer(step.containerId);
+      return deps.cache.dropContainer(step.containerId);
+    case 'pause':
+    case 'unpause':
+      await deps.runtime[step.kind](step.containerId);
+      input.memory.isPaused = step.kind === 'pause';
+      return deps.record(
+        input.container,
+        'Normal',
+        step.kind === 'pause' ? 'Paused' : 'Resumed',
+        `${step.kind}d the container`,
+      );
+    default:
+      return mendDrift(deps, input, step);
+  }
+}
+
+async function runSandbox(deps: ApplyDeps, input: ApplyInput, attempt: number): Promise<void> {
+  const config = sandboxConfig(sandboxInput(deps, input, attempt));
+  const id = await deps.runtime.runSandbox(config);
+  const { name, namespace = '', uid = '' } = input.container.metadata;
+  deps.cache.putSandbox({
+    id,
+    name,
+    namespace,
+    uid,
+    attempt,
+    isReady: true,
+    createdAtMs: deps.clock.now(),
+    annotations: config.annotations as Record<string, string>,
+    labels: config.labels as Record<string, string>,
+  });
+  input.memory.network = undefined;
+}
+
+async function removeSandbox(deps: ApplyDeps, { container, memory }: ApplyInput, sandboxId: string): Promise<void> {
+  const hash = deps.cache.sandboxes().find(({ id }) => id === sandboxId)?.annotations[ANNOTATIONS.specHash];
+  await deps.runtime.stopSandbox(sandboxId);
+  await deps.runtime.removeSandbox(sandboxId);
+  const isOver = container.metadata.deletionTimestamp !== undefined || hash !== specHash(container.spec);
+  if (isOver && hash) await deps.runtime.removeRootFilesystem(rootfsKey(container.metadata.uid ?? '', hash));
+  deps.cache.dropSandbox(sandboxId);
+  memory.network = undefined;
+}
+
+/** Asked once per sandbox, beside a step that does not need the answer. */
+async function learnNetwork(deps: ApplyDeps, memory: ContainerMemory, sandboxId: string): Promise<SandboxNetwork> {
+  if (memory.network?.sandboxId !== sandboxId) {
+    memory.network = { sandboxId, value: await deps.runtime.sandboxNetwork(sandboxId) };
+  }
+  return memory.network.value;
+}
+
+function sandboxInput(deps: ApplyDeps, { container, memory, prepared }: ApplyInput, attempt: number): SandboxInput {
+  return {
+    container,
+    attempt,
+    podLogs: deps.podLogs,
+    imageConfig: memory.image?.config ?? {},
+    hostGateway: prepared?.network.state === 'Ready' ? prepared.network.hostGateway : '',
+    targetKey: prepared?.network.state === 'Ready' ? prepared.network.targetKey : undefined,
+    targetSandboxId: prepared?.network.state === 'Ready' ? prepared.network.targetSandboxId : undefined,
+  };
+}
+
+async function createRun(deps: ApplyDeps, input: ApplyInput, step: HostStep & { kind: 'create' }): Promise<void> {
+  const { container, memory, prepared } = input;
+  if (prepared?.image.state !== 'Ready' || prepared.volumes.state !== 'Ready') throw new Error('nothing is prepared');
+  const needsAddress = container.spec.env?.some(({ valueFrom }) => valueFrom?.fieldRef?.fieldPath === 'status.podIP');
+  const network = needsAddress ? await learnNetwork(deps, memory, step.sandboxId) : undefined;
+  const env = prepared.volumes.readEnv(network?.interfaces[0]?.ipv4Address);
+  if (!env.ok) throw new Error(env.message);
+  const sandbox = deps.cache.sandboxes().find(({ id }) => id === step.sandboxId);
+  const attempt = await startLog(deps.podLogs, container, step.attempt);
+  const config = containerConfig({
+    container,
+    attempt,
+    restartCount: step.restartCount,
+    shortRuns: step.shortRuns,
+    image: { id: prepared.image.image.id, digest: prepared.image.image.digest, reference: prepared.image.reference },
+    env: env.env,
+    mounts: prepared.volumes.mounts,
+    lastTermination: endOf(deps, memory, step.replaces),
+  });
+  // The ended run goes first: its name in the sandbox is free then, and its log stays for `previous`.
+  if (step.replaces !== undefined) {
+    await deps.runtime.removeContainer(step.replaces);
+    deps.cache.dropContainer(step.replaces);
+  }
+  const id = await deps.runtime.createContainer(
+    step.sandboxId,
+    config,
+    sandboxConfig(sandboxInput(deps, input, sandbox?.attempt ?? 0)),
+  );
+  deps.cache.putContainer({
+    id,
+    sandboxId: step.sandboxId,
+    name: container.metadata.name,
+    attempt,
+    state: 'Created',
+    createdAtMs: deps.clock.now(),
+    startedAtMs: 0,
+    finishedAtMs: 0,
+    exitCode: 0,
+    reason: '',
+    message: '',
+    annotations: config.annotations as Record<string, string>,
+  });
+  memory.appliedResources = { containerId: id, key: resourcesKey(container) };
+}
+
+function endOf(deps: ApplyDeps, memory: ContainerMemory, runId: string | undefined): Termination | undefined {
+  const run = runId === undefined ? undefined : deps.cache.container(runId);
+  return run && run.startedAtMs > 0 ? terminationOf(run, memory.unhealthyStops.has(run.id)) : undefined;
+}
+
+/**
+ * The attempt for a new log: the runtime forgets what was replaced, so the files on disk count too. Of the runs before,
+ * one log is kept.
+ */
+async function startLog(podLogs: string, { metadata }: Container, planned: number): Promise<number> {
+  const { namespace = '', name, uid = '' } = metadata;
+  const directory = join(podLogs, logDirectoryName(namespace, name, uid), name);
+  const attempts = await listAttempts(directory);
+  const last = attempts.at(-1) ?? -1;
+  for (const old of attempts.filter((one) => one < last)) {
+    for (const file of await listAttemptFiles(directory, old)) await rm(file, { force: true });
+  }
+  return Math.max(planned, last + 1);
+}
+
+async function startRun(deps: ApplyDeps, input: ApplyInput, containerId: string): Promise<void> {
+  const { container, memory } = input;
+  const sandboxId = deps.cache.container(containerId)?.sandboxId ?? '';
+  try {
+    // What the network is can be asked again later; only the start itself may fail here.
+    const learnt = learnNetwork(deps, memory, sandboxId).catch(() => undefined);
+    await Promise.all([deps.runtime.startContainer(containerId), learnt]);
+  } catch (error) {
+    if (isTransient(error)) throw error;
+    // What could not be started is of no use: the next try makes a new one.
+    await deps.runtime.removeContainer(containerId);
+    deps.cache.dropContainer(containerId);
+    rememberFailure(deps, input, 'StartFailed', messageOf(error));
+    return;
+  }
+  const created = deps.cache.container(containerId);
+  // The start time comes from the clock here; the runtime's own follows with its event.
+  if (created?.state === 'Created') {
+    deps.cache.putContainer({ ...created, state: 'Running', startedAtMs: deps.clock.now() });
+  }
+  memory.startFailure = undefined;
+  memory.startIntentMs = undefined;
+  memory.isPaused = false;
+  deps.record(container, 'Normal', 'Started', 'started the container');
+}
+
+async function stopRun(deps: ApplyDeps, input: ApplyInput, step: HostStep & { kind: 'stop' }): Promise<void> {
+  const { container, memory } = input;
+  deps.record(container, step.unhealthy ? 'Warning' : 'Normal', 'Killing', `stopping the container: ${step.why}`);
+  if (step.unhealthy) memory.unhealthyStops.add(step.containerId);
+  // Many programs refuse connections from the moment they are asked to stop.
+  if (container.metadata.deletionTimestamp !== undefined) await deps.retire(container);
+  if (memory.isPaused) {
+    await deps.runtime.unpause(step.containerId);
+    memory.isPaused = false;
+  }
+  await deps.runtime.stopContainer(step.containerId, graceSecondsOf(container));
+  const ended = await deps.cache.refreshContainer(step.containerId);
+  if (ended?.state === 'Running') throw new Error(`container ${step.containerId} still runs after it was stopped`);
+}
+
+/** `kubectl delete --grace-period` wins over the spec while the object is being deleted. */
+function graceSecondsOf({ metadata, spec }: Container): number {
+  const own = spec.terminationGracePeriodSeconds ?? 10;
+  return metadata.deletionTimestamp === undefined ? own : (metadata.deletionGracePeriodSeconds ?? own);
+}
+
+async function remembering(
+  deps: ApplyDeps,
+  input: ApplyInput,
+  reason: string,
+  action: () => Promise<void>,
+): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    if (isTransient(error)) throw error;
+    rememberFailure(
+      deps,
+      input,
+      isAlreadyExists(error) && /port/i.test(messageOf(error)) ? 'PortConflict' : reason,
+      messageOf(error),
+    );
+  }
+}

@@ -1,0 +1,33 @@
+// Under which name the runtime keeps what a Container writes into its root file system: it outlives runs and sandboxes,
+// and ends with the Container or with the spec that it was made from.
+import type { Container } from '../../../crds/container.ts';
+import type { KeptImage } from '../images/prepare-image.ts';
+import { ANNOTATIONS } from './annotations.ts';
+import { currentOf, type Observed } from './plan.ts';
+import { specHash } from './spec-hash.ts';
+
+/** The key of a Container's writable layer for one version of its spec. */
+export const rootfsKey = (uid: string, hash: string): string => `${uid}.${hash}`;
+
+/** The key for the spec as it is. */
+export const rootfsKeyOf = ({ metadata, spec }: Container): string => rootfsKey(metadata.uid ?? '', specHash(spec));
+
+/** Of the layers the runtime keeps, those that no Container of this node goes on with. */
+export function findStrayRootFilesystems(keys: readonly string[], own: readonly Container[]): string[] {
+  const wanted = new Set(own.map(rootfsKeyOf));
+  return keys.filter((key) => !wanted.has(key));
+}
+
+/** The image of the last run that the present spec had on this node: what it wrote belongs to that image. */
+export function keptImage(observed: Pick<Observed, 'container' | 'sandboxes' | 'containers'>): KeptImage | undefined {
+  const { run } = currentOf(observed);
+  if (run) {
+    const { [ANNOTATIONS.imageDigest]: digest, [ANNOTATIONS.image]: reference } = run.annotations;
+    return run.startedAtMs > 0 && digest && reference ? { digest, reference } : undefined;
+  }
+  const { status, spec } = observed.container;
+  const hasRun = status?.startedAt !== undefined && status.specHash === specHash(spec);
+  return hasRun && status.imageDigest && status.image
+    ? { digest: status.imageDigest, reference: status.image }
+    : undefined;
+}

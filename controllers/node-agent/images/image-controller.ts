@@ -1,0 +1,202 @@
+// Images that this node fetches: pulled or imported, tagged, inspected, and reported in their status.
+import { stat } from 'node:fs/promises';
+import type { KindClient } from '../../../client/client.ts';
+import type { Image } from '../../../crds/image.ts';
+import type { Clock } from '../../../lib/clock.ts';
+import { errnoOf, isConflict, isNotFound, messageOf } from '../../../lib/errors.ts';
+import { PULL_NODE_ANNOTATION } from '../../image/plan.ts';
+import { splitKey } from '../../runtime/object-key.ts';
+import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
+import type { Cluster } from '../cluster.ts';
+import type { InspectedImage, NodeRuntime } from '../runtime/node-runtime.ts';
+import { statusPatch } from '../container/status-patch.ts';
+import { localReference } from './image-source.ts';
+import { buildImageStatus, type Fetch } from './image-status.ts';
+import type { ImagePuller } from './image-puller.ts';
+import { readCredentials } from './prepare-image.ts';
+import { normaliseReference } from './reference.ts';
+
+const RECHECK_MS = 5 * 60_000;
+
+export interface ImageReconcilerDeps {
+  readonly cluster: Cluster;
+  readonly client: Pick<KindClient<Image>, 'mergePatch'>;
+  readonly runtime: Pick<NodeRuntime, 'inspectImage' | 'importImage' | 'tagImage'>;
+  readonly puller: ImagePuller;
+  readonly clock: Clock;
+  readonly nodeName: string;
+  readonly record: (image: Image, type: 'Normal' | 'Warning', reason: string, message: string) => void;
+  readonly enqueue: (key: string) => void;
+}
+
+/** Reconciles one Image that this node was chosen to fetch. */
+export function createImageReconciler(deps: ImageReconcilerDeps) {
+  return async (key: string, { signal }: ReconcileOptions): Promise<Result> => {
+    const { namespace = '', name } = splitKey(key);
+    const image = deps.cluster.images.get(namespace, name);
+    if (image?.metadata.annotations?.[PULL_NODE_ANNOTATION] !== deps.nodeName) return {};
+    if (image.metadata.deletionTimestamp !== undefined || image.spec.build) return {};
+    const fetch = image.spec.import
+      ? await importImage(deps, image, signal)
+      : await pullImage(deps, image, key, signal);
+    if (fetch.kind === 'here') await tagAll(deps, image, fetch.image);
+    await writeStatus(deps, image, fetch, signal);
+    if (fetch.kind === 'busy') return { requeueAfterMs: 1000 };
+    return { requeueAfterMs: fetch.requeueAfterMs ?? RECHECK_MS };
+  };
+}
+
+async function pullImage(deps: ImageReconcilerDeps, image: Image, key: string, signal: AbortSignal): Promise<Fetch> {
+  const { spec, status, metadata } = image;
+  const reference = normaliseReference(spec.reference ?? '');
+  const present = await deps.runtime.inspectImage(reference);
+  const resolvedMs = Date.parse(status?.resolvedAt ?? '') || 0;
+  const refreshMs = spec.refreshSeconds === undefined ? undefined : spec.refreshSeconds * 1000;
+  const dueMs = refreshMs === undefined ? Number.POSITIVE_INFINITY : resolvedMs + refreshMs;
+  const mustAsk = spec.pullPolicy === 'Always' && status?.observedGeneration !== metadata.generation;
+  if (present && !mustAsk && deps.clock.now() < dueMs) {
+    return {
+      kind: 'here',
+      image: present,
+      fetched: false,
+      requeueAfterMs: refreshMs === undefined ? undefined : dueMs - deps.clock.now(),
+    };
+  }
+  if (spec.pullPolicy === 'Never' && !present) {
+    return {
+      kind: 'failed',
+      reason: 'ErrImageNeverPull',
+      message: `${reference} is not on node ${deps.nodeName} and pullPolicy is Never`,
+      requeueAfterMs: 10_000,
+    };
+  }
+  const names = (spec.imagePullSecrets ?? []).map((secret) => secret.name);
+  const credentials = await readCredentials(deps.cluster, metadata.namespace ?? '', names, reference, signal);
+  if (credentials.missing !== undefined) {
+    return {
+      kind: 'failed',
+      reason: 'ErrImagePull',
+      message: `secret "${credentials.missing}" not found`,
+      requeueAfterMs: 5000,
+    };
+  }
+  const sinceMs = present && !mustAsk ? dueMs : mustAsk ? resolvedMs + 1 : deps.clock.now();
+  const pull = deps.puller.request(reference, credentials.found, { sinceMs, onChange: () => deps.enqueue(key) });
+  if (pull.state === 'Pulling') {
+    const { phase = 'Resolving', completedBytes = 0, totalBytes = 0 } = pull.progress ?? {};
+    return { kind: 'busy', progress: { phase, completedBytes, totalBytes } };
+  }
+  if (pull.state === 'Failed') {
+    return {
+      kind: 'failed',
+      reason: pull.reason,
+      message: pull.message,
+      requeueAfterMs: Math.max(pull.retryAtMs - deps.clock.now(), 100),
+    };
+  }
+  const pulled = await deps.runtime.inspectImage(reference);
+  if (pulled) return { kind: 'here', image: pulled, fetched: true, requeueAfterMs: refreshMs };
+  return {
+    kind: 'failed',
+    reason: 'ErrImagePull',
+    message: `${reference} is gone again after its pull`,
+    requeueAfterMs: 1000,
+  };
+}
+
+async function importImage(deps: ImageReconcilerDeps, image: Image, signal: AbortSignal): Promise<Fetch> {
+  const { import: source, tags = [] } = image.spec;
+  const path = source?.hostPath;
+  if (path === undefined) {
+    return {
+      kind: 'failed',
+      reason: 'NotSupported',
+      message: 'spec.import.archive is not supported by this version',
+      requeueAfterMs: RECHECK_MS,
+    };
+  }
+  const own = localReference(image);
+  const present = await deps.runtime.inspectImage(own);
+  // A new generation may name another file: it is read again, which changes nothing when it is the same.
+  if (present && image.status?.observedGeneration === image.metadata.generation)
+    return { kind: 'here', image: present, fetched: false };
+  try {
+    await stat(path);
+  } catch (error) {
+    const why = errnoOf(error) === 'ENOENT' ? 'does not exist' : messageOf(error);
+    return {
+      kind: 'failed',
+      reason: 'HostPathNotFound',
+      message: `${path} on node ${deps.nodeName}: ${why}`,
+      requeueAfterMs: 5000,
+    };
+  }
+  const config = source?.config;
+  try {
+    await deps.runtime.importImage(
+      path,
+      [own, ...tags.map(normaliseReference)],
+      config && {
+        entrypoint: config.command ?? [],
+        cmd: config.args ?? [],
+        env: (config.env ?? []).map(({ name, value }) => `${name}=${value}`),
+        workingDir: config.workingDir ?? '',
+        user: config.user ?? '',
+        exposedPorts: config.exposedPorts ?? [],
+        volumes: config.volumes ?? [],
+        labels: config.labels ?? {},
+        stopSignal: config.stopSignal ?? '',
+      },
+      signal,
+    );
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return {
+      kind: 'failed',
+      reason: 'ImportFailed',
+      message: `failed to import ${path}: ${messageOf(error)}`,
+      requeueAfterMs: 30_000,
+    };
+  }
+  const imported = await deps.runtime.inspectImage(own);
+  if (imported) return { kind: 'here', image: imported, fetched: true };
+  return {
+    kind: 'failed',
+    reason: 'ImportFailed',
+    message: `failed to import ${path}: the image is not there afterwards`,
+    requeueAfterMs: 30_000,
+  };
+}
+
+async function tagAll(deps: ImageReconcilerDeps, image: Image, inspected: InspectedImage): Promise<void> {
+  for (const tag of (image.spec.tags ?? []).map(normaliseReference)) {
+    if (!inspected.references.includes(tag)) await deps.runtime.tagImage(inspected.id, tag);
+  }
+}
+
+async function writeStatus(deps: ImageReconcilerDeps, image: Image, fetch: Fetch, signal: AbortSignal): Promise<void> {
+  const next = buildImageStatus(image, fetch, deps.nodeName, deps.clock.now());
+  const patch = statusPatch(image.status, next);
+  if (Object.keys(patch).length === 0) return;
+  const { name, namespace, uid } = image.metadata;
+  try {
+    await deps.client.mergePatch(
+      name,
+      namespace,
+      { metadata: { uid }, status: patch },
+      { subresource: 'status' },
+      signal,
+    );
+  } catch (error) {
+    if (!isNotFound(error) && !isConflict(error)) throw error;
+    return;
+  }
+  if (fetch.kind === 'here' && image.status?.digest !== fetch.image.digest) {
+    deps.record(
+      image,
+      'Normal',
+      image.spec.import ? 'Imported' : 'Pulled',
+      `${fetch.image.digest} is on node ${deps.nodeName}`,
+    );
+  } else if (fetch.kind === 'failed') deps.record(image, 'Warning', fetch.reason, fetch.message);
+}

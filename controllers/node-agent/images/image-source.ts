@@ -1,0 +1,87 @@
+// Where the image of a Container comes from: an Image of the namespace, the node, or the registry. Pure.
+import type { Container } from '../../../crds/container.ts';
+import type { Image } from '../../../crds/image.ts';
+import { normaliseReference } from './reference.ts';
+
+export type ImageSource =
+  /** Pull (or find) this reference. */
+  | {
+      readonly kind: 'reference';
+      readonly reference: string;
+      readonly policy: 'IfNotPresent' | 'Always' | 'Never';
+      readonly secretNames: readonly string[];
+    }
+  /** Bytes that only an Image object stands for (built or imported): never asked from a registry. */
+  | {
+      readonly kind: 'local';
+      readonly imageName: string;
+      readonly digest: string;
+      readonly reference: string;
+      readonly nodes: readonly string[];
+    }
+  | { readonly kind: 'missing'; readonly reason: string; readonly message: string };
+
+/** Reference by which an imported Image without tags is kept on a node. */
+export const localReference = (image: Image): string =>
+  `windlass.local/${image.metadata.namespace ?? ''}/${image.metadata.name}:latest`;
+
+/** The source for `container`, given the Images of its namespace. */
+export function findImageSource(container: Container, images: readonly Image[]): ImageSource {
+  const { spec } = container;
+  const policy = spec.imagePullPolicy ?? 'IfNotPresent';
+  const secretNames = (spec.imagePullSecrets ?? []).map(({ name }) => name);
+  if (spec.imageName !== undefined) {
+    const image = images.find(({ metadata }) => metadata.name === spec.imageName);
+    if (!image) return { kind: 'missing', reason: 'ImageNotFound', message: `image "${spec.imageName}" not found` };
+    return fromImage(image, policy, secretNames);
+  }
+  const wanted = normaliseReference(spec.image ?? '');
+  const named = images.filter((image) => referencesOf(image).includes(wanted));
+  // Built and imported bytes win over a pull of the same name; among equals the name decides.
+  const image = named.toSorted(
+    (a, b) =>
+      Number(b.spec.reference === undefined) - Number(a.spec.reference === undefined) ||
+      a.metadata.name.localeCompare(b.metadata.name),
+  )[0];
+  return image
+    ? fromImage(image, policy, secretNames, wanted)
+    : { kind: 'reference', reference: wanted, policy, secretNames };
+}
+
+function referencesOf({ spec }: Image): string[] {
+  return [...(spec.reference === undefined ? [] : [spec.reference]), ...(spec.tags ?? [])].map(normaliseReference);
+}
+
+function fromImage(
+  image: Image,
+  policy: 'IfNotPresent' | 'Always' | 'Never',
+  secretNames: readonly string[],
+  asked?: string,
+): ImageSource {
+  const { name } = image.metadata;
+  if (image.spec.reference !== undefined) {
+    return {
+      kind: 'reference',
+      reference: normaliseReference(image.spec.reference),
+      policy: policy === 'IfNotPresent' ? (image.spec.pullPolicy ?? 'IfNotPresent') : policy,
+      secretNames: [...secretNames, ...(image.spec.imagePullSecrets ?? []).map((secret) => secret.name)],
+    };
+  }
+  const digest = image.status?.digest;
+  if (digest === undefined) {
+    const ready = image.status?.conditions?.find(({ type }) => type === 'Ready');
+    return {
+      kind: 'missing',
+      reason: 'ImageNotReady',
+      message: `image "${name}" is not ready${ready?.message ? `: ${ready.message}` : ''}`,
+    };
+  }
+  return {
+    kind: 'local',
+    imageName: name,
+    digest,
+    reference:
+      asked ?? (image.spec.tags?.[0] === undefined ? localReference(image) : normaliseReference(image.spec.tags[0])),
+    nodes: image.status?.nodes ?? [],
+  };
+}

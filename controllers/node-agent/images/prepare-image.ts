@@ -1,0 +1,115 @@
+// The image of a Container on this node: found, or being pulled, or the reason why not.
+import type { Container } from '../../../crds/container.ts';
+import type { Secret } from '../../../crds/builtin.ts';
+import type { Cluster } from '../cluster.ts';
+import type { Need } from '../container/prepared.ts';
+import type { Credentials, InspectedImage, NodeRuntime } from '../runtime/node-runtime.ts';
+import { findImageSource, type ImageSource } from './image-source.ts';
+import type { ImagePuller } from './image-puller.ts';
+import { findCredentials } from './pull-secrets.ts';
+
+export interface PrepareImageDeps {
+  readonly cluster: Cluster;
+  readonly runtime: Pick<NodeRuntime, 'inspectImage'>;
+  readonly puller: ImagePuller;
+  /** Like inspectImage, but a moment old is good enough: many starts ask for the same image at once. */
+  readonly lookUp: NodeRuntime['inspectImage'];
+}
+
+export type ImageNeed = Need<{ readonly image: InspectedImage; readonly reference: string }>;
+
+/** What the run before was made from: a restart goes on with it, wherever its name leads by now. */
+export interface KeptImage {
+  readonly digest: string;
+  readonly reference: string;
+}
+
+export interface PrepareImageOptions {
+  /** With policy Always, a pull must have ended after this time (the decision to start the container). */
+  readonly sinceMs: number;
+  readonly kept?: KeptImage | undefined;
+  readonly onChange: () => void;
+  readonly signal: AbortSignal;
+}
+
+/** Finds or fetches the image; asked again until it is there. */
+export async function prepareImage(
+  { cluster, runtime, puller, lookUp }: PrepareImageDeps,
+  container: Container,
+  options: PrepareImageOptions,
+): Promise<ImageNeed> {
+  const { kept } = options;
+  const same = kept && (await lookUp(kept.digest));
+  if (same) return { state: 'Ready', image: same, reference: kept.reference };
+  const namespace = container.metadata.namespace ?? '';
+  const source = findImageSource(container, cluster.images.list(namespace));
+  if (source.kind === 'missing') return { state: 'Waiting', reason: source.reason, message: source.message };
+  if (source.kind === 'local') return prepareLocal(lookUp, source);
+  const present = source.policy === 'Always' ? undefined : await lookUp(source.reference);
+  if (present) return { state: 'Ready', image: present, reference: source.reference };
+  if (source.policy === 'Never') {
+    return {
+      state: 'Waiting',
+      reason: 'ErrImageNeverPull',
+      message: `image ${source.reference} is not on the node and imagePullPolicy is Never`,
+    };
+  }
+  const credentials = await readCredentials(cluster, namespace, source.secretNames, source.reference, options.signal);
+  if (credentials.missing !== undefined) {
+    return {
+      state: 'Waiting',
+      reason: 'ErrImagePull',
+      message: `secret "${credentials.missing}" not found`,
+      retryAtMs: Date.now() + 5000,
+    };
+  }
+  // IfNotPresent wants any pull from now on: the image may have been removed after an earlier one.
+  const pull = puller.request(source.reference, credentials.found, {
+    sinceMs: source.policy === 'Always' ? options.sinceMs : Date.now(),
+    onChange: options.onChange,
+  });
+  if (pull.state === 'Pulling') {
+    return { state: 'Waiting', reason: 'Pulling', message: `pulling ${source.reference}` };
+  }
+  if (pull.state === 'Failed') {
+    return { state: 'Waiting', reason: pull.reason, message: pull.message, retryAtMs: pull.retryAtMs };
+  }
+  const pulled = await runtime.inspectImage(source.reference);
+  if (pulled) return { state: 'Ready', image: pulled, reference: source.reference };
+  return {
+    state: 'Waiting',
+    reason: 'ErrImagePull',
+    message: `image ${source.reference} is gone again after its pull`,
+    retryAtMs: Date.now() + 1000,
+  };
+}
+
+async function prepareLocal(
+  lookUp: NodeRuntime['inspectImage'],
+  source: Extract<ImageSource, { kind: 'local' }>,
+): Promise<ImageNeed> {
+  const image = (await lookUp(source.reference)) ?? (await lookUp(source.digest));
+  if (image) return { state: 'Ready', image, reference: source.reference };
+  return {
+    state: 'Waiting',
+    reason: 'ImageNotOnNode',
+    message: `image "${source.imageName}" is on ${source.nodes.length > 0 ? `node ${source.nodes.join(', ')}` : 'no node'}, not on this one`,
+  };
+}
+
+/** Credentials for a reference out of the named Secrets. */
+export async function readCredentials(
+  cluster: Pick<Cluster, 'secret'>,
+  namespace: string,
+  secretNames: readonly string[],
+  reference: string,
+  signal: AbortSignal,
+): Promise<{ found?: Credentials | undefined; missing?: string }> {
+  const secrets: Secret[] = [];
+  for (const name of secretNames) {
+    const secret = await cluster.secret(namespace, name, signal);
+    if (!secret) return { missing: name };
+    secrets.push(secret);
+  }
+  return { found: findCredentials(secrets, reference) };
+}

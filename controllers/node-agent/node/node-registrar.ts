@@ -1,0 +1,101 @@
+// Keeps the Node object of this machine: creates it, and writes its status when it changes or grows old.
+import type { KindClient } from '../../../client/client.ts';
+import type { Node } from '../../../crds/builtin.ts';
+import type { Clock } from '../../../lib/clock.ts';
+import { isAlreadyExists } from '../../../lib/errors.ts';
+import type { Logger } from '../../../lib/log.ts';
+import type { RunPart } from '../../../lib/run-all.ts';
+import { nodeLabels, nodeStatus, type NodeFacts } from './node-object.ts';
+
+/** The Lease is the heartbeat; the status is refreshed as rarely as kubelet does. */
+const REFRESH_MS = 5 * 60_000;
+const RETRY_MS = 500;
+const LOOK_MS = 10_000;
+
+export interface NodeRegistrar extends RunPart {
+  /** Why the node is not ready; undefined when it is. */
+  setProblem(problem: string | undefined): void;
+}
+
+/** The registrar; `facts` is known before it runs. */
+export function createNodeRegistrar(deps: {
+  readonly client: Pick<KindClient<Node>, 'get' | 'create' | 'mergePatch'>;
+  readonly facts: NodeFacts;
+  /** The annotations as they should be now. */
+  readonly annotations: () => Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): NodeRegistrar {
+  const { client, facts, clock, log } = deps;
+  let problem: string | undefined = 'the container runtime is not connected yet';
+  let written: { problem: string | undefined; atMs: number } | undefined;
+  let wake = new AbortController();
+
+  async function write(signal: AbortSignal): Promise<void> {
+    const said = problem;
+    const node = (await client.get(facts.name, undefined, signal)) ?? (await register(deps, signal));
+    const status = nodeStatus(facts, node.status, said, clock.now());
+    await describe(node, signal);
+    await client.mergePatch(facts.name, undefined, { status }, { subresource: 'status' }, signal);
+    written = { problem: said, atMs: clock.now() };
+  }
+
+  async function describe(node: Node, signal: AbortSignal): Promise<void> {
+    const labels = nodeLabels(facts);
+    const annotations = deps.annotations();
+    const differs = (wanted: Readonly<Record<string, string>>, has: Readonly<Record<string, string>> = {}): boolean =>
+      Object.entries(wanted).some(([key, value]) => has[key] !== value);
+    if (differs(labels, node.metadata.labels) || differs(annotations, node.metadata.annotations)) {
+      await client.mergePatch(facts.name, undefined, { metadata: { labels, annotations } }, {}, signal);
+    }
+  }
+
+  // While this agent was silent, node-lifecycle said Unknown in its place, or somebody deleted the Node.
+  async function isOverruled(signal: AbortSignal): Promise<boolean> {
+    const node = await client.get(facts.name, undefined, signal);
+    if (node) await describe(node, signal);
+    const ready = node?.status?.conditions?.find(({ type }) => type === 'Ready');
+    return ready?.status !== (written?.problem === undefined ? 'True' : 'False');
+  }
+
+  return {
+    name: 'node registrar',
+    setProblem(next) {
+      if (next === problem) return;
+      problem = next;
+      wake.abort();
+    },
+    async run(signal) {
+      while (!signal.aborted) {
+        let waitMs = LOOK_MS;
+        const isDue = !written || written.problem !== problem || clock.now() - written.atMs >= REFRESH_MS;
+        try {
+          if (isDue || (await isOverruled(signal))) await write(signal);
+        } catch (err) {
+          if (signal.aborted) return;
+          log.debug({ err }, 'failed to write the node');
+          waitMs = RETRY_MS;
+        }
+        await clock.sleep(waitMs, AbortSignal.any([signal, wake.signal])).catch(() => undefined);
+        if (wake.signal.aborted) wake = new AbortController();
+      }
+    },
+  };
+}
+
+async function register(
+  { client, facts, annotations }: Parameters<typeof createNodeRegistrar>[0],
+  signal: AbortSignal,
+): Promise<Node> {
+  try {
+    return await client.create(
+      { metadata: { name: facts.name, labels: nodeLabels(facts), annotations: annotations() } },
+      signal,
+    );
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error;
+    const node = await client.get(facts.name, undefined, signal);
+    if (!node) throw error;
+    return node;
+  }
+}

@@ -1,0 +1,45 @@
+// What the machine says about itself.
+import { readFile, statfs } from 'node:fs/promises';
+import { arch, availableParallelism, hostname, networkInterfaces, release, totalmem } from 'node:os';
+import type { NodeFacts } from './node-object.ts';
+
+/** Facts that are read once; `home` is on the disk that holds the bytes. */
+export async function readNodeFacts(
+  given: Pick<NodeFacts, 'name' | 'agentPort' | 'runtimeVersion' | 'agentVersion'> & {
+    home: string;
+    listenHost: string;
+  },
+): Promise<NodeFacts> {
+  const { home, listenHost, ...rest } = given;
+  const disk = await statfs(home);
+  const bootId = await readText('/proc/sys/kernel/random/boot_id');
+  return {
+    ...rest,
+    hostname: hostname(),
+    addresses: [reachableAddress(listenHost)],
+    cpus: availableParallelism(),
+    memoryBytes: totalmem(),
+    diskBytes: disk.blocks * disk.bsize,
+    kernelVersion: release(),
+    osImage: /^PRETTY_NAME="?([^"\n]*)"?/m.exec(await readText('/etc/os-release'))?.[1] ?? 'Linux',
+    architecture: arch(),
+    machineId: (await readText('/etc/machine-id')) || bootId.replaceAll('-', ''),
+    bootId,
+  };
+}
+
+/** The address others reach the listener at: as said, or the first of the machine when it listens on all. */
+function reachableAddress(listenHost: string): string {
+  if (listenHost !== '0.0.0.0' && listenHost !== '::') return listenHost;
+  for (const list of Object.values(networkInterfaces())) {
+    const found = list?.find(({ family, internal }) => family === 'IPv4' && !internal);
+    if (found) return found.address;
+  }
+  return '127.0.0.1';
+}
+
+/** Files that a slim machine may lack. */
+async function readText(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  return text.trim();
+}

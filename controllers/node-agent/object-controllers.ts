@@ -1,0 +1,114 @@
+// The agent's controllers beside that of Containers: what is watched, and which keys a change leads to.
+import type { ApiClient } from '../../client/client.ts';
+import type { Container } from '../../crds/container.ts';
+import { imageKind, type Image } from '../../crds/image.ts';
+import { volumeKind, type Volume } from '../../crds/volume.ts';
+import type { RunPart } from '../../lib/run-all.ts';
+import { createController, watch, type LoopDeps } from '../runtime/controller.ts';
+import { keyOf } from '../runtime/object-key.ts';
+import type { Cluster } from './cluster.ts';
+import type { ContainerWatches } from './container/controller.ts';
+import { networkNamesOf } from './container/sandbox-config.ts';
+import { createImageReconciler, type ImageReconcilerDeps } from './images/image-controller.ts';
+import type { ImagePuller } from './images/image-puller.ts';
+import { createLateQueue, type LateQueue } from './late-queue.ts';
+import {
+  createNetworkReconciler,
+  type createServiceTablesReconciler,
+  type NetworkReconcilerDeps,
+} from './networks/network-controller.ts';
+import type { NodeRuntime } from './runtime/node-runtime.ts';
+import type { RuntimeCache } from './runtime/runtime-cache.ts';
+import { createVolumeReconciler } from './volumes/volume-controller.ts';
+import type { VolumeRoots } from './volumes/volume-paths.ts';
+
+export interface ObjectControllerDeps {
+  readonly client: ApiClient;
+  readonly watched: ContainerWatches;
+  readonly cluster: Cluster;
+  readonly runtime: NodeRuntime;
+  readonly cache: RuntimeCache;
+  readonly nodeName: string;
+  readonly roots: VolumeRoots;
+  readonly puller: ImagePuller;
+  readonly recordImage: ImageReconcilerDeps['record'];
+  readonly networkDeps: NetworkReconcilerDeps;
+  readonly tables: ReturnType<typeof createServiceTablesReconciler>;
+  readonly queues: { readonly networks: LateQueue; readonly tables: LateQueue };
+}
+
+/** Images, Volumes, Networks and the tables of Services on this node. */
+export function createObjectControllers(loop: LoopDeps, deps: ObjectControllerDeps): RunPart[] {
+  return [imageController(loop, deps), volumeController(loop, deps), ...networkControllers(loop, deps)];
+}
+
+function imageController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
+  const { client, watched, cluster, runtime, puller, nodeName } = deps;
+  const queue = createLateQueue();
+  return createController(loop, {
+    name: 'node-images',
+    workers: 4,
+    watches: [watch(watched.images, (image) => [keyOf(image)])],
+    start: queue.attach,
+    reconcile: createImageReconciler({
+      ...{ cluster, runtime, puller, nodeName },
+      client: client.kind<Image>(imageKind),
+      clock: loop.clock,
+      record: deps.recordImage,
+      enqueue: queue.add,
+    }),
+  });
+}
+
+function volumeController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
+  const { client, watched, cluster, roots, nodeName } = deps;
+  return createController(loop, {
+    name: 'node-volumes',
+    workers: 2,
+    watches: [watch(watched.volumes, (volume) => [keyOf(volume)])],
+    reconcile: createVolumeReconciler({
+      ...{ cluster, roots, nodeName },
+      client: client.kind<Volume>(volumeKind),
+      mountedBy: (namespace, name) =>
+        cluster.containers
+          .list(namespace)
+          .filter((container) => container.spec.nodeName === nodeName && holdsVolume(deps.cache, container, name))
+          .map(({ metadata }) => metadata.name),
+    }),
+  });
+}
+
+function holdsVolume(cache: RuntimeCache, { metadata, status }: Container, volume: string): boolean {
+  const mounts = status?.mounts ?? [];
+  const isNamed = mounts.some(({ name, type }) => name === volume && ['Volume', 'Anonymous'].includes(type));
+  return isNamed && cache.viewOf(metadata.uid ?? '').sandboxes.length > 0;
+}
+
+function networkControllers(loop: LoopDeps, { watched, nodeName, queues, ...deps }: ObjectControllerDeps): RunPart[] {
+  return [
+    createController(loop, {
+      name: 'node-networks',
+      workers: 2,
+      start: queues.networks.attach,
+      watches: [
+        watch(watched.networks, (network) => [keyOf(network)]),
+        watch(watched.containers, (container) =>
+          container.spec.nodeName === nodeName
+            ? networkNamesOf(container).map((name) => `${container.metadata.namespace ?? ''}/${name}`)
+            : [],
+        ),
+      ],
+      reconcile: createNetworkReconciler(deps.networkDeps),
+    }),
+    createController(loop, {
+      name: 'node-services',
+      workers: 1,
+      start: queues.tables.attach,
+      watches: [
+        watch(watched.services, () => ['tables']),
+        watch(watched.containers, ({ metadata }) => (metadata.labels?.['windlass.dev/service'] ? ['tables'] : [])),
+      ],
+      reconcile: deps.tables.reconcile,
+    }),
+  ];
+}

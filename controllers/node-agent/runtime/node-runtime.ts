@@ -1,0 +1,254 @@
+// What the agent asks of the runtime on its node, in the agent's own words; runtime/cri-runtime.ts speaks CRI.
+import type { ContainerConfig, Draft, LinuxContainerResources, PodSandboxConfig } from '../../../cri/messages.ts';
+import type { ImageHealthCheck } from '../health/health-check.ts';
+
+/** What CRI takes, any part of it. */
+export type SandboxConfig = Draft<PodSandboxConfig>;
+export type RuntimeContainerConfig = Draft<ContainerConfig>;
+export type LinuxResources = Draft<LinuxContainerResources>;
+
+export interface SandboxState {
+  readonly id: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** UID of the Container it was made for. */
+  readonly uid: string;
+  readonly attempt: number;
+  readonly isReady: boolean;
+  readonly createdAtMs: number;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface ContainerState {
+  readonly id: string;
+  readonly sandboxId: string;
+  readonly name: string;
+  readonly attempt: number;
+  readonly state: 'Created' | 'Running' | 'Exited' | 'Unknown';
+  readonly createdAtMs: number;
+  /** 0 = never. */
+  readonly startedAtMs: number;
+  readonly finishedAtMs: number;
+  readonly exitCode: number;
+  /** Word of the runtime: Completed, Error, OOMKilled. */
+  readonly reason: string;
+  readonly message: string;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface ContainerEvent {
+  readonly kind: 'created' | 'started' | 'stopped' | 'deleted';
+  readonly containerId: string;
+  readonly sandbox: SandboxState | undefined;
+  readonly containers: readonly ContainerState[];
+}
+
+export interface InspectedImage {
+  readonly id: string;
+  /** Digest of the manifest. */
+  readonly digest: string;
+  readonly references: readonly string[];
+  readonly sizeBytes: number;
+  readonly layers: readonly { readonly digest: string; readonly sizeBytes: number }[];
+  readonly platform: string;
+  readonly config: OciImageConfig;
+}
+
+/** The OCI image configuration with Docker's extensions, as far as it is read. */
+export interface OciImageConfig {
+  readonly created?: string;
+  readonly config?: {
+    readonly Entrypoint?: readonly string[] | null;
+    readonly Cmd?: readonly string[] | null;
+    readonly Env?: readonly string[] | null;
+    readonly User?: string;
+    readonly WorkingDir?: string;
+    readonly StopSignal?: string;
+    readonly ExposedPorts?: Readonly<Record<string, unknown>> | null;
+    readonly Volumes?: Readonly<Record<string, unknown>> | null;
+    readonly Labels?: Readonly<Record<string, string>> | null;
+    readonly Healthcheck?: ImageHealthCheck | null;
+  };
+  readonly history?: readonly {
+    readonly created?: string;
+    readonly created_by?: string;
+    readonly empty_layer?: boolean;
+  }[];
+}
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface PublishedPort {
+  readonly protocol: 'TCP' | 'UDP';
+  readonly containerPort: number;
+  readonly hostPort: number;
+  readonly hostIp: string;
+}
+
+export interface NetworkAttachment {
+  readonly network: string;
+  readonly ipv4Address?: string | undefined;
+  readonly macAddress?: string | undefined;
+  readonly names: readonly string[];
+}
+
+export interface SandboxNetwork {
+  readonly interfaces: readonly {
+    readonly network: string;
+    readonly name: string;
+    readonly ipv4Address: string;
+    readonly macAddress: string;
+    readonly gateway: string;
+  }[];
+  readonly ports: readonly PublishedPort[];
+}
+
+export interface NetworkDefinition {
+  readonly id: string;
+  readonly subnets: readonly { readonly cidr: string; readonly gateway: string; readonly ranges: readonly string[] }[];
+  readonly internal: boolean;
+  readonly isolated: boolean;
+  readonly mtu: number;
+  readonly domain: string;
+}
+
+export interface BalancedService {
+  readonly id: string;
+  readonly ports: readonly {
+    readonly protocol: 'TCP' | 'UDP';
+    readonly virtualIp: string;
+    readonly port: number;
+    readonly publishedPort: number;
+    readonly backends: readonly { readonly ip: string; readonly port: number }[];
+    readonly sessionAffinity: boolean;
+  }[];
+}
+
+export interface PortConflict {
+  readonly serviceId: string;
+  readonly protocol: string;
+  readonly port: number;
+  readonly holder: string;
+}
+
+export interface NetworkNames {
+  readonly network: string;
+  readonly records: readonly { readonly name: string; readonly ipv4Addresses: readonly string[] }[];
+}
+
+export interface PullProgress {
+  readonly phase: 'Resolving' | 'Pulling' | 'Unpacking' | 'Done';
+  readonly completedBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface ContainerUsage {
+  readonly containerId: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly cpuNanoSeconds: number;
+  readonly workingSetBytes: number;
+  readonly usageBytes: number;
+  readonly rssBytes: number;
+  readonly writableBytes: number;
+}
+
+export interface SandboxUsage {
+  readonly name: string;
+  readonly namespace: string;
+  readonly interfaces: readonly {
+    readonly name: string;
+    readonly rxBytes: number;
+    readonly txBytes: number;
+    readonly rxErrors: number;
+    readonly txErrors: number;
+  }[];
+}
+
+/**
+ * Errors are WindlassErrors with the runtime's reason (NotFound, AlreadyExists, Unavailable, Unimplemented, ...).
+ * Stop and remove succeed for what is already gone.
+ */
+export interface NodeRuntime {
+  version(): Promise<{ name: string; version: string }>;
+  describe(): Promise<{ instanceId: string; metricsAddress: string; ociRuntime: string }>;
+  list(): Promise<{ sandboxes: SandboxState[]; containers: ContainerState[] }>;
+  /** Events until the runtime ends the stream or `signal` fires. */
+  events(signal: AbortSignal): AsyncIterable<ContainerEvent>;
+  runSandbox(config: SandboxConfig): Promise<string>;
+  stopSandbox(id: string): Promise<void>;
+  removeSandbox(id: string): Promise<void>;
+  createContainer(sandboxId: string, config: RuntimeContainerConfig, sandbox: SandboxConfig): Promise<string>;
+  startContainer(id: string): Promise<void>;
+  stopContainer(id: string, graceSeconds: number): Promise<void>;
+  removeContainer(id: string): Promise<void>;
+  /** Keys of the writable layers that outlive their containers. */
+  listRootFilesystems(): Promise<readonly string[]>;
+  /** Conflict while a container has it. */
+  removeRootFilesystem(key: string): Promise<void>;
+  /** Undefined when the runtime does not know it. */
+  containerStatus(id: string): Promise<ContainerState | undefined>;
+  updateResources(id: string, resources: LinuxResources): Promise<void>;
+  reopenLog(id: string): Promise<void>;
+  pause(id: string): Promise<void>;
+  unpause(id: string): Promise<void>;
+  execSync(
+    id: string,
+    command: readonly string[],
+    timeoutSeconds: number,
+    signal: AbortSignal,
+  ): Promise<{ exitCode: number; output: string }>;
+  /** URL of the runtime's streaming server for one exec. */
+  exec(id: string, options: ExecOptions): Promise<string>;
+  inspectImage(image: string): Promise<InspectedImage | undefined>;
+  pullImage(
+    reference: string,
+    credentials: Credentials | undefined,
+    onProgress: ((progress: PullProgress) => void) | undefined,
+    signal: AbortSignal,
+  ): Promise<void>;
+  importImage(
+    path: string,
+    references: readonly string[],
+    config: ImportConfig | undefined,
+    signal: AbortSignal,
+  ): Promise<{ id: string; digest: string }>;
+  tagImage(image: string, reference: string): Promise<void>;
+  untagImage(reference: string): Promise<void>;
+  copyUp(image: string, imagePath: string, destination: string): Promise<boolean>;
+  ensureNetwork(network: NetworkDefinition): Promise<{ bridge: string }>;
+  removeNetwork(id: string): Promise<void>;
+  listNetworks(): Promise<readonly string[]>;
+  sandboxNetwork(sandboxId: string): Promise<SandboxNetwork>;
+  attachNetwork(sandboxId: string, attachment: NetworkAttachment): Promise<void>;
+  detachNetwork(sandboxId: string, network: string): Promise<void>;
+  updatePorts(sandboxId: string, ports: readonly PublishedPort[]): Promise<void>;
+  setServices(services: readonly BalancedService[]): Promise<readonly PortConflict[]>;
+  setNames(networks: readonly NetworkNames[]): Promise<void>;
+  containerUsage(): Promise<ContainerUsage[]>;
+  sandboxUsage(): Promise<SandboxUsage[]>;
+}
+
+export interface ExecOptions {
+  readonly command: readonly string[];
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+}
+
+export interface ImportConfig {
+  readonly entrypoint: readonly string[];
+  readonly cmd: readonly string[];
+  readonly env: readonly string[];
+  readonly workingDir: string;
+  readonly user: string;
+  readonly exposedPorts: readonly string[];
+  readonly volumes: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly stopSignal: string;
+}

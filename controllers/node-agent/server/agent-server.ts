@@ -1,0 +1,144 @@
+// The agent's TLS listener: logs, exec and attach for the API server, by kubelet's paths. Only the API server's own client
+// certificate gets in; everybody else talks to the API server, which knows who may do what.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { messageOf, reasonOf, WindlassError, type Reason } from '../../../lib/errors.ts';
+import type { HostPort } from '../../../lib/host-port.ts';
+import type { Logger } from '../../../lib/log.ts';
+import { serveExec, type ExecDeps } from './exec.ts';
+import { serveLogs, type LogDeps } from './logs.ts';
+
+/** Common name of the certificate the API server shows to agents. */
+const API_SERVER_NAME = 'windlass:apiserver';
+
+const CODES: Readonly<Partial<Record<Reason, number>>> = {
+  BadRequest: 400,
+  Invalid: 400,
+  Forbidden: 403,
+  NotFound: 404,
+  MethodNotAllowed: 405,
+  Conflict: 409,
+  Unimplemented: 501,
+  Unavailable: 503,
+};
+
+export interface AgentServerOptions extends LogDeps, ExecDeps {
+  readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
+  readonly log: Logger;
+}
+
+export interface AgentServer {
+  /** Starts to listen; answers the port. */
+  listen(listen: HostPort): Promise<number>;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** `/containerLogs/{namespace}/{pod}/{container}` and the like; undefined for any other path. */
+export function parseAgentPath(
+  pathname: string,
+): { verb: string; namespace: string; name: string; container: string } | undefined {
+  const [verb, namespace, name, container, ...rest] = pathname.split('/').slice(1).map(decodeURIComponent);
+  if (!verb || !namespace || !name || !container || rest.length > 0) return undefined;
+  return { verb, namespace, name, container };
+}
+
+/** The listener as a value; nothing happens before listen(). */
+export function createAgentServer(options: AgentServerOptions): AgentServer {
+  const stopping = new AbortController();
+  const server = createServer(
+    { cert: options.tls.cert, key: options.tls.key, ca: options.tls.ca, requestCert: true, rejectUnauthorized: true },
+    (request, response) => {
+      handle(options, request, response, stopping.signal).catch((error: unknown) => answerError(response, error));
+    },
+  );
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    upgrade(options, request, socket, head).catch((error: unknown) => refuse(socket, error));
+  });
+  server.on('tlsClientError', (error) => options.log.debug({ err: error }, 'TLS handshake failed'));
+  return {
+    async listen({ host, port }) {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(port, host, resolve);
+      });
+      return (server.address() as AddressInfo).port;
+    },
+    async run(signal) {
+      if (!signal.aborted) {
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+      }
+      stopping.abort();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function authenticate(request: IncomingMessage): void {
+  const name = (request.socket as TLSSocket).getPeerCertificate().subject?.CN;
+  if (name !== API_SERVER_NAME) {
+    throw new WindlassError('Forbidden', `${String(name)} may not talk to the node agent: ask the API server`);
+  }
+}
+
+async function handle(
+  options: AgentServerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  stopping: AbortSignal,
+): Promise<void> {
+  authenticate(request);
+  const url = new URL(request.url ?? '/', 'https://agent');
+  if (url.pathname === '/healthz') {
+    response.end('ok');
+    return;
+  }
+  const path = parseAgentPath(url.pathname);
+  if (path?.verb === 'containerLogs' && request.method === 'GET') {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    return serveLogs(options, path, url.searchParams, response, AbortSignal.any([gone.signal, stopping]));
+  }
+  if (path && ['exec', 'attach', 'portForward'].includes(path.verb)) {
+    throw new WindlassError('BadRequest', `${path.verb} needs a WebSocket upgrade (protocol v5.channel.k8s.io or v4)`);
+  }
+  throw new WindlassError('NotFound', `the node agent has nothing at ${url.pathname}`);
+}
+
+async function upgrade(
+  options: AgentServerOptions,
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
+  socket.on('error', () => socket.destroy());
+  authenticate(request);
+  const url = new URL(request.url ?? '/', 'https://agent');
+  const path = parseAgentPath(url.pathname);
+  if (path?.verb === 'exec') return serveExec(options, path, url.searchParams, { request, socket, head });
+  if (path?.verb === 'attach' || path?.verb === 'portForward') {
+    throw new WindlassError('Unimplemented', `${path.verb} is not supported by this version of windlass`);
+  }
+  throw new WindlassError('NotFound', `the node agent has nothing at ${url.pathname}`);
+}
+
+const codeOf = (error: unknown): number => CODES[reasonOf(error) ?? 'Internal'] ?? 500;
+
+function answerError(response: ServerResponse, error: unknown): void {
+  if (response.headersSent) {
+    // In the middle of a stream: a broken connection is the only way left to say so.
+    response.destroy();
+    return;
+  }
+  response.writeHead(codeOf(error), { 'Content-Type': 'text/plain' }).end(messageOf(error));
+}
+
+function refuse(socket: Duplex, error: unknown): void {
+  const body = messageOf(error);
+  socket.end(
+    `HTTP/1.1 ${codeOf(error)} Error\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

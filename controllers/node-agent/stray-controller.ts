@@ -1,0 +1,102 @@
+// Takes off the host what no object of the cluster stands for any more: objects that were deleted by force, or while the
+// agent was away. Nothing is started before the first look is done.
+import type { Container } from '../../crds/container.ts';
+import { isAbort, isConflict } from '../../lib/errors.ts';
+import type { RunPart } from '../../lib/run-all.ts';
+import { createController, watch, type LoopDeps } from '../runtime/controller.ts';
+import { removeStrayFolders, type CleanUpDeps } from './clean-up.ts';
+import type { Cluster } from './cluster.ts';
+import type { ContainerWatches } from './container/controller.ts';
+import { findOrphans } from './container/orphans.ts';
+import { findStrayRootFilesystems } from './container/rootfs-key.ts';
+import { createLateQueue } from './late-queue.ts';
+import { removeStrayNetworks, type NetworkReconcilerDeps } from './networks/network-controller.ts';
+import type { NodeRuntime } from './runtime/node-runtime.ts';
+import type { RuntimeCache } from './runtime/runtime-cache.ts';
+
+const LOOK_EVERY_MS = 30_000;
+const KEY = 'strays';
+
+export interface StrayDeps {
+  readonly watched: Pick<ContainerWatches, 'containers'>;
+  readonly cluster: Pick<Cluster, 'containers'>;
+  readonly runtime: NodeRuntime;
+  readonly cache: RuntimeCache;
+  readonly cleanUp: CleanUpDeps;
+  readonly networks: NetworkReconcilerDeps;
+  readonly nodeName: string;
+}
+
+export interface StrayController {
+  readonly part: RunPart;
+  /** The runtime is there and has been listed: the first look can be taken, or another one. */
+  connected(): void;
+  /** Resolves after the first look. */
+  firstLook(signal: AbortSignal): Promise<void>;
+}
+
+/** The controller; its part is run with the others. */
+export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayController {
+  const isConnected = Promise.withResolvers<void>();
+  const hasLooked = Promise.withResolvers<void>();
+  const queue = createLateQueue();
+  return {
+    connected() {
+      isConnected.resolve();
+      queue.add(KEY);
+    },
+    firstLook: (signal) => waitFor(hasLooked.promise, signal),
+    part: createController(loop, {
+      name: 'orphans',
+      workers: 1,
+      watches: [watch(deps.watched.containers, (_, deleted) => (deleted ? [KEY] : []), { delayMs: 200 })],
+      start: (queued) => {
+        queue.attach(queued);
+        queued.add(KEY);
+      },
+      reconcile: async (_, { signal }) => {
+        await waitFor(isConnected.promise, signal);
+        await removeStrays(loop, deps);
+        hasLooked.resolve();
+        return { requeueAfterMs: LOOK_EVERY_MS };
+      },
+    }),
+  };
+}
+
+async function removeStrays({ log }: LoopDeps, deps: StrayDeps): Promise<void> {
+  const { runtime, cache, nodeName } = deps;
+  const listOwn = (): Container[] => deps.cluster.containers.list().filter(({ spec }) => spec.nodeName === nodeName);
+  for (const sandbox of findOrphans(cache.sandboxes(), listOwn(), nodeName)) {
+    const pod = `${sandbox.namespace}/${sandbox.name}`;
+    log.info({ sandboxId: sandbox.id, pod }, 'removing a sandbox that no Container owns');
+    await runtime.stopSandbox(sandbox.id);
+    await runtime.removeSandbox(sandbox.id);
+    cache.dropSandbox(sandbox.id);
+  }
+  for (const key of findStrayRootFilesystems(await runtime.listRootFilesystems(), listOwn())) {
+    try {
+      await runtime.removeRootFilesystem(key);
+    } catch (error) {
+      // Its container is still being replaced: there is another look.
+      if (!isConflict(error)) throw error;
+    }
+  }
+  await removeStrayFolders(deps.cleanUp, new Set(listOwn().map(({ metadata }) => metadata.uid ?? '')));
+  await removeStrayNetworks(deps.networks);
+}
+
+async function waitFor(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(new DOMException('stopped', 'AbortError'));
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await Promise.race([promise, aborted.promise]);
+  } catch (error) {
+    if (isAbort(error)) signal.throwIfAborted();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,36 @@
+// Watched: Nodes; their Leases, once they come back; Containers on nodes that are silent or gone.
+import { runAll, type RunPart } from '../../lib/run-all.ts';
+import { createIndex } from '../runtime/cache.ts';
+import { createController, watch } from '../runtime/controller.ts';
+import type { ControllerDeps } from '../runtime/deps.ts';
+import { createHeartbeats } from './heartbeats.ts';
+import { createNodeReconciler } from './reconcile.ts';
+
+/** The part that notices dead nodes. */
+export function createNodeLifecycle(
+  deps: ControllerDeps,
+  times: { graceMs: number; evictionDelayMs: number },
+): RunPart {
+  const { nodes, nodeLeases, containers } = deps.caches;
+  const heartbeats = createHeartbeats({ client: deps.client, leases: nodeLeases, clock: deps.clock });
+  const isWell = (name: string): boolean =>
+    nodes.get(name)?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
+  const controller = createController(deps, {
+    name: 'node-lifecycle',
+    reconcile: createNodeReconciler({
+      client: deps.client,
+      nodes,
+      containersOn: createIndex(containers, ({ spec }) => (spec.nodeName ? [spec.nodeName] : [])),
+      heartbeats,
+      events: deps.events,
+      clock: deps.clock,
+      ...times,
+    }),
+    watches: [
+      watch(nodes, ({ metadata }) => [metadata.name]),
+      watch(nodeLeases, ({ metadata }) => (isWell(metadata.name) ? [] : [metadata.name])),
+      watch(containers, ({ spec }) => (spec.nodeName && !isWell(spec.nodeName) ? [spec.nodeName] : [])),
+    ],
+  });
+  return { name: 'node-lifecycle', run: (signal) => runAll([controller, heartbeats], signal) };
+}

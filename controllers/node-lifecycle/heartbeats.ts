@@ -1,0 +1,69 @@
+// When each node was last heard of, by this process' clock, and whether this process could have heard it.
+import type { ApiClient } from '../../client/client.ts';
+import { pause } from '../../client/pause.ts';
+import { NODE_LEASE_NAMESPACE } from '../../client/lease.ts';
+import { leaseKind, type Lease } from '../../crds/builtin.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { RunPart } from '../../lib/run-all.ts';
+import type { Cache } from '../runtime/cache.ts';
+
+const PROBE_INTERVAL_MS = 1_000;
+const PROBE_TIMEOUT_MS = 1_000;
+
+export interface Heartbeats extends RunPart {
+  /** Last sign of life of the node; the moment it was first asked for, when there never was one. */
+  seenAt(nodeName: string): number;
+  /** Asks the server for the Lease: a cache that is behind must not declare a node dead. */
+  refresh(nodeName: string, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * Follows the Leases. While the API server does not answer, no node can renew and nothing is known of any: that time
+ * counts for none of them, so that an outage of the server does not look like the death of all nodes.
+ */
+export function createHeartbeats(deps: { client: ApiClient; leases: Cache<Lease>; clock: Clock }): Heartbeats {
+  const { client, leases, clock } = deps;
+  const seen = new Map<string, number>();
+  let isBlind = false;
+  let blindUntil = 0;
+  const renewals = new Map<string, string>();
+  const note = ({ metadata, spec }: Lease): void => {
+    const renewTime = spec?.renewTime ?? '';
+    if (renewals.get(metadata.name) === renewTime) return;
+    renewals.set(metadata.name, renewTime);
+    seen.set(metadata.name, clock.now());
+  };
+  leases.subscribe(({ object, deleted }) => {
+    if (!deleted) note(object);
+  });
+  return {
+    name: 'node heartbeats',
+    seenAt(nodeName) {
+      const at = seen.get(nodeName) ?? clock.now();
+      seen.set(nodeName, at);
+      return isBlind ? clock.now() : Math.max(at, blindUntil);
+    },
+    async refresh(nodeName, signal) {
+      const lease = await client.kind<Lease>(leaseKind).get(nodeName, NODE_LEASE_NAMESPACE, signal);
+      if (lease) note(lease);
+    },
+    async run(signal) {
+      while (!signal.aborted) {
+        const isAnswering = await isServing(client, signal);
+        if (isBlind || !isAnswering) blindUntil = clock.now();
+        isBlind = !isAnswering;
+        await pause(clock, PROBE_INTERVAL_MS, signal);
+      }
+    },
+  };
+}
+
+async function isServing(client: ApiClient, signal: AbortSignal): Promise<boolean> {
+  try {
+    const { status } = await client.raw('/readyz', AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]));
+    return status === 200;
+  } catch {
+    // Whatever it is, it was no answer.
+    return false;
+  }
+}

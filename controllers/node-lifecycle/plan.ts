@@ -1,0 +1,132 @@
+// What becomes of a node, and of what runs on it, when its agent falls silent.
+import type { Node, NodeCondition, Taint } from '../../crds/builtin.ts';
+import type { Container } from '../../crds/container.ts';
+import { rfc3339 } from '../../lib/clock.ts';
+import { controllerOf, hasFinalizer, isDeleting, NODE_FINALIZER } from '../runtime/object-key.ts';
+import { tolerates } from '../scheduler/filters/taints.ts';
+
+export const UNREACHABLE = 'node.kubernetes.io/unreachable';
+export const NOT_READY = 'node.kubernetes.io/not-ready';
+
+export interface NodeObserved {
+  readonly node: Node;
+  /** When this process last saw the node's lease change, by its own clock: the node's clock may be off. */
+  readonly renewalSeenAt: number;
+  readonly graceMs: number;
+  readonly now: number;
+}
+
+export interface NodePlan {
+  readonly isSilent: boolean;
+  /** Set when the list has to change. */
+  readonly taints?: readonly Taint[];
+  readonly conditions?: readonly NodeCondition[];
+  readonly requeueAfterMs: number;
+}
+
+/** Taints follow the Ready condition; a silent node's condition is written here, because nobody else can. */
+export function planNode({ node, renewalSeenAt, graceMs, now }: NodeObserved): NodePlan {
+  const isSilent = now - renewalSeenAt >= graceMs;
+  const ready = node.status?.conditions?.find(({ type }) => type === 'Ready');
+  const conditions = isSilent && ready?.status !== 'Unknown' ? silentConditions(node, graceMs, now) : undefined;
+  const status = isSilent ? 'Unknown' : ready?.status;
+  const key = status === 'Unknown' ? UNREACHABLE : status === 'True' ? undefined : NOT_READY;
+  const taints = wantedTaints(node.spec?.taints ?? [], key, now);
+  return {
+    isSilent,
+    ...(conditions ? { conditions } : {}),
+    ...(taints ? { taints } : {}),
+    requeueAfterMs: isSilent ? graceMs : renewalSeenAt + graceMs - now,
+  };
+}
+
+function silentConditions(node: Node, graceMs: number, now: number): NodeCondition[] {
+  const old = node.status?.conditions ?? [];
+  const types = new Set(['Ready', ...old.map(({ type }) => type)]);
+  return [...types].map((type) => {
+    const before = old.find((condition) => condition.type === type);
+    return {
+      ...before,
+      type,
+      status: 'Unknown',
+      reason: 'NodeStatusUnknown',
+      message: `the node agent has not renewed its lease for ${Math.round(graceMs / 1000)} s`,
+      lastTransitionTime: before?.status === 'Unknown' ? (before.lastTransitionTime ?? rfc3339(now)) : rfc3339(now),
+    };
+  });
+}
+
+// Both effects: nothing new comes, and what is there has to go in time. Undefined when nothing changes.
+function wantedTaints(current: readonly Taint[], key: string | undefined, now: number): Taint[] | undefined {
+  const kept = current.filter((taint) => (taint.key !== UNREACHABLE && taint.key !== NOT_READY) || taint.key === key);
+  const missing = (['NoSchedule', 'NoExecute'] as const).filter(
+    (effect) => key !== undefined && !kept.some((taint) => taint.key === key && taint.effect === effect),
+  );
+  if (missing.length === 0 && kept.length === current.length) return undefined;
+  return [...kept, ...missing.map((effect) => ({ key: key ?? '', effect, timeAdded: rfc3339(now) }))];
+}
+
+export interface EvictionObserved {
+  /** The dead node; absent when its object is gone. */
+  readonly node: Node | undefined;
+  readonly containers: readonly Container[];
+  /** Time from the taint to the eviction, unless a toleration says otherwise. */
+  readonly evictionDelayMs: number;
+  readonly isSuspended: boolean;
+  readonly now: number;
+}
+
+export interface EvictionPlan {
+  /** Their status becomes Unknown. */
+  readonly markUnknown: readonly Container[];
+  /** Finalizer off and deleted: their owner makes them anew elsewhere. */
+  readonly release: readonly Container[];
+  readonly requeueAfterMs?: number;
+}
+
+/**
+ * A Container that a Service controls is released, because it comes back elsewhere. One that stands alone keeps its
+ * object: it is on that node and nowhere else, and runs on when the node returns. One that is being deleted is let go.
+ */
+export function planEviction({ node, containers, evictionDelayMs, isSuspended, now }: EvictionObserved): EvictionPlan {
+  const release: Container[] = [];
+  const waits: number[] = [];
+  const taint = node?.spec?.taints?.find(({ key, effect }) => key === UNREACHABLE && effect === 'NoExecute');
+  const taintedAt = Date.parse(taint?.timeAdded ?? '');
+  // Bound by hand to a node that never was: that one may still join.
+  const affected =
+    node === undefined
+      ? containers.filter((container) => isDeleting(container) || container.status?.nodeName)
+      : containers;
+  for (const container of affected) {
+    const isReleasable =
+      controllerOf(container) !== undefined || (isDeleting(container) && hasFinalizer(container, NODE_FINALIZER));
+    if (isSuspended || !isReleasable) continue;
+    const delayMs = node === undefined ? 0 : tolerationMs(container, evictionDelayMs);
+    const waitMs = (Number.isNaN(taintedAt) ? now : taintedAt) + delayMs - now;
+    if (waitMs <= 0) release.push(container);
+    else if (Number.isFinite(waitMs)) waits.push(waitMs);
+  }
+  return {
+    markUnknown: affected.filter(
+      (container) => container.status?.phase !== 'Unknown' && !release.includes(container) && !isOver(container),
+    ),
+    release,
+    ...(waits.length > 0 ? { requeueAfterMs: Math.min(...waits) } : {}),
+  };
+}
+
+// Nothing is unknown about a container that had ended before its node did.
+const isOver = ({ status }: Container): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
+
+function tolerationMs(container: Container, evictionDelayMs: number): number {
+  const matching = (container.spec.tolerations ?? []).filter((toleration) =>
+    tolerates(toleration, { key: UNREACHABLE, effect: 'NoExecute' }),
+  );
+  if (matching.length === 0) return evictionDelayMs;
+  return Math.min(...matching.map(({ tolerationSeconds }) => (tolerationSeconds ?? Number.POSITIVE_INFINITY) * 1000));
+}
+
+/** When most nodes fall silent at once, the observer is the suspect. A node that is alone has nowhere to go. */
+export const isEvictionSuspended = (silentNodes: number, allNodes: number): boolean =>
+  allNodes <= 1 || silentNodes * 2 > allNodes;

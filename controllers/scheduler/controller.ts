@@ -1,0 +1,105 @@
+// Watched: Containers (themselves, and as holders of what others wait for), Nodes, Volumes.
+import { isDeepStrictEqual } from 'node:util';
+import type { Node } from '../../crds/builtin.ts';
+import { containerKind } from '../../crds/container.ts';
+import { Histogram, type Registry } from '../../lib/metrics.ts';
+import type { RunPart } from '../../lib/run-all.ts';
+import { createController, watch, type Watch } from '../runtime/controller.ts';
+import type { ControllerDeps } from '../runtime/deps.ts';
+import { keyOf } from '../runtime/object-key.ts';
+import { companionsOf } from './filters/co-location.ts';
+import { createLedger } from './ledger.ts';
+import { createSchedulerReconciler } from './reconcile.ts';
+
+/** Changes of one moment are answered with one round over the Containers that wait. */
+const RETRY_DELAY_MS = 50;
+
+/** The part that binds Containers to nodes. */
+export function createScheduler(deps: ControllerDeps, registry: Registry): RunPart {
+  const { containers, nodes, volumes } = deps.caches;
+  const ledger = createLedger();
+  const unschedulable = new Set<string>();
+  const attempts = new Histogram({
+    name: 'scheduler_scheduling_attempt_duration_seconds',
+    help: 'Time to find a node for a container',
+    labelNames: ['result'],
+    buckets: [0.0001, 0.001, 0.01, 0.1, 1],
+    registers: [registry],
+  });
+  attempts.zero({ result: 'scheduled' });
+  attempts.zero({ result: 'unschedulable' });
+
+  nodes.subscribe(({ object, deleted }) => {
+    if (deleted) ledger.removeNode(object.metadata.name);
+    else ledger.setNode(object);
+  });
+  const holders: Watch = {
+    synced: (signal) => containers.synced(signal),
+    subscribe: (queue) =>
+      containers.subscribe(({ object, previous, deleted }) => {
+        const key = keyOf(object);
+        const isFreed = deleted ? ledger.removeContainer(key, object.metadata.uid) : ledger.setContainer(object);
+        const isNewlyBound = object.spec.nodeName !== undefined && previous?.spec.nodeName === undefined;
+        for (const waiting of isFreed ? unschedulable : []) queue.addAfter(waiting, RETRY_DELAY_MS);
+        if (isFreed || !isNewlyBound) return;
+        for (const waiting of unschedulable) {
+          const other = containers.get(waiting);
+          const isCompanion = other?.metadata.namespace === object.metadata.namespace;
+          if (other && isCompanion && companionsOf(other).includes(object.metadata.name)) queue.add(waiting);
+        }
+      }),
+  };
+  return createController(deps, {
+    name: 'scheduler',
+    workers: 16,
+    reconcile: createSchedulerReconciler({
+      containers: deps.client.kind(containerKind),
+      cache: containers,
+      context: {
+        volume: (key) => volumes.get(key),
+        container: (key) => containers.get(key),
+        nodesOfVolume: (key) => ledger.nodesOfVolume(key),
+      },
+      ledger,
+      unschedulable,
+      events: deps.events,
+      clock: deps.clock,
+      observeAttempt: (result, seconds) => attempts.observe({ result }, seconds),
+    }),
+    watches: [
+      holders,
+      watch(containers, (container, deleted) => (deleted ? [] : [keyOf(container)])),
+      retryAll(nodes, unschedulable, isSameForPlacement),
+      retryAll(volumes, unschedulable, (a, b) => a.status?.nodeName === b.status?.nodeName),
+    ],
+  });
+}
+
+// A node's heartbeat changes its status every few seconds; only what a filter reads is a reason to try again.
+function isSameForPlacement(a: Node, b: Node): boolean {
+  const view = ({ metadata, spec, status }: Node): unknown => [
+    metadata.labels,
+    spec,
+    status?.allocatable,
+    status?.conditions?.find(({ type }) => type === 'Ready')?.status,
+  ];
+  return isDeepStrictEqual(view(a), view(b));
+}
+
+function retryAll<T extends Parameters<typeof keyOf>[0]>(
+  source: {
+    synced(signal: AbortSignal): Promise<void>;
+    subscribe(handler: (change: { object: T; previous: T | undefined; deleted: boolean }) => void): () => void;
+  },
+  unschedulable: ReadonlySet<string>,
+  isSame: (a: T, b: T) => boolean,
+): Watch {
+  return {
+    synced: (signal) => source.synced(signal),
+    subscribe: (queue) =>
+      source.subscribe(({ object, previous, deleted }) => {
+        if (!deleted && previous && isSame(previous, object)) return;
+        for (const key of unschedulable) queue.addAfter(key, RETRY_DELAY_MS);
+      }),
+  };
+}

@@ -1,0 +1,40 @@
+import { formatBytes, parseQuantity } from '../../../lib/quantity.ts';
+import type { Filter } from '../filter.ts';
+import type { NodeState } from '../ledger.ts';
+
+// Requests are sums of decimal fractions; a ten-millionth of a core is no reason to refuse.
+const EPSILON = 1e-7;
+
+/** Requests fit into what the node offers less what is promised already. A node that does not say is unlimited. */
+export const resources: Filter = (container, node) => {
+  const requests = container.spec.resources?.requests;
+  const places = allocatable(node, 'pods');
+  if (node.claims.size + 1 > places) return { reason: `had too many containers (${places} at most)` };
+  const cpu = requests?.cpu === undefined ? 0 : parseQuantity(requests.cpu);
+  const freeCpu = allocatable(node, 'cpu') - node.cpu;
+  if (cpu > 0 && cpu > freeCpu + EPSILON) {
+    return {
+      reason: 'had insufficient cpu',
+      detail: `needs ${formatCores(cpu)}, ${formatCores(Math.max(0, freeCpu))} free`,
+    };
+  }
+  const memory = requests?.memory === undefined ? 0 : parseQuantity(requests.memory);
+  const freeMemory = allocatable(node, 'memory') - node.memory;
+  if (memory > 0 && memory > freeMemory) {
+    return {
+      reason: 'had insufficient memory',
+      detail: `needs ${formatBytes(memory)}, ${formatBytes(Math.max(0, freeMemory))} free`,
+    };
+  }
+  return undefined;
+};
+
+/** What the node offers of a resource; Infinity when it does not say. */
+export function allocatable(state: NodeState, resource: 'cpu' | 'memory' | 'pods'): number {
+  const { status } = state.node;
+  const text = status?.allocatable?.[resource] ?? status?.capacity?.[resource];
+  return text === undefined ? Number.POSITIVE_INFINITY : parseQuantity(text);
+}
+
+const formatCores = (cores: number): string =>
+  Number.isInteger(cores) ? String(cores) : `${Math.round(cores * 1000)}m`;

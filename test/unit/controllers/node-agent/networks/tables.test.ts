@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { findDrift, hasPorts, resourcesKey } from '../../../../../controllers/node-agent/container/drift.ts';
+import { publishedPortsOf } from '../../../../../controllers/node-agent/container/sandbox-config.ts';
+import { defineNetwork } from '../../../../../controllers/node-agent/networks/node-networks.ts';
+import { buildServiceTables } from '../../../../../controllers/node-agent/networks/service-tables.ts';
+import type { Container } from '../../../../../crds/container.ts';
+import type { Network } from '../../../../../crds/network.ts';
+import { ServiceSpec, type Service } from '../../../../../crds/service.ts';
+import { makeContainer, NOW } from '../make.ts';
+
+function member(slot: number, nodeName: string, ready: boolean): Container {
+  return makeContainer(
+    { nodeName },
+    {
+      metadata: {
+        name: `api-${slot}`,
+        uid: `m${slot}`,
+        labels: { 'windlass.dev/service': 'api' },
+        ownerReferences: [
+          { apiVersion: 'windlass.dev/v1', kind: 'Service', name: 'api', uid: 'svc', controller: true },
+        ],
+      },
+      status: {
+        networks: [{ name: 'default', ipv4Address: `10.128.0.${slot}` }],
+        conditions: [
+          {
+            type: 'Ready',
+            status: ready ? 'True' : 'False',
+            reason: 'x',
+            message: '',
+            lastTransitionTime: new Date(NOW).toISOString(),
+          },
+        ],
+      },
+    },
+  );
+}
+
+const service = (spec: object): Service => ({
+  apiVersion: 'windlass.dev/v1',
+  kind: 'Service',
+  metadata: { name: 'api', namespace: 'shop', uid: 'svc' },
+  spec: ServiceSpec.parse({
+    template: { spec: { image: 'x' } },
+    ports: [{ port: 80, targetPort: 8080, publishedPort: 8000 }],
+    ...spec,
+  }),
+  status: { virtualIPs: [{ network: 'default', ip: '10.128.240.1' }] },
+});
+
+const tablesOf = (one: Service, containers: Container[]) =>
+  buildServiceTables({ services: [one], containers, networks: [], nodeName: 'n1' });
+
+test('buildServiceTables() balances over the members that are ready and reachable from this node', () => {
+  const stranger = { ...member(9, 'n1', true), metadata: { ...member(9, 'n1', true).metadata, ownerReferences: [] } };
+  const members = [
+    member(2, 'n1', true),
+    member(1, 'n1', true),
+    member(3, 'n1', false),
+    member(4, 'n2', true),
+    stranger,
+  ];
+  const tables = tablesOf(service({}), members);
+  assert.deepEqual(tables.services, [
+    {
+      id: 'shop/api',
+      ports: [
+        {
+          protocol: 'TCP',
+          virtualIp: '10.128.240.1',
+          port: 80,
+          publishedPort: 8000,
+          backends: [
+            { ip: '10.128.0.1', port: 8080 },
+            { ip: '10.128.0.2', port: 8080 },
+          ],
+          sessionAffinity: false,
+        },
+      ],
+    },
+  ]);
+  assert.deepEqual(tables.names, [
+    { network: 'shop/default', records: [{ name: 'api', ipv4Addresses: ['10.128.240.1'] }] },
+  ]);
+});
+
+test('buildServiceTables() answers a DNSRR service by its members, without a virtual address', () => {
+  const tables = tablesOf(service({ endpointMode: 'DNSRR', ports: [{ port: 80 }] }), [member(1, 'n1', true)]);
+  assert.deepEqual(tables.services, []);
+  assert.deepEqual(tables.names[0]?.records, [{ name: 'api', ipv4Addresses: ['10.128.0.1'] }]);
+});
+
+test('findDrift() finds ports, networks and resources that differ, and nothing else', () => {
+  const container = makeContainer({
+    networks: [{ name: 'a' }, { name: 'b' }],
+    ports: [{ containerPort: 80, hostPort: 0 }],
+  });
+  const on = (...names: string[]) =>
+    names.map((name) => ({ network: `shop/${name}`, name: 'eth0', ipv4Address: '', macAddress: '', gateway: '' }));
+  const ports = [{ protocol: 'TCP', containerPort: 80, hostPort: 31_000, hostIp: '' }] as const;
+  const appliedResources = resourcesKey(container);
+  const drift = (network: object, resources = appliedResources) =>
+    findDrift({ container, imageConfig: {}, network: network as never, appliedResources: resources }).map((step) =>
+      Object.values(step).join(' '),
+    );
+  assert.deepEqual(drift({ interfaces: on('a', 'b'), ports }), []);
+  assert.deepEqual(drift({ interfaces: on('a', 'c'), ports: [] }), [
+    'attach-network shop/b',
+    'detach-network shop/c',
+    'update-ports',
+  ]);
+  assert.deepEqual(drift({ interfaces: on('a', 'b'), ports }, 'other'), ['update-resources']);
+});
+
+test('hasPorts() lets any host port stand for a free choice, but not one that another entry names', () => {
+  const port = (containerPort: number, hostPort: number) =>
+    ({ protocol: 'TCP', containerPort, hostPort, hostIp: '' }) as const;
+  assert.equal(hasPorts([port(80, 8080), port(80, 9090)], [port(80, 0), port(80, 8080)]), true);
+  assert.equal(hasPorts([port(80, 8080)], [port(80, 8081)]), false);
+});
+
+test('publishedPortsOf() publishes what is asked, and with publishAllPorts what the image exposes', () => {
+  const image = { config: { ExposedPorts: { '80/tcp': {}, '53/udp': {}, bad: {} } } };
+  const ports = (spec: object) =>
+    publishedPortsOf(makeContainer({ ...spec }), image).map((port) => Object.values(port).join('/'));
+  assert.deepEqual(ports({ ports: [{ containerPort: 80 }, { containerPort: 81, hostPort: 9 }] }), ['TCP/81/9/']);
+  assert.deepEqual(ports({ publishAllPorts: true, ports: [{ containerPort: 80, hostPort: 9 }] }), [
+    'TCP/80/9/',
+    'UDP/53/0/',
+  ]);
+  assert.deepEqual(ports({ publishAllPorts: true, hostNetwork: true }), []);
+});
+
+test('defineNetwork() waits for the subnet and for this node`s addresses', () => {
+  const network = (status?: object) =>
+    ({
+      metadata: { name: 'a', namespace: 'shop' },
+      spec: { driver: 'bridge', internal: true },
+      status,
+    }) as unknown as Network;
+  const reason = (status?: object) => {
+    const need = defineNetwork(network(status), 'n1');
+    return need.state === 'Waiting' ? need.message : need.definition.subnets;
+  };
+  assert.equal(reason(), 'network "a" has no subnet yet');
+  const subnets = [{ cidr: '10.0.0.0/24', gateway: '10.0.0.1' }];
+  assert.equal(reason({ subnets }), 'network "a" has no addresses for node n1 yet');
+  assert.deepEqual(reason({ subnets, nodes: [{ name: 'n1', ranges: ['10.0.0.0/28'] }] }), [
+    { cidr: '10.0.0.0/24', gateway: '10.0.0.1', ranges: ['10.0.0.0/28'] },
+  ]);
+});
