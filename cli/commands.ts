@@ -1,0 +1,8 @@
+import type { Command } from './command.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { downCommand } from './commands/down.ts';
+import { upCommand } from './commands/up.ts';
+import { versionCommand } from './commands/version.ts';
+
+/** Every sub-command, in the order in which the help shows them. */
+export const commands: readonly Command[] = [upCommand, downCommand, doctorCommand, versionCommand];

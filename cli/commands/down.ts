@@ -1,0 +1,79 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { loadConfig } from '../../lib/config.ts';
+import { WindlassError } from '../../lib/errors.ts';
+import type { Instance } from '../../lib/instance.ts';
+import { endProcess, isRunning } from '../../lib/process-identity.ts';
+import type { Command } from '../command.ts';
+import { EXIT } from '../exit-codes.ts';
+import { checkFolders, removeFolders } from '../instance-folders.ts';
+import { instanceFlags, instanceOf, instanceOptions } from '../options.ts';
+import { readUpState, removeUpState } from '../up-state.ts';
+
+/** `up` gives its components 15 s in each of three stages. */
+const UP_GRACE_MS = 60_000;
+const COMPONENT_GRACE_MS = 15_000;
+
+export const downCommand: Command = {
+  name: 'down',
+  summary: 'Stop the processes of windlass; with --purge remove every trace of the instance',
+  usage: 'windlass down [--purge] [flags]',
+  flags: [
+    ...instanceFlags,
+    { flag: '--purge', text: 'also remove every container, mount, network and file of the instance' },
+  ],
+  examples: ['windlass down', 'windlass down --purge', 'windlass down --home /srv/windlass --run /run/windlass-two'],
+  async run({ argv, env, output }) {
+    const { config } = loadConfig(instanceOptions.extend({ purge: z.boolean().default(false) }), { argv, env });
+    const instance = instanceOf(config);
+    if (config.purge) checkFolders(instance);
+    const wasRunning = await stopProcesses(instance);
+    if (config.purge) {
+      await purgeHost(instance);
+      removeFolders(instance);
+      output.note(`removed every container, mount, link and file of instance ${instance.id}`);
+    } else {
+      output.note(
+        wasRunning
+          ? 'stopped; containers keep running (windlass down --purge removes them)'
+          : 'windlass is not running',
+      );
+    }
+    return EXIT.ok;
+  },
+};
+
+async function stopProcesses(instance: Instance): Promise<boolean> {
+  const state = readUpState(instance);
+  if (!state) return false;
+  const wasRunning = isRunning(state.up);
+  await endProcess(state.up, UP_GRACE_MS);
+  // Left over when `up` itself was killed.
+  await Promise.all(
+    state.components.flatMap((component) =>
+      component.process ? [endProcess(component.process, COMPONENT_GRACE_MS)] : [],
+    ),
+  );
+  removeUpState(instance);
+  return wasRunning;
+}
+
+// The host's objects are known by the runtime shim alone, so its own program removes them.
+async function purgeHost(instance: Instance): Promise<void> {
+  if (!existsSync(instance.home) && !existsSync(instance.run)) return;
+  const program = fileURLToPath(new URL('../../runtime-shim/purge.ts', import.meta.url));
+  const child = spawn(process.execPath, [program, '--home', instance.home, '--run', instance.run], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let errors = '';
+  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString('utf8')));
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code !== 0)
+    throw new WindlassError(
+      'Internal',
+      `failed to purge instance ${instance.id}: ${errors.trim().split('\n').at(-1) ?? 'no reason given'}`,
+    );
+}

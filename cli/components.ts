@@ -1,0 +1,116 @@
+// The processes that make up one machine, as data: what to run, with which arguments, in need of which other.
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
+import { paths, type Instance } from '../lib/instance.ts';
+import type { UpOptions } from './options.ts';
+import type { EtcdPorts } from './ports.ts';
+
+export type ComponentName = 'etcd' | 'apiserver' | 'runtime-shim' | 'controllers' | 'node-agent';
+
+export interface Component {
+  readonly name: ComponentName;
+  readonly file: string;
+  readonly args: readonly string[];
+  /**
+   * What it works through. All are started at once, as each waits for what it needs by itself; they are stopped in this
+   * order, so that each can still finish what it is doing.
+   */
+  readonly needs: readonly ComponentName[];
+}
+
+const entry = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
+
+/** The components of `up`, in start order. `etcd` is absent when outside servers are given. */
+export function planComponents(instance: Instance, options: UpOptions, etcdPorts: EtcdPorts | undefined): Component[] {
+  const pki = (file: string): string => join(paths.pki(instance), file);
+  const common = ['--home', instance.home, '--run', instance.run, '--log-level', options.logLevel];
+  const node = (path: string, args: string[]): Pick<Component, 'file' | 'args'> => ({
+    file: process.execPath,
+    args: [entry(path), ...common, ...args],
+  });
+  const metrics = (index: number): string[] => ['--metrics-listen', metricsAddress(options.metricsListen, index)];
+  const embedded = etcdPorts !== undefined;
+  const etcdServers = embedded ? `https://127.0.0.1:${etcdPorts.client}` : (options.etcdServers ?? '');
+  const etcdClient = embedded
+    ? [
+        ...[
+          '--etcd-ca',
+          pki('etcd-ca.crt'),
+          '--etcd-cert',
+          pki('etcd-client.crt'),
+          '--etcd-key',
+          pki('etcd-client.key'),
+        ],
+        ...['--etcd-metrics', `127.0.0.1:${etcdPorts.metrics}`],
+      ]
+    : [];
+  const components: Component[] = [
+    {
+      name: 'apiserver',
+      ...node('apiserver/main.ts', ['--listen', options.listen, '--etcd-servers', etcdServers, ...etcdClient]),
+      needs: embedded ? ['etcd'] : [],
+    },
+    {
+      name: 'runtime-shim',
+      ...node('runtime-shim/main.ts', [
+        ...metrics(0),
+        ...['--oci-runtime', options.ociRuntime],
+        ...(options.registriesConfig ? ['--registries-config', options.registriesConfig] : []),
+      ]),
+      needs: [],
+    },
+    {
+      name: 'controllers',
+      ...node('controllers/main.ts', [...metrics(1), '--kubeconfig', pki('controllers.kubeconfig')]),
+      needs: ['apiserver'],
+    },
+    {
+      name: 'node-agent',
+      ...node('controllers/node-agent/main.ts', [
+        ...metrics(2),
+        ...['--kubeconfig', pki('node.kubeconfig'), '--node-name', options.nodeName],
+        ...['--cri-socket', paths.criSocket(instance)],
+      ]),
+      needs: ['apiserver', 'runtime-shim'],
+    },
+  ];
+  if (!embedded) return components;
+  return [{ name: 'etcd', file: 'etcd', args: etcdArguments(instance, etcdPorts, pki), needs: [] }, ...components];
+}
+
+// Port 0 leaves the choice to each process; any other is the first of three in a row.
+function metricsAddress(listen: string, index: number): string {
+  const { host, port } = parseHostPort(listen);
+  return formatHostPort({ host, port: port === 0 ? 0 : port + index });
+}
+
+function etcdArguments(instance: Instance, ports: EtcdPorts, pki: (file: string) => string): string[] {
+  const client = `https://127.0.0.1:${ports.client}`;
+  const peer = `https://127.0.0.1:${ports.peer}`;
+  return [
+    ...['--name', 'windlass', '--data-dir', paths.etcdData(instance), '--logger', 'zap', '--log-level', 'warn'],
+    ...['--listen-client-urls', client, '--advertise-client-urls', client],
+    ...[
+      '--cert-file',
+      pki('etcd.crt'),
+      '--key-file',
+      pki('etcd.key'),
+      '--trusted-ca-file',
+      pki('etcd-ca.crt'),
+      '--client-cert-auth',
+    ],
+    ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `windlass=${peer}`],
+    ...[
+      '--peer-cert-file',
+      pki('etcd.crt'),
+      '--peer-key-file',
+      pki('etcd.key'),
+      '--peer-trusted-ca-file',
+      pki('etcd-ca.crt'),
+    ],
+    ...['--listen-metrics-urls', `http://127.0.0.1:${ports.metrics}`],
+    // Old revisions are compacted by the API server; the quota leaves room for a million small objects.
+    ...['--quota-backend-bytes', String(8 * 2 ** 30), '--snapshot-count', '20000'],
+  ];
+}

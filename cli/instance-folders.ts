@@ -1,0 +1,66 @@
+// The two folders of an instance carry a marker, so that no command ever takes over or removes a folder that is not
+// windlass's own (a mistyped --home /srv).
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { errnoOf, WindlassError } from '../lib/errors.ts';
+import type { Instance } from '../lib/instance.ts';
+
+const MARKER = 'windlass-instance.json';
+const marker = z.object({ id: z.string(), home: z.string(), run: z.string() });
+
+/** Makes both folders (0700) and marks them; Conflict when one is in other use. */
+export function claimFolders(instance: Instance): void {
+  for (const folder of [instance.home, instance.run]) {
+    checkFolder(instance, folder);
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    writeFileSync(join(folder, MARKER), JSON.stringify(instance), { mode: 0o600 });
+  }
+}
+
+/** Throws Conflict when a folder that exists is not this instance's: it has no marker, or another instance's. */
+export function checkFolders(instance: Instance): void {
+  for (const folder of [instance.home, instance.run]) checkFolder(instance, folder);
+}
+
+/** Removes both folders and all in them; call checkFolders() first. */
+export function removeFolders(instance: Instance): void {
+  for (const folder of [instance.run, instance.home]) rmSync(folder, { recursive: true, force: true });
+}
+
+function checkFolder(instance: Instance, folder: string): void {
+  const owner = readMarker(folder);
+  if (owner === 'none') {
+    throw new WindlassError(
+      'Conflict',
+      `${folder} exists and is not a windlass folder: choose another with ${folder === instance.home ? '--home' : '--run'}`,
+    );
+  }
+  if (owner && (owner.home !== instance.home || owner.run !== instance.run)) {
+    throw new WindlassError(
+      'Conflict',
+      `${folder} belongs to the instance with --home ${owner.home} --run ${owner.run}: give both flags`,
+    );
+  }
+}
+
+/** undefined: the folder is absent or empty. */
+function readMarker(folder: string): z.infer<typeof marker> | 'none' | undefined {
+  try {
+    if (readdirSync(folder).length === 0) return undefined;
+    return marker.parse(JSON.parse(readFileSync(join(folder, MARKER), 'utf8')));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return folderExists(folder) ? 'none' : undefined;
+    if (error instanceof SyntaxError || error instanceof z.ZodError) return 'none';
+    throw error;
+  }
+}
+
+function folderExists(folder: string): boolean {
+  try {
+    readdirSync(folder);
+    return true;
+  } catch {
+    return false;
+  }
+}

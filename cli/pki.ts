@@ -1,0 +1,155 @@
+// The certificates and kubeconfigs of one instance below `<home>/pki`: made at first start, renewed before they run out.
+import { generateKeyPairSync } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
+import { paths, type Instance } from '../lib/instance.ts';
+import {
+  certificateExpiry,
+  certificateHosts,
+  createAuthority,
+  issueCertificate,
+  type CertificateRequest,
+  type KeyPair,
+} from '../lib/pki.ts';
+import { renderKubeconfig } from './kubeconfig.ts';
+
+const AUTHORITY_DAYS = 3650;
+const LEAF_DAYS = 365;
+const RENEW_BEFORE_MS = 60 * 24 * 60 * 60 * 1000;
+
+export interface PkiOptions {
+  /** `host:port` of the API server. */
+  readonly listen: string;
+  readonly nodeName: string;
+  readonly now: number;
+}
+
+/** Makes what is missing, too old, or made for other addresses; returns the path of the admin kubeconfig. */
+export async function ensurePki(instance: Instance, options: PkiOptions): Promise<string> {
+  const folder = paths.pki(instance);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  chmodSync(instance.home, 0o700);
+  const { host, port } = parseHostPort(options.listen);
+  const serverHost = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  const apiHosts = [
+    ...new Set([
+      serverHost,
+      '127.0.0.1',
+      '::1',
+      'localhost',
+      hostname(),
+      'kubernetes',
+      'kubernetes.default',
+      'kubernetes.default.svc',
+    ]),
+  ];
+  const leaf = { days: LEAF_DAYS, now: options.now } as const;
+  const client = (commonName: string, organizations: string[]): CertificateRequest => ({
+    ...leaf,
+    usage: 'client',
+    commonName,
+    organizations,
+  });
+  const server = (commonName: string, hosts: string[]): CertificateRequest => ({
+    ...leaf,
+    usage: 'server',
+    commonName,
+    hosts,
+  });
+
+  const ca = await ensureAuthority(folder, 'ca', 'windlass-ca', options.now);
+  await ensureLeaf(folder, 'apiserver', ca, server('windlass-apiserver', apiHosts));
+  await ensureLeaf(
+    folder,
+    'node-agent',
+    ca,
+    server(options.nodeName, [...new Set([options.nodeName, '127.0.0.1', '::1', 'localhost'])]),
+  );
+  await ensureLeaf(folder, 'apiserver-agent-client', ca, client('windlass:apiserver', []));
+  const admin = await ensureLeaf(folder, 'admin', ca, client('admin', ['system:masters']));
+  const controllers = await ensureLeaf(folder, 'controllers', ca, client('windlass:controllers', ['system:masters']));
+  const node = await ensureLeaf(folder, 'node', ca, client(`system:node:${options.nodeName}`, ['system:nodes']));
+
+  // The store has an authority of its own: a client certificate of the cluster must not open it.
+  const etcdCa = await ensureAuthority(folder, 'etcd-ca', 'windlass-etcd-ca', options.now);
+  // etcd's gateway and its peers show the serving certificate when they are clients.
+  await ensureLeaf(folder, 'etcd', etcdCa, {
+    ...server('etcd', ['localhost', '127.0.0.1', '::1']),
+    usage: 'both',
+  });
+  await ensureLeaf(folder, 'etcd-client', etcdCa, client('windlass-apiserver', []));
+  ensureServiceAccountKey(folder);
+
+  const url = `https://${formatHostPort({ host: serverHost, port })}`;
+  const kubeconfig = (user: string, pair: KeyPair): string =>
+    renderKubeconfig({ server: url, ca: ca.cert, user, client: pair });
+  writeWhenChanged(paths.adminKubeconfig(instance), kubeconfig('admin', admin));
+  writeWhenChanged(join(folder, 'controllers.kubeconfig'), kubeconfig('controllers', controllers));
+  writeWhenChanged(join(folder, 'node.kubeconfig'), kubeconfig('node', node));
+  return paths.adminKubeconfig(instance);
+}
+
+async function ensureAuthority(folder: string, name: string, commonName: string, now: number): Promise<KeyPair> {
+  return readPair(folder, name) ?? writePair(folder, name, await createAuthority(commonName, AUTHORITY_DAYS, now));
+}
+
+async function ensureLeaf(
+  folder: string,
+  name: string,
+  authority: KeyPair,
+  request: CertificateRequest,
+): Promise<KeyPair> {
+  const existing = readPair(folder, name);
+  const subject = join(folder, `${name}.subject`);
+  const wanted = JSON.stringify([request.commonName, request.organizations ?? [], request.usage]);
+  if (
+    existing &&
+    certificateExpiry(existing.cert) - request.now > RENEW_BEFORE_MS &&
+    existsSync(subject) &&
+    readFileSync(subject, 'utf8') === wanted
+  ) {
+    const held = certificateHosts(existing.cert).map(normaliseHost);
+    if ((request.hosts ?? []).every((host) => held.includes(normaliseHost(host)))) return existing;
+  }
+  const pair = writePair(folder, name, await issueCertificate(authority, request));
+  writeWhenChanged(subject, wanted);
+  return pair;
+}
+
+// A certificate spells IPv6 addresses out; compare by value.
+const normaliseHost = (host: string): string => (host === '0:0:0:0:0:0:0:1' ? '::1' : host.toLowerCase());
+
+function ensureServiceAccountKey(folder: string): void {
+  if (existsSync(join(folder, 'sa.key'))) return;
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  });
+  writeWhenChanged(join(folder, 'sa.pub'), publicKey);
+  writeWhenChanged(join(folder, 'sa.key'), privateKey);
+}
+
+function readPair(folder: string, name: string): KeyPair | undefined {
+  const cert = join(folder, `${name}.crt`);
+  const key = join(folder, `${name}.key`);
+  return existsSync(cert) && existsSync(key)
+    ? { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }
+    : undefined;
+}
+
+function writePair(folder: string, name: string, pair: KeyPair): KeyPair {
+  // Without its certificate a key is no pair: a crash in between makes both anew.
+  rmSync(join(folder, `${name}.crt`), { force: true });
+  writeWhenChanged(join(folder, `${name}.key`), pair.key);
+  writeWhenChanged(join(folder, `${name}.crt`), pair.cert);
+  return pair;
+}
+
+function writeWhenChanged(path: string, text: string): void {
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
+  writeFileSync(`${path}.tmp`, text, { mode: 0o600 });
+  renameSync(`${path}.tmp`, path);
+}

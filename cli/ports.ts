@@ -1,0 +1,59 @@
+// Loopback ports of the instance's own etcd: chosen once, kept in the state folder, chosen anew when taken.
+import { randomInt } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { errnoOf, WindlassError } from '../lib/errors.ts';
+import type { Instance } from '../lib/instance.ts';
+
+const etcdPorts = z.object({ client: z.number().int(), peer: z.number().int(), metrics: z.number().int() });
+export type EtcdPorts = z.infer<typeof etcdPorts>;
+
+export async function chooseEtcdPorts(instance: Instance): Promise<EtcdPorts> {
+  const file = join(instance.home, 'etcd-ports.json');
+  const kept = existsSync(file) ? etcdPorts.safeParse(JSON.parse(readFileSync(file, 'utf8'))).data : undefined;
+  if (kept && (await Promise.all(Object.values(kept).map((port) => isFree(port)))).every(Boolean)) return kept;
+  const [client, peer, metrics] = await freePorts(3);
+  const ports = etcdPorts.parse({ client, peer, metrics });
+  writeFileSync(file, JSON.stringify(ports), { mode: 0o600 });
+  return ports;
+}
+
+/** True when nothing listens on the loopback port. */
+export async function isFree(port: number, host = '127.0.0.1'): Promise<boolean> {
+  const server = createServer();
+  try {
+    await listen(server, port, host);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'EADDRINUSE' || errnoOf(error) === 'EACCES') return false;
+    throw error;
+  } finally {
+    server.close();
+  }
+}
+
+/** Ports that nobody gets by asking for any: below them are well-known ones, above them the kernel's ephemeral range. */
+const OWN_RANGE = { first: 20_000, last: 32_000 };
+
+/**
+ * `count` different loopback ports that are free now. Not ephemeral ones, which any process that starts meanwhile, or any
+ * outgoing connection, may be given before ours binds them.
+ */
+export async function freePorts(count: number): Promise<number[]> {
+  const found = new Set<number>();
+  for (let tries = 0; found.size < count; tries += 1) {
+    if (tries > 1_000) throw new WindlassError('Unavailable', 'no free loopback port was found');
+    const port = randomInt(OWN_RANGE.first, OWN_RANGE.last);
+    if (!found.has(port) && (await isFree(port))) found.add(port);
+  }
+  return [...found];
+}
+
+function listen(server: ReturnType<typeof createServer>, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ port, host, exclusive: true }, resolve);
+  });
+}

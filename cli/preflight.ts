@@ -1,0 +1,59 @@
+// What must hold before `up` starts anything, each failure with what to do about it.
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { WindlassError } from '../lib/errors.ts';
+import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
+import { isFree } from './ports.ts';
+
+/** Path of a program on PATH (system folders included, which a plain user's PATH may lack); undefined when absent. */
+export function findProgram(name: string, path: string | undefined): string | undefined {
+  for (const folder of [...(path ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin', '/usr/local/bin']) {
+    if (folder === '') continue;
+    try {
+      accessSync(join(folder, name), constants.X_OK);
+      return join(folder, name);
+    } catch {
+      // Not in this folder: the next one is tried.
+    }
+  }
+  return undefined;
+}
+
+/** Programs that `up` runs: name -> Debian package. */
+export const REQUIRED_PROGRAMS: Readonly<Record<string, string>> = {
+  etcd: 'etcd-server',
+  runc: 'runc',
+  conmon: 'conmon',
+  nft: 'nftables',
+  ip: 'iproute2',
+};
+
+/** Throws when this process is not root, a program is missing, or the API address is taken. */
+export async function checkPreconditions(options: {
+  listen: string;
+  needsEtcd: boolean;
+  path: string | undefined;
+}): Promise<void> {
+  if (process.getuid?.() !== 0) {
+    throw new WindlassError(
+      'Forbidden',
+      'windlass up must run as root: it makes namespaces, mounts and network links; run it with sudo',
+    );
+  }
+  const missing = Object.entries(REQUIRED_PROGRAMS).filter(
+    ([program]) => !(program === 'etcd' && !options.needsEtcd) && findProgram(program, options.path) === undefined,
+  );
+  if (missing.length > 0) {
+    throw new WindlassError(
+      'NotFound',
+      `missing programs: ${missing.map(([program]) => program).join(', ')}; install them with: npm run setup (on Debian: apt-get install ${missing.map(([, name]) => name).join(' ')})`,
+    );
+  }
+  const address = parseHostPort(options.listen);
+  if (!(await isFree(address.port, address.host))) {
+    throw new WindlassError(
+      'Conflict',
+      `${formatHostPort(address)} is already in use; stop its holder or choose another address with --listen`,
+    );
+  }
+}

@@ -1,0 +1,89 @@
+// What a running `windlass up` tells other commands: one JSON file in the run folder, replaced as a whole.
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { errnoOf, WindlassError } from '../lib/errors.ts';
+import type { Instance } from '../lib/instance.ts';
+import { isRunning, type ProcessIdentity } from '../lib/process-identity.ts';
+
+const identity = z.object({ pid: z.number().int(), startTime: z.number() });
+
+const upState = z.object({
+  up: identity,
+  listen: z.string(),
+  kubeconfig: z.string(),
+  /** True once every component has been ready. */
+  ready: z.boolean(),
+  failure: z.string().optional(),
+  components: z.array(
+    z.object({
+      name: z.string(),
+      state: z.enum(['starting', 'ready', 'restarting', 'stopped']),
+      detail: z.string(),
+      process: identity.optional(),
+      restarts: z.number().int(),
+    }),
+  ),
+});
+export type UpState = z.infer<typeof upState>;
+
+const statePath = (instance: Instance): string => join(instance.run, 'up.json');
+
+/** The state of the last `up` of the instance; undefined when there is none (or the file is not ours to read). */
+export function readUpState(instance: Instance): UpState | undefined {
+  try {
+    return upState.parse(JSON.parse(readFileSync(statePath(instance), 'utf8')));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Makes this process the instance's one `up`; Conflict when another one lives. A claim of a process that is gone is
+ * taken over, so that nothing has to be given back.
+ */
+export function claimUp(instance: Instance, self: ProcessIdentity): void {
+  const lock = join(instance.run, 'up.lock');
+  const own = `${lock}.${self.pid}`;
+  writeFileSync(own, JSON.stringify(self), { mode: 0o600 });
+  try {
+    for (;;) {
+      try {
+        // Unlike a rename, a link never replaces what is there.
+        linkSync(own, lock);
+        return;
+      } catch (error) {
+        if (errnoOf(error) !== 'EEXIST') throw error;
+      }
+      const holder = readHolder(lock);
+      if (holder && isRunning(holder)) throw alreadyRunning(holder.pid);
+      rmSync(lock, { force: true });
+    }
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+export const alreadyRunning = (pid: number): WindlassError =>
+  new WindlassError('Conflict', `already running as process ${pid}; stop it with: windlass down`);
+
+function readHolder(lock: string): ProcessIdentity | undefined {
+  try {
+    return identity.parse(JSON.parse(readFileSync(lock, 'utf8')));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
+    throw error;
+  }
+}
+
+export function writeUpState(instance: Instance, state: UpState): void {
+  mkdirSync(instance.run, { recursive: true, mode: 0o700 });
+  const temporary = `${statePath(instance)}.tmp`;
+  writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
+  renameSync(temporary, statePath(instance));
+}
+
+export function removeUpState(instance: Instance): void {
+  rmSync(statePath(instance), { force: true });
+}
