@@ -1,0 +1,357 @@
+// Every file of manifests/examples/: applied, does what its comments promise, and leaves nothing behind when deleted.
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { freePorts } from '../../cli/ports.ts';
+import { describeInstance, paths } from '../../lib/instance.ts';
+import { importBusybox } from '../support/busybox.ts';
+import {
+  deleteContainers,
+  readyOf,
+  runToEnd,
+  statusOf,
+  waitForStatus,
+  type ObservedStatus,
+} from '../support/containers.ts';
+import { takeHostSnapshot } from '../support/host-snapshot.ts';
+import { makeBusyboxImage } from '../support/images.ts';
+import { startInstance, type TestInstance } from '../support/instance.ts';
+import { startTestRegistry } from '../support/registry.ts';
+import { requirePrograms, requireRoot } from '../support/require.ts';
+import { waitFor } from '../support/wait.ts';
+
+const FOLDER = new URL('../../manifests/examples/', import.meta.url);
+
+interface Example {
+  /** Changes the text for the test: ports that are free, shorter times. */
+  readonly prepare?: (text: string) => string | Promise<string>;
+  readonly check: (context: Context) => Promise<void>;
+}
+
+interface Context {
+  readonly instance: TestInstance;
+  /** The port that stands for one of the file. */
+  readonly port: (written: number) => number;
+  readonly ready: (...names: string[]) => Promise<void>;
+  /** Output of a command in a container; it must end with 0. */
+  readonly exec: (name: string, ...command: string[]) => Promise<string>;
+  /** Waits for the container's phase and the reason of Ready. */
+  readonly ends: (name: string, phase: string, reason: string) => Promise<ObservedStatus>;
+}
+
+const EXAMPLES: Readonly<Record<string, Example>> = {
+  'command-and-env.yaml': {
+    async check({ instance, ready }) {
+      await ready('env');
+      const output = await waitFor(async () => {
+        const text = await instance.kubectlOk(['logs', 'env']);
+        return text.includes('TIER=') && text;
+      });
+      for (const line of [
+        'in /tmp as 1000:1000',
+        'SENTENCE=hello from env, a $(literal) stays',
+        'TIER=demo',
+        'COLOUR=blue',
+        'PASSWORD=swordfish',
+        'CONFIG_size=large',
+      ])
+        assert.ok(output.split('\n').includes(line), `${line} is missing in ${output}`);
+    },
+  },
+  'desired-state.yaml': {
+    async check({ instance, ready, ends }) {
+      await ready('states');
+      await ends('created', 'Created', 'Created');
+      const patch = (spec: object): Promise<string> =>
+        instance.kubectlOk(['patch', 'ctr', 'states', '--type=merge', '-p', JSON.stringify({ spec })]);
+      await patch({ desiredState: 'Paused' });
+      await ends('states', 'Paused', 'Paused');
+      await patch({ desiredState: 'Running' });
+      await ready('states');
+      await patch({ desiredState: 'Stopped' });
+      await ends('states', 'Succeeded', 'Stopped');
+      await patch({ desiredState: 'Running' });
+      await ready('states');
+      const { containerID } = await statusOf(instance, 'states');
+      await patch({ restartedAt: '2026-01-31T12:00:00Z' });
+      await waitForStatus(
+        instance,
+        'states',
+        (status) => status.containerID !== containerID && readyOf(status)?.status === 'True',
+      );
+    },
+  },
+  'health-check.yaml': {
+    async check({ instance, ready, exec }) {
+      assert.equal(
+        readyOf(await waitForStatus(instance, 'by-command', ({ phase }) => phase === 'Running'))?.reason,
+        'Starting',
+      );
+      await ready('by-command', 'by-http', 'by-tcp');
+      await exec('by-command', 'rm', '/healthy');
+      await exec('by-http', 'rm', '/index.html');
+      await waitForStatus(instance, 'by-http', (status) => readyOf(status)?.reason === 'Unhealthy');
+      await waitForStatus(instance, 'by-command', ({ restartCount }) => restartCount === 1, 30_000);
+      await ready('by-command');
+      assert.equal((await statusOf(instance, 'by-http')).restartCount, 0);
+    },
+  },
+  'host-network.yaml': {
+    async check({ ready, port }) {
+      await ready('on-the-node');
+      await answers(`http://127.0.0.1:${port(8083)}/`, 'hello');
+    },
+  },
+  'image.yaml': {
+    check: async ({ instance, ready }) => {
+      await instance.kubectlOk(['wait', '--for=condition=Ready', 'img/app', '--timeout=30s']);
+      await ready('app');
+    },
+  },
+  'interactive.yaml': {
+    async check({ instance, ready }) {
+      await ready('shell');
+      const second = await instance.kubectlOk(['exec', '-i', 'shell', '--', 'sh'], { input: 'echo beside it\n' });
+      assert.equal(second, 'beside it\n');
+    },
+  },
+  'mounts.yaml': {
+    async check({ instance, ready, exec }) {
+      await ready('mounts');
+      const listed = await exec('mounts', 'ls', '/etc/app', '/etc/keys', '/var', '/host-etc');
+      for (const name of ['app.conf', 'key', 'www', 'passwd']) assert.match(listed, new RegExp(`^${name}$`, 'm'));
+      assert.doesNotMatch(listed, /other\.conf/);
+      assert.equal(await exec('mounts', 'cat', '/etc/app/app.conf', '/etc/keys/key'), 'level = info\nswordfish');
+      assert.match(await exec('mounts', 'mount'), /tmpfs on \/scratch .*size=8192k/);
+      const manifest = await instance.kubectlOk(['get', 'ctr', 'mounts', '-o', 'yaml']);
+      await instance.kubectlOk(['delete', 'ctr', 'mounts', '--timeout=30s']);
+      await instance.kubectlOk(['create', '-f', '-'], {
+        input: manifest.replace(/^ {2}(uid|resourceVersion):.*\n/gm, ''),
+      });
+      await ready('mounts');
+      assert.equal((await exec('mounts', 'wc', '-l', '/named/starts')).trim(), '2 /named/starts');
+    },
+  },
+  'networks.yaml': {
+    async check({ instance, ready, exec }) {
+      await ready('front', 'back');
+      for (const name of ['database', 'back', 'back.default'])
+        assert.equal(await exec('front', 'wget', '-qO-', `http://${name}/`), 'data\n');
+      const outside = await instance.kubectl(['exec', 'back', '--', 'ping', '-c', '1', '-W', '2', '9.9.9.9']);
+      assert.notEqual(outside.code, 0);
+      const { networks } = await statusOf(instance, 'back');
+      assert.deepEqual(
+        networks?.map(({ name, ipv4Address }) => [name, ipv4Address]),
+        [['private', '10.77.0.10']],
+      );
+    },
+  },
+  'ports.yaml': {
+    async check({ instance, ready, port }) {
+      await ready('ports');
+      const { ports = [] } = await statusOf(instance, 'ports');
+      assert.equal(ports.length, 3);
+      for (const each of [port(8081), port(8082), ports[2]?.hostPort ?? 0])
+        await answers(`http://127.0.0.1:${each}/`, 'hello');
+    },
+  },
+  'resources.yaml': {
+    async check({ instance, ready, ends }) {
+      await ready('modest');
+      await ends('greedy', 'Failed', 'OOMKilled');
+      const { containerID } = await statusOf(instance, 'modest');
+      await instance.kubectlOk([
+        'patch',
+        'ctr',
+        'modest',
+        '--type=merge',
+        '-p',
+        '{"spec":{"resources":{"limits":{"memory":"32Mi"}}}}',
+      ]);
+      await waitFor(async () => (await instance.kubectlOk(['get', 'events'])).includes('changing its resources'));
+      assert.equal((await statusOf(instance, 'modest')).containerID, containerID);
+    },
+  },
+  'restart.yaml': {
+    async check({ instance, ends }) {
+      const backoff = await ends('always', 'Pending', 'BackOff');
+      assert.match(readyOf(backoff)?.message ?? '', /exited with code 0.*restart \d+ at \d{4}-\d\d-\d\dT/);
+      await waitForStatus(instance, 'always', ({ restartCount = 0 }) => restartCount >= 2);
+      const failed = await ends('on-failure', 'Failed', 'Error');
+      assert.deepEqual([failed.restartCount, failed.exitCode], [2, 3]);
+      const never = await ends('never', 'Failed', 'Error');
+      assert.deepEqual([never.restartCount, never.exitCode], [0, 3]);
+    },
+  },
+  'run-once.yaml': {
+    prepare: (text) => text.replace('ttlSecondsAfterFinished: 60', 'ttlSecondsAfterFinished: 3'),
+    async check({ instance, ends }) {
+      await ends('once', 'Succeeded', 'Completed');
+      assert.equal(await instance.kubectlOk(['logs', 'once']), 'done\n');
+      await instance.kubectlOk(['wait', '--for=delete', 'ctr/once', '--timeout=30s']);
+    },
+  },
+  'security-context.yaml': {
+    async check({ instance, ready, exec }) {
+      await ready('locked', 'networker', 'privileged');
+      const refused = await instance.kubectl(['exec', 'locked', '--', 'touch', '/x']);
+      assert.match(refused.stderr, /Read-only file system/);
+      const status = await exec('locked', 'cat', '/proc/self/status');
+      assert.match(status, /^NoNewPrivs:\t1$/m);
+      assert.match(status, /^CapEff:\t0+$/m);
+      assert.match(status, /^Uid:\t65534/m);
+      await exec('networker', 'ip', 'addr', 'add', '10.99.0.1/32', 'dev', 'lo');
+      const plain = await instance.kubectl(['exec', 'locked', '--', 'ip', 'addr', 'add', '10.99.0.1/32', 'dev', 'lo']);
+      assert.match(plain.stderr, /Operation not permitted/);
+      await exec('privileged', 'mount', '-t', 'tmpfs', 'none', '/tmp');
+    },
+  },
+  'service.yaml': {
+    async check({ instance, port }) {
+      const wait = (): Promise<string> =>
+        instance.kubectlOk(['wait', '--for=condition=Ready', 'services.windlass.dev/shop', '--timeout=60s']);
+      await wait();
+      const url = `http://127.0.0.1:${port(8084)}/`;
+      const seen = new Set<string>();
+      await waitFor(async () => seen.add((await bodyOf(url)) ?? '').has('shop-1') && seen.has('shop-2'));
+      await instance.kubectlOk(['scale', 'services.windlass.dev/shop', '--replicas=4']);
+      await waitFor(async () => (await readyReplicas(instance)) === '4', { timeoutMs: 30_000 });
+      const uidOf = async (): Promise<string> =>
+        (await instance.kubectl(['get', 'ctr', 'shop-2', '-o', 'jsonpath={.metadata.uid}'])).stdout;
+      const uid = await uidOf();
+      await instance.kubectlOk(['delete', 'ctr', 'shop-2', '--timeout=30s']);
+      await waitFor(async () => ![uid, ''].includes(await uidOf()) && (await readyReplicas(instance)) === '4', {
+        timeoutMs: 30_000,
+      });
+      await instance.kubectlOk([
+        'patch',
+        'services.windlass.dev/shop',
+        '--type=merge',
+        '-p',
+        '{"spec":{"template":{"metadata":{"annotations":{"version":"2"}}}}}',
+      ]);
+      await waitFor(
+        async () => {
+          const text = await instance.kubectlOk([
+            'get',
+            'services.windlass.dev/shop',
+            '-o',
+            'jsonpath={.status.updatedReplicas} {.status.readyReplicas} {.status.currentRevision}={.status.updateRevision}',
+          ]);
+          const [updated, available, revisions = ''] = text.split(' ');
+          const [current, update] = revisions.split('=');
+          return updated === '4' && available === '4' && current === update;
+        },
+        { timeoutMs: 90_000, what: 'the update of four replicas' },
+      );
+      assert.equal(await waitFor(() => bodyOf(url)).then((body) => body.startsWith('shop-')), true);
+    },
+  },
+  'stop.yaml': {
+    async check({ instance, ready }) {
+      await ready('polite', 'stubborn');
+      const secondsToDelete = async (name: string): Promise<number> => {
+        const start = performance.now();
+        await instance.kubectlOk(['delete', 'ctr', name, '--timeout=40s']);
+        return (performance.now() - start) / 1000;
+      };
+      const polite = await secondsToDelete('polite');
+      assert.ok(polite < 15, `polite took ${polite} s of its 30`);
+      const stubborn = await secondsToDelete('stubborn');
+      assert.ok(stubborn >= 2.9, `stubborn was given ${stubborn} s of 3`);
+    },
+  },
+};
+
+test('examples', async (t) => {
+  if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft', 'kubectl')) return;
+  await using instance = await startInstance();
+  await importBusybox(instance);
+  const [identity, written] = [describeInstance(instance.home, instance.run), [8081, 8082, 8083, 8084]];
+  const free = await freePorts(written.length);
+  const port = (wanted: number): number => free[written.indexOf(wanted)] ?? wanted;
+  const context: Context = {
+    instance,
+    port,
+    async ready(...names) {
+      const objects = names.map((name) => `ctr/${name}`);
+      await instance.kubectlOk(['wait', '--for=condition=Ready', ...objects, '--timeout=30s']);
+    },
+    exec: (name, ...command) => instance.kubectlOk(['exec', name, '--', ...command]),
+    ends: (name, phase, reason) =>
+      waitForStatus(instance, name, (status) => status.phase === phase && readyOf(status)?.reason === reason),
+  };
+  // What the first container makes for all of them (cgroups, the bridge) is no left-over.
+  await runToEnd(instance, 'first', { command: ['true'] });
+  await deleteContainers(instance, 'first');
+  const files = readdirSync(FOLDER).filter((name) => name.endsWith('.yaml'));
+  assert.deepEqual(files.toSorted(), Object.keys(EXAMPLES).toSorted(), 'every example has its test');
+  const readme = readFileSync(new URL('README.md', FOLDER), 'utf8');
+  assert.deepEqual(
+    files.filter((name) => !readme.includes(`](${name})`)),
+    [],
+    'every example is in the README',
+  );
+  const leftOvers = (): object => {
+    const { mounts, cgroups, processes, networkNamespaces, links } = takeHostSnapshot(identity);
+    const folders = [paths.volumes(identity), paths.podLogs(identity)].flatMap((folder) => listFolder(folder));
+    // The bridge of network `default` stays once it was needed.
+    return { mounts, cgroups, processes, networkNamespaces, folders, veths: links.filter((name) => /-v/.test(name)) };
+  };
+
+  for (const [name, { prepare, check }] of Object.entries(EXAMPLES)) {
+    await t.test(name, async (step) => {
+      if (name === 'image.yaml' && !requirePrograms(step, 'docker-registry')) return;
+      const before = leftOvers();
+      let text = readFileSync(new URL(name, FOLDER), 'utf8').replaceAll(/\b808[1-4]\b/g, (found) =>
+        String(port(Number(found))),
+      );
+      text = (await prepare?.(text)) ?? text;
+      await using registry = name === 'image.yaml' ? await startTestRegistry() : undefined;
+      if (registry) {
+        await registry.push(makeBusyboxImage({ Cmd: ['sleep', '3600'], StopSignal: 'SIGKILL' }), 'team/app', '1.0');
+        text = text.replaceAll('registry.example.org', registry.host);
+        const login = ['--docker-username=me', '--docker-password=secret', `--docker-server=${registry.host}`];
+        await instance.kubectlOk(['create', 'secret', 'docker-registry', 'my-registry', ...login]);
+      }
+      try {
+        await instance.apply(text);
+        await check(context);
+      } finally {
+        await instance.kubectl(['delete', '-f', '-', '--ignore-not-found', '--timeout=60s'], { input: text });
+      }
+      const kinds = 'containers.windlass.dev,volumes.windlass.dev,services.windlass.dev';
+      // What a Service owns goes after it, in the background.
+      await waitFor(async () => (await instance.kubectlOk(['get', kinds, '-o', 'name'])) === '', {
+        timeoutMs: 30_000,
+        what: 'the end of everything that was applied',
+      });
+      let after = leftOvers();
+      await waitFor(() => JSON.stringify((after = leftOvers())) === JSON.stringify(before), { timeoutMs: 5000 }).catch(
+        () => assert.deepEqual(after, before, 'something was left on the host'),
+      );
+    });
+  }
+});
+
+function listFolder(folder: string): string[] {
+  try {
+    return readdirSync(folder).map((name) => join(folder, name));
+  } catch {
+    return [];
+  }
+}
+
+const bodyOf = (url: string): Promise<string | undefined> =>
+  fetch(url, { headers: { connection: 'close' } }).then(
+    async (response) => (await response.text()).trim(),
+    () => undefined,
+  );
+
+async function answers(url: string, body: string): Promise<void> {
+  await waitFor(async () => (await bodyOf(url)) === body, { what: `${body} from ${url}` });
+}
+
+const readyReplicas = (instance: TestInstance): Promise<string> =>
+  instance.kubectlOk(['get', 'services.windlass.dev/shop', '-o', 'jsonpath={.status.readyReplicas}']);

@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { createEtcdClient } from '../../../apiserver/storage/etcd-client.ts';
+import { startTestApiserver, type TestApiserver } from '../../support/apiserver.ts';
+import { waitFor } from '../../support/wait.ts';
+import { openWatch, type Frame } from '../../support/watch-stream.ts';
+
+const MAPS = '/api/v1/namespaces/default/configmaps';
+const MERGE = { 'content-type': 'application/merge-patch+json' };
+const shape = (frames: readonly Frame[]) => frames.map(({ type, object }) => [type, object.metadata?.name]);
+
+describe('watch', () => {
+  let api: TestApiserver;
+  before(async () => {
+    api = await startTestApiserver();
+  });
+  after(() => api[Symbol.asyncDispose]());
+  const make = (name: string, labels: Record<string, string> = {}) =>
+    api.request('POST', MAPS, { body: { metadata: { name, labels } } });
+  const version = async (): Promise<string> =>
+    (await api.request('GET', MAPS)).json<{ metadata: { resourceVersion: string } }>().metadata.resourceVersion;
+
+  it('delivers what happens after the version of a list', async () => {
+    const from = await version();
+    await make('w1');
+    const watch = await openWatch(api, `${MAPS}?watch=true&resourceVersion=${from}`);
+    await api.request('PATCH', `${MAPS}/w1`, { body: { data: { a: '1' } }, headers: MERGE });
+    await api.request('DELETE', `${MAPS}/w1`);
+    assert.deepEqual(shape(await watch.until(3)), [
+      ['ADDED', 'w1'],
+      ['MODIFIED', 'w1'],
+      ['DELETED', 'w1'],
+    ]);
+    const [, modified, deleted] = watch.frames;
+    assert.ok(Number(deleted?.object.metadata?.resourceVersion) > Number(modified?.object.metadata?.resourceVersion));
+    watch.close();
+  });
+
+  it('shows an object that enters a selector as ADDED and one that leaves it as DELETED', async () => {
+    const from = await version();
+    const watch = await openWatch(api, `${MAPS}?watch=1&resourceVersion=${from}&labelSelector=on%3Dyes`);
+    await make('s1');
+    await api.request('PATCH', `${MAPS}/s1`, { body: { metadata: { labels: { on: 'yes' } } }, headers: MERGE });
+    await api.request('PATCH', `${MAPS}/s1`, { body: { data: { a: '1' } }, headers: MERGE });
+    await api.request('PATCH', `${MAPS}/s1`, { body: { metadata: { labels: { on: null } } }, headers: MERGE });
+    assert.deepEqual(shape(await watch.until(3)), [
+      ['ADDED', 's1'],
+      ['MODIFIED', 's1'],
+      ['DELETED', 's1'],
+    ]);
+    watch.close();
+  });
+
+  it('begins with the present objects when no version is given', async () => {
+    await make('present');
+    const watch = await openWatch(api, `${MAPS}?watch=true&fieldSelector=metadata.name%3Dpresent`);
+    assert.deepEqual(shape(await watch.until(1)), [['ADDED', 'present']]);
+    watch.close();
+  });
+
+  it('marks the end of the initial events', async () => {
+    await make('initial', { part: 'initial' });
+    const query =
+      'watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&labelSelector=part%3Dinitial';
+    const watch = await openWatch(api, `${MAPS}?${query}`);
+    const frames = await watch.until(2);
+    assert.deepEqual(
+      frames.map((frame) => frame.type),
+      ['ADDED', 'BOOKMARK'],
+    );
+    assert.equal(frames[1]?.object.metadata?.annotations?.['k8s.io/initial-events-end'], 'true');
+    assert.equal(frames[1]?.object.kind, 'ConfigMap');
+    watch.close();
+    const refused = await api.request('GET', `${MAPS}?watch=true&sendInitialEvents=true`);
+    assert.equal(refused.status, 422);
+  });
+
+  it('ends in time, with a bookmark when asked', async () => {
+    const from = await version();
+    const watch = await openWatch(
+      api,
+      `${MAPS}?watch=true&resourceVersion=${from}&timeoutSeconds=1&allowWatchBookmarks=true`,
+    );
+    await waitFor(() => watch.ended, { what: 'the end of the watch' });
+    assert.deepEqual(
+      watch.frames.map((frame) => frame.type),
+      ['BOOKMARK'],
+    );
+    assert.ok(Number(watch.frames[0]?.object.metadata?.resourceVersion) >= Number(from));
+  });
+
+  it('refuses a version that is no number', async () => {
+    assert.equal((await api.request('GET', `${MAPS}?watch=true&resourceVersion=abc`)).status, 400);
+  });
+
+  it('begins with no objects when the client wants none of the present', async () => {
+    await make('unwanted');
+    const query = 'watch=true&sendInitialEvents=false&resourceVersionMatch=NotOlderThan';
+    const watch = await openWatch(api, `${MAPS}?${query}`);
+    await make('wanted');
+    assert.deepEqual(shape(await watch.until(1)), [['ADDED', 'wanted']]);
+    watch.close();
+  });
+
+  it('ends a watch from a version that is forgotten with one ERROR of code 410', async () => {
+    await make('before');
+    // A server that starts now knows nothing of what was before.
+    await using late = await startTestApiserver({ etcd: api.etcd });
+    const watch = await openWatch(late, `${MAPS}?watch=true&resourceVersion=1&allowWatchBookmarks=true`);
+    await waitFor(() => watch.ended, { what: 'the end of the watch' });
+    const [{ type, object } = { type: '', object: {} }, ...more] = watch.frames;
+    const { kind, status, reason, code, message } = object as Record<string, unknown>;
+    assert.deepEqual([type, kind, status, reason, code, more], ['ERROR', 'Status', 'Failure', 'Expired', 410, []]);
+    assert.match(String(message), /^too old resource version: 1 \(\d+\)$/);
+  });
+
+  it('answers lists of a compacted version with 410, and gives a page reader a token to go on', async () => {
+    await make('page-1');
+    await make('page-2');
+    const first = (await api.request('GET', `${MAPS}?limit=1`)).json<{ metadata: Record<string, string> }>().metadata;
+    await make('page-3');
+    const newest = await version();
+    const client = createEtcdClient([api.etcd.url]);
+    await client.kv.compact({ revision: newest, physical: true });
+    client.close();
+    const old = await api.request(
+      'GET',
+      `${MAPS}?resourceVersion=${first['resourceVersion']}&resourceVersionMatch=Exact`,
+    );
+    assert.deepEqual(
+      [old.status, old.json()['reason'], old.json()['message']],
+      [410, 'Expired', 'The resourceVersion for the provided list is too old.'],
+    );
+    const next = await api.request('GET', `${MAPS}?limit=1&continue=${first['continue']}`);
+    assert.deepEqual([next.status, next.json()['reason']], [410, 'Expired']);
+    const token = next.json<{ metadata: { continue: string } }>().metadata.continue;
+    const rest = await api.request('GET', `${MAPS}?limit=500&continue=${token}`);
+    assert.equal(rest.status, 200, rest.text);
+    assert.match(rest.text, /page-3/);
+  });
+
+  it('sends rows of a Table, with the columns in the first frame only', async () => {
+    const from = await version();
+    const accept = 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json';
+    const watch = await openWatch(api, `${MAPS}?watch=true&resourceVersion=${from}`, { accept });
+    await make('t1');
+    await make('t2');
+    const frames = await watch.until(2);
+    assert.deepEqual(
+      frames.map((frame) => frame.object.kind),
+      ['Table', 'Table'],
+    );
+    assert.ok(Array.isArray(frames[0]?.object['columnDefinitions']));
+    assert.equal(frames[1]?.object['columnDefinitions'], null);
+    watch.close();
+  });
+
+  it('sees events of events.k8s.io in both of their forms', async () => {
+    const from = await version();
+    const core = await openWatch(api, `/api/v1/namespaces/default/events?watch=true&resourceVersion=${from}`);
+    const modern = await openWatch(
+      api,
+      `/apis/events.k8s.io/v1/namespaces/default/events?watch=true&resourceVersion=${from}`,
+    );
+    const body = {
+      metadata: { generateName: 'e-' },
+      regarding: { kind: 'Node', name: 'n', namespace: 'default' },
+      note: 'hello',
+      reason: 'Test',
+      type: 'Normal',
+      action: 'Testing',
+      eventTime: '2026-11-23T00:00:00.000000Z',
+      reportingController: 'test',
+      reportingInstance: 'test-1',
+    };
+    const made = await api.request('POST', '/apis/events.k8s.io/v1/namespaces/default/events', { body });
+    assert.equal(made.status, 201, made.text);
+    const [coreFrame] = await core.until(1);
+    const [modernFrame] = await modern.until(1);
+    assert.equal(coreFrame?.object['message'], 'hello');
+    assert.equal(modernFrame?.object['note'], 'hello');
+    core.close();
+    modern.close();
+  });
+
+  it('serves a hundred watchers from one stream of the store', async () => {
+    const from = await version();
+    const watches = await Promise.all(
+      Array.from({ length: 100 }, () => openWatch(api, `${MAPS}?watch=true&resourceVersion=${from}`)),
+    );
+    await make('fan-out');
+    await Promise.all(watches.map((watch) => watch.until(1)));
+    for (const watch of watches) watch.close();
+  });
+});

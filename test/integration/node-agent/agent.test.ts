@@ -1,0 +1,235 @@
+// The whole agent and the Pod view against the real API server and controllers; only the runtime is memory.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { installPods } from '../../../apiserver/pods/install.ts';
+import { createApiClient } from '../../../client/api-client.ts';
+import type { ApiClient } from '../../../client/client.ts';
+import { readKubeconfig } from '../../../client/kubeconfig.ts';
+import { runAgent } from '../../../controllers/node-agent/agent.ts';
+import { containerKind, type Container } from '../../../crds/container.ts';
+import { systemClock } from '../../../lib/clock.ts';
+import { describeInstance } from '../../../lib/instance.ts';
+import { createLogger, silentLogger } from '../../../lib/log.ts';
+import { createMetrics } from '../../../lib/metrics.ts';
+import { createAuthority, issueCertificate, type KeyPair } from '../../../lib/pki.ts';
+import { startTestApiserver, type TestApiserver } from '../../support/apiserver.ts';
+import { startTestControllers } from '../../support/controllers.ts';
+import { createMemoryRuntime, type MemoryRuntime } from '../../support/memory-runtime.ts';
+import { waitFor } from '../../support/wait.ts';
+
+const cleanup = new AsyncDisposableStack();
+let api: TestApiserver;
+let client: ApiClient;
+let runtime: MemoryRuntime;
+let folder: string;
+let serving: KeyPair;
+let authority: KeyPair;
+let agent: { stop(): Promise<void> };
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'windlass-agent-'));
+  cleanup.defer(() => rm(folder, { recursive: true, force: true }));
+  const now = Date.now();
+  authority = await createAuthority('agents', 1, now);
+  const issue = (commonName: string, usage: 'client' | 'server') =>
+    issueCertificate(authority, { commonName, usage, hosts: usage === 'server' ? ['127.0.0.1'] : [], days: 1, now });
+  serving = await issue('n1', 'server');
+  const toAgents = await issue('windlass:apiserver', 'client');
+  api = cleanup.use(
+    await startTestApiserver({
+      prepare: (server) => installPods(server, { ...toAgents, ca: authority.cert }),
+    }),
+  );
+  client = createApiClient(readKubeconfig(api.kubeconfig), {});
+  cleanup.defer(() => client.close());
+  cleanup.use(startTestControllers(api.kubeconfig));
+  runtime = createMemoryRuntime();
+  agent = await startAgent();
+});
+after(async () => {
+  await agent.stop();
+  await cleanup.disposeAsync();
+});
+
+async function startAgent(): Promise<{ stop(): Promise<void> }> {
+  const stop = new AbortController();
+  const level = process.env['WINDLASS_TEST_LOG'];
+  const [home, run] = [join(folder, 'home'), join(folder, 'run')];
+  await mkdir(home, { recursive: true });
+  const kubeconfig = await api.writeKubeconfig('node', await api.issue('system:node:n1', ['system:nodes']));
+  const running = runAgent(
+    {
+      instance: describeInstance(home, run),
+      nodeName: 'n1',
+      connection: readKubeconfig(kubeconfig),
+      runtime,
+      listen: { host: '127.0.0.1', port: 0 },
+      metricsListen: { host: '127.0.0.1', port: 0 },
+      tls: { ...serving, ca: authority.cert },
+      registry: createMetrics(),
+      clock: systemClock,
+      log: level ? createLogger('node-agent', level) : silentLogger(),
+    },
+    stop.signal,
+  );
+  return {
+    async stop() {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+const containers = () => client.kind<Container>(containerKind);
+const create = (name: string, spec: object): Promise<Container> =>
+  containers().create({ metadata: { name, namespace: 'default' }, spec: spec as Container['spec'] });
+
+function reach(name: string, reason: string, timeoutMs = 15_000): Promise<Container> {
+  let last: Container | undefined;
+  return waitFor(
+    async () => {
+      last = await containers().get(name, 'default');
+      return last?.status?.conditions?.some(({ type, reason: found }) => type === 'Ready' && found === reason) && last;
+    },
+    { timeoutMs, what: `${name} being ${reason}` },
+  ).catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${JSON.stringify(last?.status)}`, { cause: error });
+  });
+}
+
+function kubectl(...args: string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, HOME: api.folder, KUBECONFIG: api.kubeconfig };
+    execFile('kubectl', args, { env, timeout: 20_000 }, (error, stdout, stderr) =>
+      error ? reject(new Error(stderr || error.message)) : resolve(stdout),
+    );
+  });
+}
+
+test('a Container runs with one status write, and kubectl shows it as a Pod with its log', async () => {
+  await create('web', { image: 'busybox', ports: [{ containerPort: 80, hostPort: 8080 }] });
+  const running = await reach('web', 'Running');
+  assert.equal(running.status?.phase, 'Running');
+  assert.equal(running.status.image, 'docker.io/library/busybox:latest');
+  assert.deepEqual(running.status.networks?.[0]?.name, 'default');
+  assert.deepEqual(running.status.ports, [{ containerPort: 80, protocol: 'TCP', hostPort: 8080 }]);
+  assert.ok(running.metadata.finalizers?.includes('windlass.dev/node'));
+  assert.match(await kubectl('get', 'pods', 'web'), /web\s+1\/1\s+Running\s+0/);
+  assert.equal(await kubectl('logs', 'web'), 'run 0\n');
+  assert.match(await kubectl('describe', 'pod', 'web'), /State:\s+Running/);
+  await assert.rejects(kubectl('logs', 'web', '--previous'), /previous terminated container "web" not found/);
+  await assert.rejects(kubectl('run', 'x', '--image=y'), /pods/);
+});
+
+test('an exit is seen at once: the container is restarted, and its former log is there', async () => {
+  const before = await containers().get('web', 'default');
+  runtime.end(before?.status?.containerID ?? '', 3);
+  const again = await waitFor(async () => {
+    const now = await containers().get('web', 'default');
+    return now?.status?.restartCount === 1 && now.status.phase === 'Running' && now;
+  });
+  assert.equal(again.status?.lastTermination?.exitCode, 3);
+  assert.equal(await kubectl('logs', 'web'), 'run 1\n');
+  assert.equal(await kubectl('logs', 'web', '--previous'), 'run 0\n');
+});
+
+test('a restart of the agent adopts what runs', async () => {
+  const before = await containers().get('web', 'default');
+  const calls = runtime.calls.length;
+  await agent.stop();
+  agent = await startAgent();
+  await create('later', { image: 'busybox', networks: [] });
+  await reach('later', 'Running');
+  const now = await containers().get('web', 'default');
+  assert.equal(now?.status?.containerID, before?.status?.containerID);
+  assert.deepEqual(runtime.calls.slice(calls), ['runSandbox', 'createContainer', 'startContainer']);
+});
+
+test('ports, networks and resources change in place; anything else replaces behind the same object', async () => {
+  const before = await containers().get('web', 'default');
+  const calls = runtime.calls.length;
+  await containers().mergePatch('web', 'default', { spec: { ports: [{ containerPort: 80, hostPort: 8081 }] } });
+  await waitFor(async () => (await containers().get('web', 'default'))?.status?.ports?.[0]?.hostPort === 8081);
+  await containers().mergePatch('web', 'default', { spec: { resources: { limits: { memory: '32Mi' } } } });
+  await waitFor(() => runtime.calls.includes('updateResources'));
+  assert.deepEqual(runtime.calls.slice(calls), ['updatePorts', 'updateResources']);
+  await containers().mergePatch('web', 'default', { spec: { env: [{ name: 'A', value: '1' }] } });
+  const replaced = await waitFor(async () => {
+    const now = await containers().get('web', 'default');
+    return now?.status?.phase === 'Running' && now.status.containerID !== before?.status?.containerID && now;
+  });
+  assert.equal(replaced.metadata.uid, before?.metadata.uid);
+});
+
+test('desiredState stops, pauses and starts again', async () => {
+  const set = (desiredState: string) => containers().mergePatch('web', 'default', { spec: { desiredState } });
+  await set('Paused');
+  assert.equal((await reach('web', 'Paused')).status?.phase, 'Paused');
+  await set('Stopped');
+  assert.equal((await reach('web', 'Stopped')).status?.phase, 'Failed');
+  await set('Running');
+  assert.equal((await reach('web', 'Running')).status?.phase, 'Running');
+});
+
+test('what is missing is a condition that clears when it comes', async () => {
+  await create('needy', {
+    image: 'busybox',
+    networks: [{ name: 'late' }],
+    mounts: [{ mountPath: '/data', volume: 'late' }],
+    env: [{ name: 'X', valueFrom: { configMapKeyRef: { name: 'late', key: 'x' } } }],
+  });
+  const waiting = await reach('needy', 'VolumeNotFound');
+  assert.equal(waiting.status?.conditions?.find(({ type }) => type === 'NetworkReady')?.reason, 'NetworkNotFound');
+  for (const body of [
+    { kind: 'Volume', spec: {} },
+    { kind: 'Network', spec: {} },
+  ]) {
+    const plural = `${body.kind.toLowerCase()}s`;
+    const answer = await api.request('POST', `/apis/windlass.dev/v1/namespaces/default/${plural}`, {
+      body: { apiVersion: 'windlass.dev/v1', ...body, metadata: { name: 'late' } },
+      headers: { 'content-type': 'application/json' },
+    });
+    assert.equal(answer.status, 201, answer.text);
+  }
+  await reach('needy', 'ConfigNotFound');
+  await kubectl('create', 'configmap', 'late', '--from-literal=x=1');
+  const ready = await reach('needy', 'Running');
+  assert.match(ready.status?.mounts?.[0]?.source ?? '', /default_late_/);
+});
+
+test('a pull that fails says which registry and why, and backs off', async () => {
+  runtime.broken.set('localhost:1/x:latest', 'connection refused');
+  await create('nopull', { image: 'localhost:1/x' });
+  const failed = await waitFor(async () => {
+    const now = await containers().get('nopull', 'default');
+    return now?.status?.conditions?.find(
+      ({ type, status }) => type === 'ImageReady' && status === 'False' && now.status?.reason !== 'Pulling',
+    );
+  });
+  assert.match(failed.message, /registry localhost:1: connection refused/);
+  assert.match(await kubectl('get', 'pod', 'nopull'), /ErrImagePull|ImagePullBackOff/);
+  await assert.rejects(kubectl('logs', 'nopull'), /waiting to start/);
+});
+
+test('deleting the Pod deletes the Container and leaves nothing on the node', async () => {
+  await kubectl('delete', 'pod', 'web', '--wait=false');
+  await waitFor(async () => (await containers().get('web', 'default')) === undefined);
+  assert.equal(
+    [...runtime.sandboxes.values()].some(({ name }) => name === 'web'),
+    false,
+  );
+});
+
+test('a sandbox whose Container is unknown is removed', async () => {
+  const [known] = runtime.sandboxes.values();
+  assert.ok(known);
+  runtime.sandboxes.set('stray', { ...known, id: 'stray', uid: 'nobody', name: 'stray' });
+  await agent.stop();
+  agent = await startAgent();
+  await waitFor(() => !runtime.sandboxes.has('stray'));
+  assert.ok(runtime.sandboxes.has(known.id));
+});

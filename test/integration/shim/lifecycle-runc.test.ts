@@ -1,0 +1,3 @@
+// The life of a container once more, with runc where `auto` would have taken crun.
+process.env['WINDLASS_OCI_RUNTIME'] = 'runc';
+await import('./lifecycle.test.ts');

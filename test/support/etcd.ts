@@ -1,0 +1,71 @@
+// A real etcd on free ports with its data in a temporary folder.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export interface TestEtcd extends AsyncDisposable {
+  readonly url: string;
+  /** kill -9 */
+  kill(): Promise<void>;
+  /** SIGSTOP makes it hang, SIGCONT wakes it. */
+  signal(signal: NodeJS.Signals): void;
+  /** Starts again on the same ports with the same data. */
+  start(): Promise<void>;
+}
+
+/** A free TCP port of the loopback address. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Starts etcd and waits until it answers; `start: false` only reserves its place. */
+export async function startTestEtcd(options: { start?: boolean } = {}): Promise<TestEtcd> {
+  const folder = await mkdtemp(join(tmpdir(), 'windlass-etcd-'));
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const peer = `http://127.0.0.1:${await freePort()}`;
+  let child: ChildProcess | undefined;
+
+  const kill = async (): Promise<void> => {
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+  };
+  const start = async (): Promise<void> => {
+    child = spawn(
+      'etcd',
+      [
+        ...['--data-dir', join(folder, 'data'), '--listen-client-urls', url, '--advertise-client-urls', url],
+        ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `default=${peer}`],
+        ...['--logger', 'zap', '--log-level', 'error'],
+      ],
+      { stdio: 'ignore' },
+    );
+    for (let attempt = 0; attempt < 200; attempt += 1) {
+      const answer = await fetch(`${url}/health`).catch(() => undefined);
+      if (answer?.ok) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error('etcd did not start');
+  };
+  if (options.start !== false) await start();
+  return {
+    url,
+    kill,
+    signal: (signal) => void child?.kill(signal),
+    start,
+    async [Symbol.asyncDispose]() {
+      await kill();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}

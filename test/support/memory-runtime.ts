@@ -1,0 +1,227 @@
+// A container runtime that is nothing but memory: for tests of the node agent's wiring, where no kernel is wanted. It
+// writes no logs and runs no processes; a test ends a container by hand.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type {
+  ContainerEvent,
+  ContainerState,
+  InspectedImage,
+  NodeRuntime,
+  PublishedPort,
+  SandboxState,
+} from '../../controllers/node-agent/runtime/node-runtime.ts';
+import { WindlassError } from '../../lib/errors.ts';
+
+export interface MemoryRuntime extends NodeRuntime {
+  /** Names of the calls that changed something, in order. */
+  readonly calls: string[];
+  readonly sandboxes: Map<string, SandboxState>;
+  readonly containers: Map<string, ContainerState>;
+  /** Images by every name they answer to; pulls add to it. */
+  readonly images: Map<string, InspectedImage>;
+  /** References whose pull fails, and why. */
+  readonly broken: Map<string, string>;
+  /** What the container's process does at its end. */
+  end(containerId: string, exitCode: number, reason?: string): void;
+}
+
+/** An empty runtime. */
+export function createMemoryRuntime(): MemoryRuntime {
+  const sandboxes = new Map<string, SandboxState>();
+  const containers = new Map<string, ContainerState>();
+  const images = new Map<string, InspectedImage>();
+  const broken = new Map<string, string>();
+  const ports = new Map<string, PublishedPort[]>();
+  const attached = new Map<string, string[]>();
+  const networks = new Set<string>();
+  const rootFilesystems = new Set<string>();
+  const calls: string[] = [];
+  const listeners = new Set<(event: ContainerEvent) => void>();
+  let counter = 0;
+
+  const change = (kind: ContainerEvent['kind'], id: string, fields: Partial<ContainerState> = {}): void => {
+    const state = containers.get(id);
+    if (!state) return;
+    const next = { ...state, ...fields };
+    containers.set(id, next);
+    for (const listener of listeners) {
+      listener({ kind, containerId: id, sandbox: sandboxes.get(state.sandboxId), containers: [next] });
+    }
+  };
+  const end = (id: string, exitCode: number, reason = exitCode === 0 ? 'Completed' : 'Error'): void =>
+    change('stopped', id, { state: 'Exited', exitCode, reason, finishedAtMs: Date.now() });
+  const makeImage = (name: string): InspectedImage => ({
+    id: 'sha256:'.padEnd(71, '1'),
+    digest: 'sha256:'.padEnd(71, '2'),
+    references: [name],
+    sizeBytes: 1,
+    layers: [],
+    platform: 'linux/amd64',
+    config: {},
+  });
+
+  return {
+    calls,
+    sandboxes,
+    containers,
+    images,
+    broken,
+    end,
+    version: async () => ({ name: 'memory', version: '1' }),
+    describe: async () => ({ instanceId: 'x', metricsAddress: '', ociRuntime: 'none' }),
+    list: async () => ({ sandboxes: [...sandboxes.values()], containers: [...containers.values()] }),
+    async *events(signal) {
+      const queue: ContainerEvent[] = [];
+      let wake = (): void => undefined;
+      const listener = (event: ContainerEvent): void => {
+        queue.push(event);
+        wake();
+      };
+      listeners.add(listener);
+      signal.addEventListener('abort', () => wake(), { once: true });
+      try {
+        while (!signal.aborted) {
+          const event = queue.shift();
+          if (event) yield event;
+          else await new Promise<void>((resolve) => (wake = resolve));
+        }
+      } finally {
+        listeners.delete(listener);
+      }
+    },
+    async runSandbox(config) {
+      calls.push('runSandbox');
+      const id = `s${(counter += 1)}`;
+      const { name = '', namespace = '', uid = '', attempt = 0 } = config.metadata ?? {};
+      sandboxes.set(id, {
+        id,
+        name,
+        namespace,
+        uid,
+        attempt,
+        isReady: true,
+        createdAtMs: Date.now(),
+        annotations: (config.annotations ?? {}) as Record<string, string>,
+        labels: { ...(config.labels as Record<string, string>), 'log-directory': config.logDirectory ?? '' },
+      });
+      ports.set(
+        id,
+        (config.portMappings ?? []).map((one) => ({ hostPort: 40_000, hostIp: '', ...one }) as PublishedPort),
+      );
+      const text = config.annotations?.['network.windlass.dev/attachments'] ?? '[]';
+      attached.set(
+        id,
+        (JSON.parse(text) as { network: string }[]).map(({ network }) => network),
+      );
+      return id;
+    },
+    async stopSandbox(id) {
+      for (const state of containers.values())
+        if (state.sandboxId === id && state.state === 'Running') end(state.id, 137);
+    },
+    async removeSandbox(id) {
+      calls.push('removeSandbox');
+      for (const state of containers.values()) if (state.sandboxId === id) containers.delete(state.id);
+      sandboxes.delete(id);
+    },
+    async createContainer(sandboxId, config) {
+      calls.push('createContainer');
+      const id = `c${(counter += 1)}`;
+      rootFilesystems.add(config.annotations?.['runtime.windlass.dev/rootfs-key'] ?? id);
+      const path = join(sandboxes.get(sandboxId)?.labels['log-directory'] ?? '', config.logPath ?? '');
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, `2026-11-23T12:00:00.0Z stdout F run ${config.metadata?.attempt ?? 0}\n`);
+      containers.set(id, {
+        id,
+        sandboxId,
+        name: config.metadata?.name ?? '',
+        attempt: config.metadata?.attempt ?? 0,
+        state: 'Created',
+        createdAtMs: Date.now(),
+        startedAtMs: 0,
+        finishedAtMs: 0,
+        exitCode: 0,
+        reason: '',
+        message: '',
+        annotations: (config.annotations ?? {}) as Record<string, string>,
+      });
+      return id;
+    },
+    async startContainer(id) {
+      calls.push('startContainer');
+      change('started', id, { state: 'Running', startedAtMs: Date.now() });
+    },
+    async stopContainer(id) {
+      calls.push('stopContainer');
+      if (containers.get(id)?.state === 'Running') end(id, 143);
+    },
+    async removeContainer(id) {
+      calls.push('removeContainer');
+      containers.delete(id);
+    },
+    listRootFilesystems: async () => [...rootFilesystems],
+    removeRootFilesystem: async (key) => void rootFilesystems.delete(key),
+    containerStatus: async (id) => containers.get(id),
+    updateResources: async () => void calls.push('updateResources'),
+    reopenLog: async () => undefined,
+    pause: async () => void calls.push('pause'),
+    unpause: async () => void calls.push('unpause'),
+    execSync: async () => ({ exitCode: 0, output: '' }),
+    exec: async () => {
+      throw new WindlassError('Unimplemented', 'exec is not in memory');
+    },
+    inspectImage: async (image) => images.get(image),
+    async pullImage(reference) {
+      calls.push(`pull ${reference}`);
+      const why = broken.get(reference);
+      if (why !== undefined) throw new WindlassError('Unavailable', why);
+      images.set(reference, makeImage(reference));
+    },
+    async importImage(_, references) {
+      for (const reference of references) images.set(reference, makeImage(reference));
+      const { id, digest } = makeImage('');
+      return { id, digest };
+    },
+    tagImage: async () => undefined,
+    untagImage: async () => undefined,
+    copyUp: async () => false,
+    async ensureNetwork({ id }) {
+      networks.add(id);
+      return { bridge: 'br-test' };
+    },
+    removeNetwork: async (id) => void networks.delete(id),
+    listNetworks: async () => [...networks],
+    sandboxNetwork: async (id) => ({
+      interfaces: (attached.get(id) ?? []).map((network, index) => ({
+        network,
+        name: `eth${index}`,
+        ipv4Address: `10.128.0.${index + 2}`,
+        macAddress: '02:00:00:00:00:01',
+        gateway: '10.128.0.1',
+      })),
+      ports: ports.get(id) ?? [],
+    }),
+    async attachNetwork(id, { network }) {
+      calls.push(`attach ${network}`);
+      attached.set(id, [...(attached.get(id) ?? []), network]);
+    },
+    async detachNetwork(id, network) {
+      calls.push(`detach ${network}`);
+      attached.set(
+        id,
+        (attached.get(id) ?? []).filter((one) => one !== network),
+      );
+    },
+    async updatePorts(id, next) {
+      calls.push('updatePorts');
+      ports.set(
+        id,
+        next.map((port) => ({ ...port, hostPort: port.hostPort || 40_001 })),
+      );
+    },
+    setServices: async () => [],
+    setNames: async () => undefined,
+    containerUsage: async () => [],
+    sandboxUsage: async () => [],
+  };
+}

@@ -1,0 +1,189 @@
+// A runtime shim of its own for a test: real process, temporary folders, everything gone at the end. What a crashed run
+// left is found by its folder's name and purged first.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createCriClient, type CriClient } from '../../cri/client.ts';
+import type { ContainerConfig, ContainerStatus, Draft, PodSandboxConfig } from '../../cri/messages.ts';
+import { describeInstance, paths, type Instance } from '../../lib/instance.ts';
+import { readStartTime } from '../../lib/process-identity.ts';
+import type { RunConfig } from '../../oci/manifest.ts';
+import { purgeInstance } from '../../runtime-shim/purge.ts';
+import { busyboxFiles, makeImage, writeOciLayout, type TarItem } from './images.ts';
+import { waitFor } from './wait.ts';
+
+const PREFIX = 'windlass-shim-';
+const program = fileURLToPath(new URL('../../runtime-shim/main.ts', import.meta.url));
+export const BUSYBOX = 'windlass.local/busybox:1';
+
+export interface TestShim extends AsyncDisposable {
+  readonly instance: Instance;
+  readonly cri: CriClient;
+  readonly logs: string;
+  readonly process: ChildProcess;
+  /** Starts the process again after kill(). */
+  start(): Promise<void>;
+  /** SIGKILL, and waits until it is gone. */
+  kill(): Promise<void>;
+  stop(): Promise<void>;
+  /** Imports an image of these entries and returns its id. */
+  importImage(items: readonly TarItem[], config?: RunConfig, name?: string): Promise<string>;
+  /** A sandbox without networks unless said otherwise. */
+  runSandbox(name: string, config?: Draft<PodSandboxConfig>): Promise<string>;
+  /** Creates a container of the busybox image. */
+  create(sandboxId: string, config: Draft<ContainerConfig>): Promise<string>;
+  /** Sandbox, container, start; the container's id. */
+  run(name: string, config: Draft<ContainerConfig>, sandbox?: Draft<PodSandboxConfig>): Promise<string>;
+  status(containerId: string): Promise<ContainerStatus>;
+  waitForExit(containerId: string): Promise<ContainerStatus>;
+  /** Output of a command in a running container. */
+  exec(containerId: string, ...cmd: string[]): Promise<string>;
+  /** Lines of a container's log without time, stream and tag. */
+  readLog(containerId: string): Promise<string[]>;
+}
+
+/** Starts a shim with a busybox image in it. */
+export async function startTestShim(): Promise<TestShim> {
+  await purgeLeftOvers();
+  const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  const [home, run, logs] = ['home', 'run', 'logs'].map((name) => join(root, name)) as [string, string, string];
+  const instance = describeInstance(home, run);
+  const cri = createCriClient({ socketPath: paths.criSocket(instance) });
+  let child = await spawnShim(instance, cri);
+  let images = 0;
+  const namespaceOptions = { network: 'POD', pid: 'CONTAINER', ipc: 'POD' } as const;
+  const shim: TestShim = {
+    ...{ instance, cri, logs },
+    get process() {
+      return child;
+    },
+    async start() {
+      child = await spawnShim(instance, cri);
+    },
+    kill: () => endChild(child, 'SIGKILL'),
+    stop: () => endChild(child, 'SIGTERM'),
+    async importImage(items, config = { Cmd: ['sh'] }, name = `windlass.local/test-${(images += 1)}:1`) {
+      const folder = join(root, `image-${(images += 1)}`);
+      mkdirSync(folder);
+      writeOciLayout(folder, makeImage({ layers: [items], config: { Env: ['PATH=/bin'], ...config } }));
+      return (await cri.node.importImage({ path: folder, references: [name] })).imageId;
+    },
+    async runSandbox(name, config = {}) {
+      const { podSandboxId } = await cri.runtime.runPodSandbox({
+        config: {
+          metadata: { name, uid: `uid-${name}`, namespace: 'test', attempt: 0 },
+          hostname: name,
+          logDirectory: join(logs, name),
+          annotations: { 'network.windlass.dev/attachments': '[]' },
+          linux: { securityContext: { namespaceOptions } },
+          ...config,
+        },
+      });
+      return podSandboxId;
+    },
+    async create(podSandboxId, config) {
+      const answer = await cri.runtime.createContainer({
+        podSandboxId,
+        config: {
+          metadata: { name: 'main', attempt: 0 },
+          image: { image: BUSYBOX },
+          logPath: 'main.log',
+          linux: {
+            ...config.linux,
+            securityContext: {
+              seccomp: { profileType: 'RuntimeDefault' },
+              namespaceOptions,
+              ...config.linux?.securityContext,
+            },
+          },
+          ...omitLinux(config),
+        },
+      });
+      return answer.containerId;
+    },
+    async run(name, config, sandbox) {
+      const containerId = await shim.create(await shim.runSandbox(name, sandbox), config);
+      await cri.runtime.startContainer({ containerId });
+      return containerId;
+    },
+    async status(containerId) {
+      const { status } = await cri.runtime.containerStatus({ containerId });
+      if (!status) throw new Error('no status');
+      return status;
+    },
+    waitForExit: (containerId) =>
+      waitFor(
+        async () => {
+          const status = await shim.status(containerId);
+          return status.state === 'CONTAINER_EXITED' && status;
+        },
+        { what: 'the end of the container', timeoutMs: 20_000 },
+      ),
+    async exec(containerId, ...cmd) {
+      const { stdout, stderr, exitCode } = await cri.runtime.execSync({ containerId, cmd, timeout: 20 });
+      if (exitCode !== 0) throw new Error(`${cmd.join(' ')} ended with ${exitCode}: ${stderr.toString()}`);
+      return stdout.toString().trim();
+    },
+    async readLog(containerId) {
+      const { logPath } = await shim.status(containerId);
+      const lines = readFileSync(logPath, 'utf8').split('\n').filter(Boolean);
+      return lines.map((line) => line.split(' ').slice(3).join(' '));
+    },
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode === null && child.signalCode === null) {
+        const { items } = await cri.runtime.listPodSandbox({});
+        await Promise.all(items.map(({ id }) => cri.runtime.removePodSandbox({ podSandboxId: id })));
+      }
+      cri[Symbol.dispose]();
+      await endChild(child, 'SIGTERM');
+      await purgeInstance(instance);
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+  await shim.importImage(busyboxFiles(), { Cmd: ['sh'] }, BUSYBOX);
+  return shim;
+}
+
+function omitLinux(config: Draft<ContainerConfig>): Draft<ContainerConfig> {
+  const { linux: _, ...rest } = config;
+  return rest;
+}
+
+async function spawnShim(instance: Instance, cri: CriClient): Promise<ChildProcess> {
+  const args = ['--home', instance.home, '--run', instance.run, '--log-level', 'warn'];
+  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let errors = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    errors += chunk.toString();
+  });
+  await waitFor(
+    async () => {
+      if (child.exitCode !== null) throw new Error(`the shim ended: ${errors}`);
+      return cri.runtime.version({}, { timeoutMs: 1000 }).then(
+        () => true,
+        () => false,
+      );
+    },
+    { what: 'the shim', timeoutMs: 30_000 },
+  );
+  return child;
+}
+
+async function endChild(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  await new Promise((resolve) => {
+    child.once('exit', resolve);
+    child.kill(signal);
+  });
+}
+
+async function purgeLeftOvers(): Promise<void> {
+  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(PREFIX))) {
+    if (readStartTime(Number(name.slice(PREFIX.length).split('-')[0])) !== undefined) continue;
+    const root = join(tmpdir(), name);
+    await purgeInstance(describeInstance(join(root, 'home'), join(root, 'run')));
+    rmSync(root, { recursive: true, force: true });
+  }
+}
