@@ -28,7 +28,10 @@ function startUp(instance: TestInstance, { terminal }: { terminal: boolean }): F
   // script(1) runs its command through a shell. Without `exec` a shell that stays between (dash does) gets the Ctrl+C
   // too, dies of it, and its 130 hides how `up` ended.
   const [file = '', ...args] = terminal ? ['script', '-qec', `exec ${command.join(' ')}`, '/dev/null'] : command;
-  const child = spawn(file, args, { env: { ...instance.env, TERM: 'xterm', SHELL: '/bin/sh' }, stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(file, args, {
+    env: { ...instance.env, TERM: 'xterm', SHELL: '/bin/sh' },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
