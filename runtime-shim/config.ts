@@ -9,6 +9,8 @@ export const Config = z.object({
   metricsListen: z.string().default('127.0.0.1:0'),
   /** auto (crun where it proves to work, else runc), runc, crun or a path. */
   ociRuntime: z.string().default('auto'),
+  /** Range for sandboxes that name no network; auto = the first of 10.200.0.0/16 and on that is free here. */
+  podCidr: z.string().default('auto'),
   /** YAML or JSON file with the mirror table. */
   registriesConfig: z.string().optional(),
 });

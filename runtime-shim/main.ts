@@ -62,6 +62,7 @@ try {
     log,
     images: images.service,
     network,
+    podCidr: config.podCidr,
     spawner,
     ociRuntime: await chooseOciRuntime(config.ociRuntime, { instance, spawner, log }),
     metricsAddress: metricsServer.address,

@@ -12,6 +12,7 @@ import { createSandboxNamespaces, pinNamespace, unpinNamespace } from './host/na
 import type { Spawner } from './host/spawn.ts';
 import type { ImageService } from './images/image-service.ts';
 import type { NodeNetwork } from './network/node-network.ts';
+import { createPodNetwork } from './network/pod-network.ts';
 import { ownCapabilities } from './oci-runtime/capabilities.ts';
 import { createFilterCache } from './oci-runtime/filter-cache.ts';
 import { canPassThrough, readConmonVersion } from './oci-runtime/conmon.ts';
@@ -28,6 +29,8 @@ export interface ShimOptions {
   readonly log: Logger;
   readonly images: ImageService;
   readonly network: NodeNetwork;
+  /** See createPodNetwork(). */
+  readonly podCidr: string;
   /** See chooseOciRuntime(). */
   readonly ociRuntime: string;
   readonly spawner: Spawner;
@@ -73,6 +76,7 @@ export function openShim(options: ShimOptions): Shim {
     cgroupParent,
     images: options.images,
     network: options.network,
+    podNetwork: createPodNetwork(instance, options.network, options.podCidr),
     hasSwapLimit: cgroups.version === 'v2' || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes'),
     ownCapabilities: ownCapabilities(),
     openExecUrl: options.openExecUrl,

@@ -2,6 +2,7 @@
 // an image stay data.
 import { z } from 'zod';
 import { WindlassError } from '../../lib/errors.ts';
+import { POD_NETWORK } from '../network/pod-network.ts';
 
 export const ANNOTATIONS = {
   attachments: 'network.windlass.dev/attachments',
@@ -64,9 +65,9 @@ function parseNumber(annotations: Annotations, key: string): number | undefined 
   return Number(text);
 }
 
-/** Absent = one attachment to the network named `default`. */
+/** Absent = one attachment to the pod network. */
 export const attachmentsOf = (annotations: Annotations) =>
-  parse(annotations, ANNOTATIONS.attachments, attachmentsSchema) ?? [{ network: 'default', names: [] }];
+  parse(annotations, ANNOTATIONS.attachments, attachmentsSchema) ?? [{ network: POD_NETWORK, names: [] }];
 export const hostAliasesOf = (annotations: Annotations) =>
   parse(annotations, ANNOTATIONS.hostAliases, hostAliasesSchema) ?? [];
 export const tmpfsOf = (annotations: Annotations) => parse(annotations, ANNOTATIONS.tmpfs, tmpfsSchema) ?? [];

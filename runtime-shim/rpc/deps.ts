@@ -9,6 +9,7 @@ import type { SandboxNamespaces } from '../host/namespaces.ts';
 import type { Spawner } from '../host/spawn.ts';
 import type { ImageService } from '../images/image-service.ts';
 import type { NodeNetwork } from '../network/node-network.ts';
+import type { PodNetwork } from '../network/pod-network.ts';
 import type { FilterCache } from '../oci-runtime/filter-cache.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
 import type { EventHub } from '../store/events.ts';
@@ -47,6 +48,7 @@ export interface Shim {
   readonly cgroupParent: string;
   readonly images: ImageService;
   readonly network: NodeNetwork;
+  readonly podNetwork: PodNetwork;
   /** Whether a swap limit can be set on this host. */
   readonly hasSwapLimit: boolean;
   /** Capabilities of this process. */

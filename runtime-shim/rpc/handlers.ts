@@ -25,7 +25,7 @@ export function createHandlers(shim: Shim): CriHandlers {
       version,
       status: (request) => runtimeStatus(shim, request),
       runtimeConfig,
-      updateRuntimeConfig,
+      updateRuntimeConfig: (request) => updateRuntimeConfig(shim, request),
       runPodSandbox: (request, context) => runPodSandbox(shim, request, context),
       stopPodSandbox: (request) => stopPodSandbox(shim, request),
       removePodSandbox: (request) => removePodSandbox(shim, request),

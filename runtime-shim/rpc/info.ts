@@ -4,6 +4,7 @@ import type {
   RuntimeConfigResponse,
   StatusRequest,
   StatusResponse,
+  UpdateRuntimeConfigRequest,
   VersionResponse,
 } from '../../cri/messages.ts';
 import type { Shim } from './deps.ts';
@@ -32,7 +33,9 @@ export async function runtimeConfig(): Promise<RuntimeConfigResponse> {
   return { linux: { cgroupDriver: 'CGROUPFS' } };
 }
 
-/** A pod CIDR means nothing here: addresses come from the networks. */
-export async function updateRuntimeConfig(): Promise<object> {
+/** Takes the pod CIDR for the pod network; networks that a caller made itself keep their own ranges. */
+export async function updateRuntimeConfig(shim: Shim, request: UpdateRuntimeConfigRequest): Promise<object> {
+  const cidr = request.runtimeConfig?.networkConfig?.podCidr ?? '';
+  if (cidr !== '') await shim.podNetwork.setCidr(cidr);
   return {};
 }

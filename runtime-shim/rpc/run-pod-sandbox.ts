@@ -7,6 +7,7 @@ import type { CallContext } from '../../cri/services.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import { paths } from '../../lib/instance.ts';
 import type { PublishedPort, SandboxNetwork } from '../network/node-network.ts';
+import { POD_NETWORK } from '../network/pod-network.ts';
 import { planSysctls } from '../oci-runtime/sysctls.ts';
 import { sandboxKey, type SandboxRecord } from '../store/records.ts';
 import { attachmentsOf, domainnameOf, hostAliasesOf, shmSizeOf } from './annotations.ts';
@@ -166,10 +167,12 @@ async function connect(shim: Shim, record: SandboxRecord): Promise<SandboxNetwor
   if (record.networkOf !== undefined) return shim.network.sandboxStatus(record.networkOf) ?? NO_NETWORK;
   if (!isOwn(record, net)) return NO_NETWORK;
   const { metadata } = record.config;
+  const attachments = attachmentsOf(record.config.annotations);
+  if (attachments.some(({ network }) => network === POD_NETWORK)) await shim.podNetwork.ensure();
   return shim.network.attachSandbox(
     record.id,
     net,
-    attachmentsOf(record.config.annotations).map(({ network, ipv4Address, macAddress, names }) => ({
+    attachments.map(({ network, ipv4Address, macAddress, names }) => ({
       network,
       ...(ipv4Address ? { ipv4Address } : {}),
       ...(macAddress ? { macAddress } : {}),

@@ -52,6 +52,7 @@ function makeShim(t: TestContext) {
         held.delete(path);
       },
     },
+    podNetwork: { ensure: async () => undefined },
     network: {
       async attachSandbox(id: string) {
         held.add(`network ${id}`);
