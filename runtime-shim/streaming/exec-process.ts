@@ -26,6 +26,9 @@ export interface ExecOptions {
   readonly monitorPath: string | undefined;
 }
 
+/** Time for the runtime (or conmon) to reap a program that was killed, and to end by itself. */
+const REAP_MS = 1_000;
+
 export interface ExecProcess {
   readonly stdin: Writable | undefined;
   readonly stdout: Readable;
@@ -33,7 +36,10 @@ export interface ExecProcess {
   readonly stderr: Readable | undefined;
   readonly exited: Promise<Exit>;
   resize(columns: number, rows: number): void;
-  /** SIGKILL to the program and its children, then to whoever waits for it: the runtime or conmon. */
+  /**
+   * SIGKILL to the program and its children; whoever waits for it (the runtime or conmon) reaps it and ends, or is
+   * killed a second later.
+   */
   kill(): void;
   /** True once the program itself has ended, whoever may still hold its output open. */
   hasProgramEnded(): boolean;
@@ -65,11 +71,14 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
     return program;
   };
   const common = {
-    kill(pid: number): void {
+    kill(runtimeProcess: ProcessIdentity | undefined): void {
       const found = findProgram();
       if (found) killTree(found);
-      // It waits for the output to close, which a process that got away may keep open for ever.
-      signalByPid(pid);
+      if (!runtimeProcess) return;
+      // Killed before it has reaped the program, it would leave a zombie to process 1 of the container, which may never
+      // look. But it also waits for the output to close, and a process that got away may keep that open for ever.
+      if (found) setTimeout(() => signalExactProcess(runtimeProcess, 'SIGKILL'), REAP_MS).unref();
+      else signalExactProcess(runtimeProcess, 'SIGKILL');
     },
     hasProgramEnded: () =>
       readOrEmpty(pidFile) !== '' &&
@@ -94,7 +103,7 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
 }
 
 interface Common {
-  kill(pid: number): void;
+  kill(runtimeProcess: ProcessIdentity | undefined): void;
   hasProgramEnded(): boolean;
   dispose(): void;
 }
@@ -102,7 +111,8 @@ interface Common {
 function startOnPipes(spawner: Spawner, argv: string[], { stdin, bundle }: ExecOptions, common: Common): ExecProcess {
   // conmon leaves a note in its working directory when memory runs out: it belongs with the container's own.
   const child = spawnPiped(spawner, { file: argv[0] ?? '', argv, cwd: bundle, stdin });
-  return { ...common, ...child, kill: () => common.kill(child.pid), resize: () => undefined };
+  const identity = identifyProcess(child.pid);
+  return { ...common, ...child, kill: () => common.kill(identity), resize: () => undefined };
 }
 
 /** The runtime gets the far end of a terminal of ours as its stdio and passes bytes on to the container's own. */
@@ -123,6 +133,7 @@ function startOnTerminal(spawner: Spawner, argv: string[], common: Common): Exec
   } finally {
     closeSync(slaveFd);
   }
+  const identity = identifyProcess(child.pid);
   const terminal: Duplex = new ReadStream(masterFd);
   // EIO is how a terminal says that its other end was closed.
   terminal.on('error', () => terminal.destroy());
@@ -132,12 +143,11 @@ function startOnTerminal(spawner: Spawner, argv: string[], common: Common): Exec
     stdout: terminal,
     stderr: undefined,
     exited: child.exited,
-    kill: () => common.kill(child.pid),
+    kill: () => common.kill(identity),
     resize(columns, rows) {
       if (terminal.destroyed) return;
       setWindowSize(masterFd, columns, rows);
       // It is not the runtime's controlling terminal, so the kernel does not tell it.
-      const identity = identifyProcess(child.pid);
       if (identity) signalExactProcess(identity, 'SIGWINCH');
     },
   };
@@ -164,11 +174,6 @@ function readOrEmpty(file: string): string {
     if (errnoOf(error) === 'ENOENT') return '';
     throw error;
   }
-}
-
-function signalByPid(pid: number): void {
-  const identity = identifyProcess(pid);
-  if (identity) signalExactProcess(identity, 'SIGKILL');
 }
 
 /** Children first found, then killed from the top: a parent that is gone starts no more. */

@@ -84,6 +84,8 @@ test('execSync returns both streams and the exit code, and really kills what tak
   const result = await runtime.execSync({ containerId, cmd: ['sh', '-c', 'echo "$GREETING"; echo e >&2; exit 9'] });
   assert.deepEqual([result.stdout.toString(), result.stderr.toString(), result.exitCode], ['héllo\n', 'e\n', 9]);
   await assert.rejects(runtime.execSync({ containerId, cmd: ['sleep', '777'], timeout: 1 }), { reason: 'Timeout' });
+  // Not even as a zombie: process 1 of this container would never reap it.
+  assert.doesNotMatch(await shim.exec(containerId, 'sh', '-c', 'cat /proc/[0-9]*/stat'), /\(sleep\) Z/);
   assert.doesNotMatch(await shim.exec(containerId, 'ps', '-o', 'args'), /777/);
   // A grandchild that keeps the output open must not hold the call for ever.
   const left = await runtime.execSync({ containerId, cmd: ['sh', '-c', 'echo said; sleep 888 & exit 7'] });
