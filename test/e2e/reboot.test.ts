@@ -78,9 +78,14 @@ spec:
   rmSync(instance.run, { recursive: true });
 
   await instance.up();
+  // Until the agent has looked, the status still tells what was so before the reboot.
+  await waitForStatus(
+    instance,
+    'web',
+    ({ containerID }) => containerID !== undefined && containerID !== before.web.containerID,
+  );
   await settled();
   assert.equal(await uids(), before.uids);
-  assert.notEqual((await statusOf(instance, 'web')).containerID, before.web.containerID);
   await waitFor(async () => (await get('/runs')) === 'run\nrun', { what: 'the published port' });
   await waitFor(async () => (await get('/', servicePort)) === 'many', { what: 'the service' });
   assert.equal(await get('/once'), 'once');
