@@ -45,21 +45,22 @@ export function planComponents(instance: Instance, options: UpOptions, etcdPorts
         ...['--etcd-metrics', `127.0.0.1:${etcdPorts.metrics}`],
       ]
     : [];
+  const runtimeShim: Component = {
+    name: 'runtime-shim',
+    ...node('runtime-shim/main.ts', [
+      ...metrics(0),
+      ...['--oci-runtime', options.ociRuntime],
+      ...(options.registriesConfig ? ['--registries-config', options.registriesConfig] : []),
+    ]),
+    needs: [],
+  };
   const components: Component[] = [
     {
       name: 'apiserver',
       ...node('apiserver/main.ts', ['--listen', options.listen, '--etcd-servers', etcdServers, ...etcdClient]),
       needs: embedded ? ['etcd'] : [],
     },
-    {
-      name: 'runtime-shim',
-      ...node('runtime-shim/main.ts', [
-        ...metrics(0),
-        ...['--oci-runtime', options.ociRuntime],
-        ...(options.registriesConfig ? ['--registries-config', options.registriesConfig] : []),
-      ]),
-      needs: [],
-    },
+    ...(options.criSocket === undefined ? [runtimeShim] : []),
     {
       name: 'controllers',
       ...node('controllers/main.ts', [...metrics(1), '--kubeconfig', pki('controllers.kubeconfig')]),
@@ -70,9 +71,9 @@ export function planComponents(instance: Instance, options: UpOptions, etcdPorts
       ...node('controllers/node-agent/main.ts', [
         ...metrics(2),
         ...['--kubeconfig', pki('node.kubeconfig'), '--node-name', options.nodeName],
-        ...['--cri-socket', paths.criSocket(instance)],
+        ...['--cri-socket', options.criSocket ?? paths.criSocket(instance)],
       ]),
-      needs: ['apiserver', 'runtime-shim'],
+      needs: options.criSocket === undefined ? ['apiserver', 'runtime-shim'] : ['apiserver'],
     },
   ];
   if (!embedded) return components;

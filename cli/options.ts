@@ -34,6 +34,7 @@ export const upOptions = instanceOptions.extend({
     .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'want a lower-case host name')
     .default(() => hostname().toLowerCase()),
   ociRuntime: z.string().default('auto'),
+  criSocket: folder.optional(),
   registriesConfig: z.string().optional(),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
   detach: z.boolean().default(false),

@@ -3,7 +3,7 @@ import type { Instance } from '../lib/instance.ts';
 import { paths } from '../lib/instance.ts';
 import type { ComponentStatus } from './machine.ts';
 import type { Output } from './output.ts';
-import { readVersion } from './version.ts';
+import { readVersion } from '../lib/version.ts';
 
 export interface Progress {
   start(): void;

@@ -35,6 +35,7 @@ export const upCommand: Command = {
     { flag: '--etcd-servers URLS', text: 'use an etcd cluster of your own instead of the embedded one' },
     { flag: '--node-name NAME', text: "this node's name (default: the host name)" },
     { flag: '--oci-runtime NAME', text: 'auto (default: crun where it works, else runc), runc, crun or a path' },
+    { flag: '--cri-socket FILE', text: "use another CRI runtime (containerd, CRI-O) instead of windlass' own" },
     { flag: '--registries-config FILE', text: 'mirrors and credentials per registry host' },
     {
       flag: '--registry-listen HOST:PORT',

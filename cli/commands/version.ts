@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { loadConfig } from '../../lib/config.ts';
 import type { Command } from '../command.ts';
-import { readVersion } from '../version.ts';
+import { readVersion } from '../../lib/version.ts';
 
 export const versionCommand: Command = {
   name: 'version',

@@ -20,6 +20,7 @@ import { kernelNames, paths, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
 import { serveMetrics, type Registry } from '../../lib/metrics.ts';
 import { runAll } from '../../lib/run-all.ts';
+import { readVersion } from '../../lib/version.ts';
 import { HOST_ROUTES_ANNOTATION, keyOf } from '../runtime/object-key.ts';
 import { createLoopMetrics } from '../runtime/queue-metrics.ts';
 import { cleanUpContainer } from './clean-up.ts';
@@ -62,7 +63,8 @@ export interface AgentOptions {
   readonly log: Logger;
 }
 
-const AGENT_VERSION = 'v1.32.0-windlass';
+/** The API that the agent speaks; kubectl shows it as the node's version. */
+const KUBERNETES_VERSION = 'v1.32.0';
 
 /** Runs the agent until `signal` fires. */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
@@ -128,8 +130,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const facts = await readNodeFacts({
     name: nodeName,
     agentPort,
-    agentVersion: AGENT_VERSION,
-    runtimeVersion: 'windlass://0.1.0',
+    agentVersion: `${KUBERNETES_VERSION}+windlass-${readVersion()}`,
     home: instance.home,
     listenHost: options.listen.host,
   });
@@ -201,7 +202,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     onChange: (sandboxes) => {
       for (const sandbox of sandboxes) queue.add(`${sandbox.namespace}/${sandbox.name}`);
     },
-    onConnect: () => {
+    onConnect: ({ name, version }) => {
+      registrar.setRuntime(`${name}://${version}`);
       networks.forget();
       tables.forget();
       shimLease.refresh(() => runtime.describe().then(({ metricsAddress }) => metricsAddress));

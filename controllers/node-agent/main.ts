@@ -13,6 +13,7 @@ import { createMetrics } from '../../lib/metrics.ts';
 import { runAgent } from './agent.ts';
 import { NodeAgentConfig } from './config.ts';
 import { createCriRuntime } from './runtime/cri-runtime.ts';
+import { toleratePlainCri } from './runtime/plain-cri.ts';
 import { createRuntimeMetrics } from './runtime/runtime-metrics.ts';
 
 async function main(): Promise<void> {
@@ -39,7 +40,7 @@ async function main(): Promise<void> {
       instance,
       nodeName: config.nodeName,
       connection: readKubeconfig(kubeconfig),
-      runtime: createCriRuntime(cri, createRuntimeMetrics(registry)),
+      runtime: toleratePlainCri(createCriRuntime(cri, createRuntimeMetrics(registry)), cri),
       listen: parseHostPort(config.listen),
       metricsListen: parseHostPort(config.metricsListen),
       tls: { cert: read('node-agent.crt'), key: read('node-agent.key'), ca: read('ca.crt') },

@@ -7,10 +7,12 @@ import type {
   UpdateRuntimeConfigRequest,
   VersionResponse,
 } from '../../cri/messages.ts';
+import { readVersion } from '../../lib/version.ts';
 import type { Shim } from './deps.ts';
 
 export async function version(): Promise<VersionResponse> {
-  return { version: '0.1.0', runtimeName: 'windlass', runtimeVersion: '0.1.0', runtimeApiVersion: 'v1' };
+  // The first is kubelet's own API version, which no runtime has ever changed.
+  return { version: '0.1.0', runtimeName: 'windlass', runtimeVersion: readVersion(), runtimeApiVersion: 'v1' };
 }
 
 export async function runtimeStatus(shim: Shim, { verbose }: StatusRequest): Promise<Draft<StatusResponse>> {

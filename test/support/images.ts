@@ -105,7 +105,8 @@ export function busyboxFiles(busybox = '/bin/busybox'): TarItem[] {
   items.push(...programFiles(busybox, 'bin/busybox'));
   const applets = execFileSync(busybox, ['--list'], { encoding: 'utf8' }).split('\n').filter(Boolean);
   for (const applet of applets) {
-    if (applet !== 'busybox') items.push({ name: `bin/${applet}`, type: 'hardlink', linkName: 'bin/busybox' });
+    if (applet !== 'busybox')
+      items.push({ name: `bin/${applet}`, type: 'hardlink', linkName: 'bin/busybox', mode: 0o755 });
   }
   const users = [
     'root:x:0:0:root:/root:/bin/sh',

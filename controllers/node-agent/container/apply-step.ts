@@ -59,7 +59,13 @@ export async function applyStep(deps: ApplyDeps, input: ApplyInput, step: HostSt
       return deps.cache.dropContainer(step.containerId);
     case 'pause':
     case 'unpause':
-      await deps.runtime[step.kind](step.containerId);
+      try {
+        await deps.runtime[step.kind](step.containerId);
+      } catch (error) {
+        const reason = step.kind === 'pause' ? 'PauseFailed' : 'ResumeFailed';
+        deps.record(input.container, 'Warning', reason, messageOf(error));
+        throw error;
+      }
       input.memory.isPaused = step.kind === 'pause';
       return deps.record(
         input.container,

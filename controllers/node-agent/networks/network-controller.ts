@@ -115,7 +115,8 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps) {
     const conflictText = canonicalJson(conflicts);
     if (conflicts.length > 0 && conflictText !== toldConflicts) {
       for (const { serviceId, protocol, port, holder } of conflicts) {
-        deps.recordConflict(serviceId, `port ${port}/${protocol} on node ${deps.nodeName} is taken by ${holder}`);
+        const why = holder === '' ? 'is not served: its container runtime has no Services' : `is taken by ${holder}`;
+        deps.recordConflict(serviceId, `port ${port}/${protocol} on node ${deps.nodeName} ${why}`);
       }
     }
     toldConflicts = conflicts.length > 0 ? conflictText : '';

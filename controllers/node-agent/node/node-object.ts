@@ -15,9 +15,15 @@ export interface NodeFacts {
   readonly architecture: string;
   readonly machineId: string;
   readonly bootId: string;
-  /** `windlass://0.1.0` */
-  readonly runtimeVersion: string;
   readonly agentVersion: string;
+}
+
+/** What changes while the agent runs. */
+export interface RuntimeHealth {
+  /** `name://version`; empty until the runtime has answered. */
+  readonly runtimeVersion: string;
+  /** Why the node is not ready; undefined when it is. */
+  readonly problem: string | undefined;
 }
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', arm: 'arm' };
@@ -30,11 +36,11 @@ export const nodeLabels = (facts: NodeFacts): Record<string, string> => ({
   'kubernetes.io/arch': ARCHITECTURES[facts.architecture] ?? facts.architecture,
 });
 
-/** The status; conditions keep their transition time while they stay as they are. `problem`: why the node is not ready. */
+/** The status; conditions keep their transition time while they stay as they are. */
 export function nodeStatus(
   facts: NodeFacts,
   old: Node['status'],
-  problem: string | undefined,
+  { runtimeVersion, problem }: RuntimeHealth,
   nowMs: number,
 ): NonNullable<Node['status']> {
   const capacity = {
@@ -78,7 +84,7 @@ export function nodeStatus(
       bootID: facts.bootId,
       kernelVersion: facts.kernelVersion,
       osImage: facts.osImage,
-      containerRuntimeVersion: facts.runtimeVersion,
+      containerRuntimeVersion: runtimeVersion,
       kubeletVersion: facts.agentVersion,
       kubeProxyVersion: facts.agentVersion,
       operatingSystem: 'linux',

@@ -5,7 +5,7 @@ import type { Clock } from '../../../lib/clock.ts';
 import { isAlreadyExists } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { RunPart } from '../../../lib/run-all.ts';
-import { nodeLabels, nodeStatus, type NodeFacts } from './node-object.ts';
+import { nodeLabels, nodeStatus, type NodeFacts, type RuntimeHealth } from './node-object.ts';
 
 /** The Lease is the heartbeat; the status is refreshed as rarely as kubelet does. */
 const REFRESH_MS = 5 * 60_000;
@@ -15,6 +15,8 @@ const LOOK_MS = 10_000;
 export interface NodeRegistrar extends RunPart {
   /** Why the node is not ready; undefined when it is. */
   setProblem(problem: string | undefined): void;
+  /** `name://version` of the container runtime. */
+  setRuntime(version: string): void;
 }
 
 /** The registrar; `facts` is known before it runs. */
@@ -27,17 +29,17 @@ export function createNodeRegistrar(deps: {
   readonly log: Logger;
 }): NodeRegistrar {
   const { client, facts, clock, log } = deps;
-  let problem: string | undefined = 'the container runtime is not connected yet';
-  let written: { problem: string | undefined; atMs: number } | undefined;
+  let health: RuntimeHealth = { problem: 'the container runtime is not connected yet', runtimeVersion: '' };
+  let written: { health: RuntimeHealth; atMs: number } | undefined;
   let wake = new AbortController();
 
   async function write(signal: AbortSignal): Promise<void> {
-    const said = problem;
+    const said = health;
     const node = (await client.get(facts.name, undefined, signal)) ?? (await register(deps, signal));
     const status = nodeStatus(facts, node.status, said, clock.now());
     await describe(node, signal);
     await client.mergePatch(facts.name, undefined, { status }, { subresource: 'status' }, signal);
-    written = { problem: said, atMs: clock.now() };
+    written = { health: said, atMs: clock.now() };
   }
 
   async function describe(node: Node, signal: AbortSignal): Promise<void> {
@@ -55,20 +57,24 @@ export function createNodeRegistrar(deps: {
     const node = await client.get(facts.name, undefined, signal);
     if (node) await describe(node, signal);
     const ready = node?.status?.conditions?.find(({ type }) => type === 'Ready');
-    return ready?.status !== (written?.problem === undefined ? 'True' : 'False');
+    return ready?.status !== (written?.health.problem === undefined ? 'True' : 'False');
   }
+
+  const change = (next: Partial<RuntimeHealth>): void => {
+    const changed = { ...health, ...next };
+    if (changed.problem === health.problem && changed.runtimeVersion === health.runtimeVersion) return;
+    health = changed;
+    wake.abort();
+  };
 
   return {
     name: 'node registrar',
-    setProblem(next) {
-      if (next === problem) return;
-      problem = next;
-      wake.abort();
-    },
+    setProblem: (problem) => change({ problem }),
+    setRuntime: (runtimeVersion) => change({ runtimeVersion }),
     async run(signal) {
       while (!signal.aborted) {
         let waitMs = LOOK_MS;
-        const isDue = !written || written.problem !== problem || clock.now() - written.atMs >= REFRESH_MS;
+        const isDue = !written || written.health !== health || clock.now() - written.atMs >= REFRESH_MS;
         try {
           if (isDue || (await isOverruled(signal))) await write(signal);
         } catch (err) {

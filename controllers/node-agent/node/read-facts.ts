@@ -5,7 +5,7 @@ import type { NodeFacts } from './node-object.ts';
 
 /** Facts that are read once; `home` is on the disk that holds the bytes. */
 export async function readNodeFacts(
-  given: Pick<NodeFacts, 'name' | 'agentPort' | 'runtimeVersion' | 'agentVersion'> & {
+  given: Pick<NodeFacts, 'name' | 'agentPort' | 'agentVersion'> & {
     home: string;
     listenHost: string;
   },

@@ -2,12 +2,12 @@
 import type { CriClient } from '../../../cri/client.ts';
 import type { Container, ContainerStatus, PodSandbox } from '../../../cri/messages.ts';
 import type { ContainerEvent as CriEvent } from '../../../cri/stats-messages.ts';
-import { isNotFound, WindlassError } from '../../../lib/errors.ts';
+import { isNotFound } from '../../../lib/errors.ts';
+import { parseImageConfig } from './image-config.ts';
 import type {
   ContainerEvent,
   ContainerState,
   NodeRuntime,
-  OciImageConfig,
   PublishedPort,
   PullProgress,
   SandboxState,
@@ -240,14 +240,4 @@ function toEvent(event: CriEvent): ContainerEvent {
     sandbox: sandbox ? toSandboxState(sandbox) : undefined,
     containers: event.containersStatuses.map((status) => toContainerState(status, sandbox?.id ?? '')),
   };
-}
-
-function parseImageConfig(json: string): OciImageConfig {
-  try {
-    const parsed: unknown = JSON.parse(json);
-    if (parsed !== null && typeof parsed === 'object' && !Array.isArray(parsed)) return parsed;
-  } catch (error) {
-    throw new WindlassError('Invalid', 'the image configuration is not valid JSON', { cause: error });
-  }
-  throw new WindlassError('Invalid', 'the image configuration is not a JSON object');
 }

@@ -8,6 +8,8 @@ import type { NodeRuntime, SandboxState } from './node-runtime.ts';
 import type { RuntimeCache } from './runtime-cache.ts';
 
 const RELIST_MS = 30_000;
+/** The same for a runtime that tells of nothing by itself (containerd 1.6): what kubelet does. */
+const POLL_MS = 1_000;
 const RETRY_MS = 200;
 const RETRY_LONG_MS = 2000;
 
@@ -19,7 +21,7 @@ export interface FollowRuntimeDeps {
   /** Something about these sandboxes has changed. */
   readonly onChange: (sandboxes: readonly SandboxState[]) => void;
   /** The runtime answers again after it was away: what it was told may be forgotten. */
-  readonly onConnect: () => void;
+  readonly onConnect: (runtime: { readonly name: string; readonly version: string }) => void;
   readonly onHealth: (problem: string | undefined) => void;
 }
 
@@ -62,7 +64,7 @@ async function followOnce(deps: FollowRuntimeDeps, signal: AbortSignal, onConnec
     );
     onConnected();
     deps.onHealth(undefined);
-    deps.onConnect();
+    deps.onConnect({ name, version });
     deps.onChange(changed);
     while (!both.aborted) {
       await deps.clock.sleep(RELIST_MS, both).catch(() => undefined);
@@ -82,11 +84,10 @@ async function followEvents(deps: FollowRuntimeDeps, signal: AbortSignal): Promi
     }
   } catch (error) {
     if (signal.aborted) return;
-    // A runtime without events is followed by relisting alone.
-    if (reasonOf(error) === 'Unimplemented') {
-      await deps.clock.sleep(2 ** 30, signal).catch(() => undefined);
-      return;
+    if (reasonOf(error) !== 'Unimplemented') throw error;
+    while (!signal.aborted) {
+      await deps.clock.sleep(POLL_MS, signal).catch(() => undefined);
+      if (!signal.aborted) deps.onChange(await deps.cache.relist());
     }
-    throw error;
   }
 }

@@ -132,6 +132,7 @@ export interface PortConflict {
   readonly serviceId: string;
   readonly protocol: string;
   readonly port: number;
+  /** '' = free, but the runtime cannot balance Services. */
   readonly holder: string;
 }
 

@@ -34,3 +34,14 @@ test('planComponents() gives each process its own metrics port when one is asked
   });
   assert.deepEqual(ports, ['127.0.0.1:9100', '127.0.0.1:9101', '127.0.0.1:9102']);
 });
+
+test('planComponents() starts no runtime of its own where another is named', () => {
+  const components = plan({ criSocket: '/run/containerd/containerd.sock' });
+  const agent = components.find(({ name }) => name === 'node-agent');
+  assert.equal(
+    components.some(({ name }) => name === 'runtime-shim'),
+    false,
+  );
+  assert.deepEqual(agent?.needs, ['apiserver']);
+  assert.deepEqual(agent?.args.slice(-2), ['--cri-socket', '/run/containerd/containerd.sock']);
+});
