@@ -5,6 +5,7 @@ import { loadCriServices, MAX_MESSAGE_BYTES } from './protos.ts';
 import type {
   CallOptions,
   ImageCalls,
+  ImageStreams,
   NodeCalls,
   NodeStreams,
   RuntimeCalls,
@@ -17,7 +18,7 @@ const DEFAULT_TIMEOUT_MS = 120_000;
 
 export interface CriClient extends Disposable {
   readonly runtime: UnaryClient<RuntimeCalls> & StreamClient<RuntimeStreams>;
-  readonly images: UnaryClient<ImageCalls>;
+  readonly images: UnaryClient<ImageCalls> & StreamClient<ImageStreams>;
   /** Answers Unimplemented (reason) when the runtime is not ours. */
   readonly node: UnaryClient<NodeCalls> & StreamClient<NodeStreams>;
 }

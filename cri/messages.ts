@@ -121,6 +121,9 @@ export interface PortMapping {
   readonly hostPort: number;
   readonly hostIp: string;
 }
+export type SupplementalGroupsPolicy = 'Merge' | 'Strict';
+/** Nothing of Windows is read: its presence is all there is to see, and refused. */
+export type WindowsPart = Empty | null;
 export interface LinuxSandboxSecurityContext {
   readonly namespaceOptions: NamespaceOption | null;
   readonly selinuxOptions: SelinuxOption | null;
@@ -128,8 +131,10 @@ export interface LinuxSandboxSecurityContext {
   readonly runAsGroup: Value | null;
   readonly readonlyRootfs: boolean;
   readonly supplementalGroups: readonly number[];
+  readonly supplementalGroupsPolicy: SupplementalGroupsPolicy;
   readonly privileged: boolean;
   readonly seccomp: SecurityProfile | null;
+  readonly seccompProfilePath: string;
   readonly apparmor: SecurityProfile | null;
 }
 export interface LinuxPodSandboxConfig {
@@ -148,6 +153,7 @@ export interface PodSandboxConfig {
   readonly labels: StringMap;
   readonly annotations: StringMap;
   readonly linux: LinuxPodSandboxConfig | null;
+  readonly windows: WindowsPart;
 }
 export interface RunPodSandboxRequest {
   readonly config: PodSandboxConfig | null;
@@ -228,7 +234,7 @@ export interface LinuxContainerSecurityContext {
   readonly runAsUsername: string;
   readonly readonlyRootfs: boolean;
   readonly supplementalGroups: readonly number[];
-  readonly supplementalGroupsPolicy: 'Merge' | 'Strict';
+  readonly supplementalGroupsPolicy: SupplementalGroupsPolicy;
   readonly noNewPrivs: boolean;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
@@ -256,6 +262,7 @@ export interface ContainerConfig {
     readonly resources: LinuxContainerResources | null;
     readonly securityContext: LinuxContainerSecurityContext | null;
   } | null;
+  readonly windows: WindowsPart;
   readonly CDIDevices: readonly { readonly name: string }[];
   /** `SIGNAL_SIGTERM` and so on; `SIGNAL_RUNTIME_DEFAULT` = the image's. */
   readonly stopSignal: string;
@@ -331,7 +338,17 @@ export interface ContainerStatusResponse {
 }
 export interface UpdateContainerResourcesRequest extends ContainerId {
   readonly linux: LinuxContainerResources | null;
+  readonly windows: WindowsPart;
   readonly annotations: StringMap;
+}
+export interface UpdatePodSandboxResourcesRequest extends PodSandboxId {
+  readonly overhead: LinuxContainerResources | null;
+  readonly resources: LinuxContainerResources | null;
+}
+export interface CheckpointContainerRequest extends ContainerId {
+  readonly location: string;
+  /** Seconds; 0 = the runtime's own limit. */
+  readonly timeout: number;
 }
 
 export interface ExecSyncRequest extends ContainerId {

@@ -15,6 +15,7 @@ import { loadCriServices, MAX_MESSAGE_BYTES } from './protos.ts';
 import type {
   CallContext,
   ImageCalls,
+  ImageStreams,
   NodeCalls,
   NodeStreams,
   RuntimeCalls,
@@ -25,7 +26,7 @@ import type {
 
 export interface CriHandlers {
   readonly runtime: UnaryHandlers<RuntimeCalls> & StreamHandlers<RuntimeStreams>;
-  readonly images: UnaryHandlers<ImageCalls>;
+  readonly images: UnaryHandlers<ImageCalls> & StreamHandlers<ImageStreams>;
   readonly node: UnaryHandlers<NodeCalls> & StreamHandlers<NodeStreams>;
 }
 

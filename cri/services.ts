@@ -25,18 +25,27 @@ export interface RuntimeCalls {
   removeContainer: Call<m.ContainerId, m.Empty>;
   listContainers: Call<m.ListContainersRequest, m.ListContainersResponse>;
   containerStatus: Call<m.ContainerStatusRequest, m.ContainerStatusResponse>;
+  updatePodSandboxResources: Call<m.UpdatePodSandboxResourcesRequest, m.Empty>;
   updateContainerResources: Call<m.UpdateContainerResourcesRequest, m.Empty>;
   reopenContainerLog: Call<m.ContainerId, m.Empty>;
+  checkpointContainer: Call<m.CheckpointContainerRequest, m.Empty>;
   execSync: Call<m.ExecSyncRequest, m.ExecSyncResponse>;
   exec: Call<m.ExecRequest, m.UrlResponse>;
   containerStats: Call<m.ContainerId, s.ContainerStatsResponse>;
   listContainerStats: Call<s.ListContainerStatsRequest, s.ListContainerStatsResponse>;
   podSandboxStats: Call<m.PodSandboxId, s.PodSandboxStatsResponse>;
   listPodSandboxStats: Call<s.ListPodSandboxStatsRequest, s.ListPodSandboxStatsResponse>;
+  listMetricDescriptors: Call<m.Empty, s.ListMetricDescriptorsResponse>;
+  listPodSandboxMetrics: Call<m.Empty, s.ListPodSandboxMetricsResponse>;
 }
 /** Calls whose answer is a stream of messages. */
 export interface RuntimeStreams {
   getContainerEvents: Call<m.Empty, s.ContainerEvent>;
+  streamPodSandboxes: Call<m.ListPodSandboxRequest, s.StreamPodSandboxesResponse>;
+  streamContainers: Call<m.ListContainersRequest, s.StreamContainersResponse>;
+  streamContainerStats: Call<s.ListContainerStatsRequest, s.StreamContainerStatsResponse>;
+  streamPodSandboxStats: Call<s.ListPodSandboxStatsRequest, s.StreamPodSandboxStatsResponse>;
+  streamPodSandboxMetrics: Call<m.Empty, s.StreamPodSandboxMetricsResponse>;
 }
 
 export interface ImageCalls {
@@ -45,6 +54,10 @@ export interface ImageCalls {
   pullImage: Call<s.PullImageRequest, s.PullImageResponse>;
   removeImage: Call<s.RemoveImageRequest, m.Empty>;
   imageFsInfo: Call<m.Empty, s.ImageFsInfoResponse>;
+}
+
+export interface ImageStreams {
+  streamImages: Call<s.ListImagesRequest, s.StreamImagesResponse>;
 }
 
 export interface NodeCalls {

@@ -4,6 +4,7 @@ import type {
   ContainerMetadata,
   ContainerStatus,
   ImageSpec,
+  PodSandbox,
   PodSandboxConfig,
   PodSandboxMetadata,
   PodSandboxStatus,
@@ -11,10 +12,26 @@ import type {
   Value,
 } from './messages.ts';
 
+/** Pressure: microseconds stalled in all, and the share of the last 10, 60 and 300 seconds in percent. */
+export interface PsiData {
+  readonly Total: number;
+  readonly Avg10: number;
+  readonly Avg60: number;
+  readonly Avg300: number;
+}
+export interface PsiStats {
+  readonly Full: PsiData | null;
+  readonly Some: PsiData | null;
+}
 export interface CpuUsage {
   readonly timestamp: number;
   readonly usageCoreNanoSeconds: Value | null;
   readonly usageNanoCores: Value | null;
+  readonly psi: PsiStats | null;
+}
+export interface IoUsage {
+  readonly timestamp: number;
+  readonly psi: PsiStats | null;
 }
 export interface MemoryUsage {
   readonly timestamp: number;
@@ -24,6 +41,7 @@ export interface MemoryUsage {
   readonly rssBytes: Value | null;
   readonly pageFaults: Value | null;
   readonly majorPageFaults: Value | null;
+  readonly psi: PsiStats | null;
 }
 export interface FilesystemUsage {
   readonly timestamp: number;
@@ -46,6 +64,7 @@ export interface ContainerStats {
     readonly swapAvailableBytes: Value | null;
     readonly swapUsageBytes: Value | null;
   } | null;
+  readonly io: IoUsage | null;
 }
 export interface ContainerStatsResponse {
   readonly stats: ContainerStats | null;
@@ -80,6 +99,7 @@ export interface PodSandboxStats {
     } | null;
     readonly process: { readonly timestamp: number; readonly processCount: Value | null } | null;
     readonly containers: readonly ContainerStats[];
+    readonly io: IoUsage | null;
   } | null;
 }
 export interface PodSandboxStatsResponse {
@@ -90,6 +110,32 @@ export interface ListPodSandboxStatsRequest {
 }
 export interface ListPodSandboxStatsResponse {
   readonly stats: readonly PodSandboxStats[];
+}
+
+export interface MetricDescriptor {
+  readonly name: string;
+  readonly help: string;
+  readonly labelKeys: readonly string[];
+}
+export interface Metric {
+  readonly name: string;
+  /** Nanoseconds. */
+  readonly timestamp: number;
+  readonly metricType: 'COUNTER' | 'GAUGE';
+  /** In the order of the descriptor's label keys. */
+  readonly labelValues: readonly string[];
+  readonly value: Value | null;
+}
+export interface PodSandboxMetrics {
+  readonly podSandboxId: string;
+  readonly metrics: readonly Metric[];
+  readonly containerMetrics: readonly { readonly containerId: string; readonly metrics: readonly Metric[] }[];
+}
+export interface ListMetricDescriptorsResponse {
+  readonly descriptors: readonly MetricDescriptor[];
+}
+export interface ListPodSandboxMetricsResponse {
+  readonly podMetrics: readonly PodSandboxMetrics[];
 }
 
 export type ContainerEventType =
@@ -152,4 +198,24 @@ export interface RemoveImageRequest {
 export interface ImageFsInfoResponse {
   readonly imageFilesystems: readonly FilesystemUsage[];
   readonly containerFilesystems: readonly FilesystemUsage[];
+}
+
+// The streaming lists: each item in exactly one message.
+export interface StreamPodSandboxesResponse {
+  readonly podSandboxes: readonly PodSandbox[];
+}
+export interface StreamContainersResponse {
+  readonly containers: readonly Container[];
+}
+export interface StreamContainerStatsResponse {
+  readonly containerStats: readonly ContainerStats[];
+}
+export interface StreamPodSandboxStatsResponse {
+  readonly podSandboxStats: readonly PodSandboxStats[];
+}
+export interface StreamPodSandboxMetricsResponse {
+  readonly podSandboxMetrics: readonly PodSandboxMetrics[];
+}
+export interface StreamImagesResponse {
+  readonly images: readonly Image[];
 }

@@ -23,6 +23,7 @@ import type { Shim } from './deps.ts';
 import { publishEvent } from './events.ts';
 import { containersOf, getSandbox } from './lookup.ts';
 import { checkLinkFreeSources } from './link-free-sources.ts';
+import { refuseForeignContainerParts } from './refuse-foreign.ts';
 import { requireFreeRootFilesystem, rootFilesystemId } from './root-filesystem.ts';
 import { teardownContainer, viewHolder } from './teardown.ts';
 
@@ -41,6 +42,7 @@ export async function createContainer(
   const sandbox = getSandbox(shim, request.podSandboxId);
   const config = requireField(request.config, 'config');
   requireField(requireField(config.metadata, 'config.metadata').name, 'config.metadata.name');
+  refuseForeignContainerParts(config);
   const imageName = requireField(requireField(config.image, 'config.image').image, 'config.image.image');
   const key = containerKey(sandbox.id, config);
   return shim.shared.run(`container ${key}`, signal, async () => {

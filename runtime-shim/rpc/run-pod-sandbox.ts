@@ -12,6 +12,7 @@ import { planSysctls } from '../oci-runtime/sysctls.ts';
 import { sandboxKey, type SandboxRecord } from '../store/records.ts';
 import { attachmentsOf, domainnameOf, hostAliasesOf, shmSizeOf } from './annotations.ts';
 import type { Shim } from './deps.ts';
+import { refuseForeignSandboxParts } from './refuse-foreign.ts';
 import { hostsFile, resolvConf } from './sandbox-files.ts';
 import { teardownSandbox } from './teardown.ts';
 
@@ -76,6 +77,7 @@ async function makeSandbox(
 function checkConfig(config: PodSandboxConfig): PodSandboxConfig {
   const metadata = requireField(config.metadata, 'config.metadata');
   requireField(metadata.name, 'config.metadata.name');
+  refuseForeignSandboxParts(config);
   for (const [field, text] of Object.entries({ ...config.labels, ...config.annotations })) {
     if (/\0/.test(text) || /[\0\n]/.test(field)) {
       throw new WindlassError(

@@ -77,6 +77,7 @@ const config = {
   labels: {},
   annotations: {},
   linux: null,
+  windows: null,
 } satisfies PodSandboxConfig;
 const request: RunPodSandboxRequest = { config, runtimeHandler: '' };
 const context = { signal: new AbortController().signal };
