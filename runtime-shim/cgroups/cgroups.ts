@@ -1,6 +1,7 @@
 // Control groups of containers, on a host with the v1 hierarchies (alone or beside v2) or with v2 only. A cgroup is
 // named by its absolute path, `/windlass-1a2b3c4d/<containerId>`; creating it is the OCI runtime's work.
 import { readFileSync } from 'node:fs';
+import type { CgroupMeasures } from './measures.ts';
 import type { WritableResources } from './resources.ts';
 import { createCgroupsV1 } from './v1.ts';
 import { createCgroupsV2 } from './v2.ts';
@@ -26,6 +27,10 @@ export interface Cgroups {
   create(path: string): void;
   /** Measurements now; undefined when the group is gone. */
   stats(path: string): CgroupStats | undefined;
+  /** All that is known of the group, for metrics; undefined when it is gone. */
+  measures(path: string): CgroupMeasures | undefined;
+  /** Huge page sizes (`2MB`) on which containers can have a limit. */
+  hugepageSizes(): ReadonlySet<string>;
   /** Changes limits in place, all or none; an order that the kernel accepts whatever the old values are. */
   update(path: string, resources: WritableResources): void;
   /** Freezes every process of the group and waits until the kernel says so; gone = NotFound. */

@@ -1,5 +1,6 @@
 // CRI's resources as what the kernel takes.
 import { WindlassError } from '../../lib/errors.ts';
+import { checkHugepages, type HugepageLimit } from './hugepages.ts';
 
 /** Limits to set; an absent one stays as it is, -1 = no limit. */
 export interface WritableResources {
@@ -12,6 +13,8 @@ export interface WritableResources {
   /** Memory and swap together. */
   readonly memorySwapBytes?: number;
   readonly pids?: number;
+  /** Checked against what the host has, see hugepages.ts. */
+  readonly hugepages?: readonly HugepageLimit[];
   /** cgroup v2 files by name; refused on v1. */
   readonly unified?: Readonly<Record<string, string>>;
 }
@@ -23,14 +26,21 @@ interface CriResources {
   readonly memoryLimitInBytes: number;
   readonly cpusetCpus: string;
   readonly cpusetMems: string;
+  readonly hugepageLimits: readonly HugepageLimit[];
   readonly unified: Readonly<Record<string, string>>;
   readonly memorySwapLimitInBytes: number;
 }
 
 const MIN_MEMORY_BYTES = 512 * 1024;
 
-/** Parses and checks; Invalid names the field. Zero means "not said" in CRI; `pids.max` in unified is the pids limit. */
-export function toWritableResources(resources: CriResources | null): WritableResources {
+/**
+ * Parses and checks; Invalid names the field. Zero means "not said" in CRI; `pids.max` in unified is the pids limit.
+ * `hugepageSizes` are those that can be limited here.
+ */
+export function toWritableResources(
+  resources: CriResources | null,
+  hugepageSizes: ReadonlySet<string> = new Set(),
+): WritableResources {
   if (!resources) return {};
   const { 'pids.max': pidsMax, ...unified } = resources.unified;
   for (const [field, value] of [
@@ -51,6 +61,14 @@ export function toWritableResources(resources: CriResources | null): WritableRes
       `resources.memory_limit_in_bytes: ${resources.memoryLimitInBytes} is below ${MIN_MEMORY_BYTES}`,
     );
   }
+  const { memoryLimitInBytes: memory, memorySwapLimitInBytes: withSwap } = resources;
+  if (withSwap > 0 && memory > withSwap) {
+    throw new WindlassError(
+      'Invalid',
+      `resources.memory_swap_limit_in_bytes: ${withSwap}, memory and swap together, is below the memory limit ${memory}`,
+    );
+  }
+  const hugepages = checkHugepages(resources.hugepageLimits, hugepageSizes);
   return {
     ...positive('cpuPeriodUs', resources.cpuPeriod),
     ...positive('cpuQuotaUs', resources.cpuQuota),
@@ -60,6 +78,7 @@ export function toWritableResources(resources: CriResources | null): WritableRes
     ...positive('memoryBytes', resources.memoryLimitInBytes),
     ...positive('memorySwapBytes', resources.memorySwapLimitInBytes),
     ...(pidsMax === undefined ? {} : { pids: parsePids(pidsMax) }),
+    ...(hugepages.length === 0 ? {} : { hugepages }),
     ...(Object.keys(unified).length === 0 ? {} : { unified }),
   };
 }
@@ -78,4 +97,9 @@ function parsePids(text: string): number {
 /** CPU shares (v1, 2 to 262144) as a weight (v2, 1 to 10000), the conversion that OCI runtimes use. */
 export function weightOfShares(shares: number): number {
   return Math.floor(1 + ((Math.min(Math.max(shares, 2), 262_144) - 2) * 9999) / 262_142);
+}
+
+/** A weight (v2) as the CPU shares it stands for. */
+export function sharesOfWeight(weight: number): number {
+  return Math.round(2 + ((Math.min(Math.max(weight, 1), 10_000) - 1) * 262_142) / 9999);
 }

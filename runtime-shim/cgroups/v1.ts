@@ -17,6 +17,8 @@ import {
   writeAllOrNone,
   type FileWrite,
 } from './files.ts';
+import { hostHugepageSizes } from './hugepages.ts';
+import { readMeasuresV1 } from './measures-v1.ts';
 import type { WritableResources } from './resources.ts';
 
 /** Rounds of plain SIGKILL before the group is frozen for it: nearly always one is enough. */
@@ -84,6 +86,10 @@ export function createCgroupsV1(mounts: CgroupMounts): Cgroups {
       if (cpuset !== undefined) inheritCpuset(cpuset, path);
     },
     stats: (path) => readStats((controller, file) => readCgroupFile(directory(controller, path), file)),
+    measures: (path) =>
+      readMeasuresV1((controller, file) => readCgroupFile(directory(controller, path), file), hostHugepageSizes()),
+    // A hugetlb controller of a v2 mount beside v1 is out of reach: OCI runtimes put containers in the v1 groups only.
+    hugepageSizes: () => new Set(mounts.v1.has('hugetlb') ? hostHugepageSizes() : []),
     update: (path, resources) => writeAllOrNone(planWritesV1(resources, (controller) => directory(controller, path))),
     freeze: setFrozen,
     thaw: (path) => writeState(freezer(path), 'THAWED', path),
@@ -159,12 +165,18 @@ export function planWritesV1(resources: WritableResources, directory: (controlle
   const set = (controller: string, file: string, value: number | string): void => {
     writes.push({ file: join(directory(controller), file), value: String(value) });
   };
-  if (resources.memoryBytes !== undefined) {
-    const hasSwapLimit = existsSync(join(directory('memory'), 'memory.memsw.limit_in_bytes'));
+  const { memoryBytes, memorySwapBytes } = resources;
+  const hasSwapLimit = existsSync(join(directory('memory'), 'memory.memsw.limit_in_bytes'));
+  if (memorySwapBytes !== undefined && memorySwapBytes !== memoryBytes && !hasSwapLimit) {
+    throw new WindlassError('Invalid', 'resources.memory_swap_limit_in_bytes: the kernel of this host counts no swap');
+  }
+  if (memoryBytes !== undefined) {
     if (hasSwapLimit) set('memory', 'memory.memsw.limit_in_bytes', -1);
-    set('memory', 'memory.limit_in_bytes', resources.memoryBytes);
+    set('memory', 'memory.limit_in_bytes', memoryBytes);
     // No swap beyond the limit unless asked for: then the limit means what it says.
-    if (hasSwapLimit) set('memory', 'memory.memsw.limit_in_bytes', resources.memorySwapBytes ?? resources.memoryBytes);
+    if (hasSwapLimit) set('memory', 'memory.memsw.limit_in_bytes', memorySwapBytes ?? memoryBytes);
+  } else if (memorySwapBytes !== undefined && hasSwapLimit) {
+    set('memory', 'memory.memsw.limit_in_bytes', memorySwapBytes);
   }
   if (resources.cpuShares !== undefined) set('cpu', 'cpu.shares', resources.cpuShares);
   if (resources.cpuPeriodUs !== undefined) {
@@ -175,6 +187,9 @@ export function planWritesV1(resources: WritableResources, directory: (controlle
   if (resources.cpusetCpus !== undefined) set('cpuset', 'cpuset.cpus', resources.cpusetCpus);
   if (resources.cpusetMems !== undefined) set('cpuset', 'cpuset.mems', resources.cpusetMems);
   if (resources.pids !== undefined) set('pids', 'pids.max', resources.pids < 0 ? 'max' : resources.pids);
+  for (const { pageSize, limit } of resources.hugepages ?? []) {
+    set('hugetlb', `hugetlb.${pageSize}.limit_in_bytes`, limit);
+  }
   if (resources.unified !== undefined) {
     throw new WindlassError(
       'Invalid',

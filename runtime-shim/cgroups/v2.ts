@@ -16,6 +16,8 @@ import {
   writeAllOrNone,
   type FileWrite,
 } from './files.ts';
+import { hostHugepageSizes } from './hugepages.ts';
+import { readMeasuresV2 } from './measures-v2.ts';
 import { weightOfShares, type WritableResources } from './resources.ts';
 
 const CONTROLLERS = ['cpu', 'cpuset', 'io', 'memory', 'pids', 'hugetlb'];
@@ -35,7 +37,15 @@ export function createCgroupsV2(mount: string): Cgroups {
       enableControllers(current);
     },
     stats: (path) => readStats((name) => readCgroupFile(file(path, name))),
-    update: (path, resources) => writeAllOrNone(planWritesV2(resources, (name) => file(path, name))),
+    measures: (path) => readMeasuresV2((name) => readCgroupFile(file(path, name)), hostHugepageSizes()),
+    hugepageSizes: () => new Set(readControllers(mount).includes('hugetlb') ? hostHugepageSizes() : []),
+    update(path, resources) {
+      refuseDeadlyLimit(
+        resources,
+        readStats((name) => readCgroupFile(file(path, name))),
+      );
+      writeAllOrNone(planWritesV2(resources, (name) => file(path, name)));
+    },
     async freeze(path, signal) {
       write(file(path, 'cgroup.freeze'), '1', path);
       while (parseKeyed(readCgroupFile(file(path, 'cgroup.events'))).get('frozen') === 0) {
@@ -64,8 +74,21 @@ export function createCgroupsV2(mount: string): Cgroups {
   };
 }
 
+function readControllers(directory: string): string[] {
+  return readFileSync(join(directory, 'cgroup.controllers'), 'utf8').trim().split(' ');
+}
+
+/** v1 refuses a limit below what is in use; v2 takes it and kills until it holds. */
+function refuseDeadlyLimit({ memoryBytes = -1 }: WritableResources, stats: CgroupStats | undefined): void {
+  if (memoryBytes < 0 || !stats || stats.workingSetBytes <= memoryBytes) return;
+  throw new WindlassError(
+    'Invalid',
+    `resources.memory_limit_in_bytes: ${memoryBytes} is below the ${stats.workingSetBytes} bytes in use`,
+  );
+}
+
 function enableControllers(directory: string): void {
-  const available = readFileSync(join(directory, 'cgroup.controllers'), 'utf8').trim().split(' ');
+  const available = readControllers(directory);
   for (const controller of CONTROLLERS.filter((name) => available.includes(name))) {
     try {
       writeFileSync(join(directory, 'cgroup.subtree_control'), `+${controller}`);
@@ -114,10 +137,13 @@ export function planWritesV2(resources: WritableResources, file: (name: string) 
     writes.push({ file: file(name), value: String(value) });
   };
   const limit = (value: number): number | string => (value < 0 ? 'max' : value);
-  if (resources.memoryBytes !== undefined) {
-    set('memory.max', limit(resources.memoryBytes));
-    const withSwap = resources.memorySwapBytes ?? resources.memoryBytes;
-    set('memory.swap.max', withSwap < 0 ? 'max' : Math.max(withSwap - Math.max(resources.memoryBytes, 0), 0));
+  const { memoryBytes, memorySwapBytes } = resources;
+  if (memoryBytes !== undefined) set('memory.max', limit(memoryBytes));
+  const withSwap = memorySwapBytes ?? memoryBytes;
+  if (withSwap !== undefined) {
+    // CRI counts both together; without a limit of memory there is nothing to subtract.
+    const memory = memoryBytes ?? parseLimit(readCgroupFile(file('memory.max'))) ?? 0;
+    set('memory.swap.max', withSwap < 0 ? 'max' : Math.max(withSwap - Math.max(memory, 0), 0));
   }
   if (resources.cpuShares !== undefined) set('cpu.weight', weightOfShares(resources.cpuShares));
   if (resources.cpuQuotaUs !== undefined || resources.cpuPeriodUs !== undefined) {
@@ -128,6 +154,7 @@ export function planWritesV2(resources: WritableResources, file: (name: string) 
   if (resources.cpusetCpus !== undefined) set('cpuset.cpus', resources.cpusetCpus);
   if (resources.cpusetMems !== undefined) set('cpuset.mems', resources.cpusetMems);
   if (resources.pids !== undefined) set('pids.max', limit(resources.pids));
+  for (const { pageSize, limit } of resources.hugepages ?? []) set(`hugetlb.${pageSize}.max`, limit);
   for (const [name, value] of Object.entries(resources.unified ?? {})) set(name, value);
   return writes;
 }

@@ -198,8 +198,8 @@ function planOomScore(wanted: number, own: ReadonlySet<string>, warnings: string
   return undefined;
 }
 
-function planResources({ config, resources, hasSwapLimit }: SpecInput, devices: readonly object[]): object {
-  const hugepages = config.linux?.resources?.hugepageLimits ?? [];
+function planResources({ resources, hasSwapLimit }: SpecInput, devices: readonly object[]): object {
+  const { hugepages = [] } = resources;
   return {
     devices,
     memory: {

@@ -1,4 +1,4 @@
-// StartContainer, RemoveContainer, ListContainers, ContainerStatus, UpdateContainerResources, ReopenContainerLog.
+// StartContainer, RemoveContainer, ListContainers, ContainerStatus, ReopenContainerLog.
 import { closeSync, constants, openSync, statSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type {
@@ -6,20 +6,18 @@ import type {
   ContainerStatusRequest,
   ContainerStatusResponse,
   Draft,
-  LinuxContainerResources,
   ListContainersRequest,
   ListContainersResponse,
-  UpdateContainerResourcesRequest,
 } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
-import { toWritableResources } from '../cgroups/resources.ts';
 import { bundleFiles } from '../oci-runtime/conmon.ts';
 import { recordExit } from './container-exit.ts';
 import type { Shim } from './deps.ts';
 import { publishEvent } from './events.ts';
-import { getContainer, getRunningContainer, matchesLabels } from './lookup.ts';
-import { containerState, toContainer, toContainerStatus } from './status-messages.ts';
+import { getContainer, getRunningContainer } from './lookup.ts';
+import { selectContainers } from './select.ts';
+import { toContainer, toContainerStatus } from './status-messages.ts';
 import { teardownContainer } from './teardown.ts';
 
 const START_MS = 60_000;
@@ -60,16 +58,7 @@ export async function listContainers(
   shim: Shim,
   { filter }: ListContainersRequest,
 ): Promise<Draft<ListContainersResponse>> {
-  const containers = shim.store.containers
-    .list()
-    .filter(
-      (record) =>
-        (!filter?.id || record.id.startsWith(filter.id)) &&
-        (!filter?.podSandboxId || record.sandboxId.startsWith(filter.podSandboxId)) &&
-        (!filter?.state || containerState(record) === filter.state.state) &&
-        matchesLabels(record.config.labels, filter?.labelSelector ?? {}),
-    );
-  return { containers: containers.map(toContainer) };
+  return { containers: selectContainers(shim, filter).map(toContainer) };
 }
 
 export async function containerStatus(
@@ -84,35 +73,6 @@ export async function containerStatus(
     sandboxId: record.sandboxId,
   };
   return { status: toContainerStatus(record), info: verbose ? { info: JSON.stringify(info) } : {} };
-}
-
-/** Changes limits in place, all or none. */
-export async function updateContainerResources(shim: Shim, request: UpdateContainerResourcesRequest): Promise<object> {
-  const { id } = getContainer(shim, request.containerId);
-  await shim.queue.run(id, async () => {
-    const record = getContainer(shim, id);
-    if (record.phase !== 'running' && record.phase !== 'created') {
-      throw new WindlassError('Conflict', `container ${id} is not running (${record.phase})`);
-    }
-    const linux = requireField(request.linux, 'linux');
-    shim.cgroups.update(record.cgroupsPath, toWritableResources(linux));
-    shim.store.containers.save({ ...record, resources: mergeResources(record.resources, linux) });
-  });
-  return {};
-}
-
-function mergeResources(
-  before: LinuxContainerResources | null,
-  change: LinuxContainerResources,
-): LinuxContainerResources {
-  const said = Object.entries(change).filter(
-    ([, value]) => value !== 0 && value !== '' && !(Array.isArray(value) && value.length === 0),
-  );
-  return {
-    ...(before ?? change),
-    ...(Object.fromEntries(said) as Partial<LinuxContainerResources>),
-    unified: { ...before?.unified, ...change.unified },
-  };
 }
 
 /** Makes conmon open its log file anew, after a rotation; the new file exists when this returns. */

@@ -154,7 +154,8 @@ async function writeBundle(shim: Shim, making: Making, record: ContainerRecord):
     shim.images.prepareRootFilesystem(rootFilesystemId(record), image),
     mountImageViews(shim, id, config),
   ]);
-  const resources = withPidsLimit(toWritableResources(config.linux?.resources ?? null), config);
+  const limits = toWritableResources(config.linux?.resources ?? null, shim.cgroups.hugepageSizes());
+  const resources = withPidsLimit(limits, config);
   const { net, ipc } = sandbox.namespaces;
   const planned = buildSpec({
     config,

@@ -20,9 +20,12 @@ import type { Shim } from './deps.ts';
 import { nanoseconds } from './status-messages.ts';
 
 export async function listImages(shim: Shim, { filter }: ListImagesRequest): Promise<Draft<ListImagesResponse>> {
+  return { images: selectImages(shim, filter).map(toImage) };
+}
+
+export function selectImages(shim: Shim, filter: ListImagesRequest['filter']): readonly ImageRecord[] {
   const name = filter?.image?.image ?? '';
-  const images = name === '' ? shim.images.list() : [shim.images.find(name)].flatMap((image) => image ?? []);
-  return { images: images.map(toImage) };
+  return name === '' ? shim.images.list() : [shim.images.find(name)].flatMap((image) => image ?? []);
 }
 
 /** An absent image is an empty answer. */

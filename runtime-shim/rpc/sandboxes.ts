@@ -9,8 +9,9 @@ import type {
 } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
 import type { Shim } from './deps.ts';
-import { containersOf, getSandbox, matchesLabels } from './lookup.ts';
-import { nanoseconds, sandboxState, toContainerStatus, toSandbox, toSandboxStatus } from './status-messages.ts';
+import { containersOf, getSandbox } from './lookup.ts';
+import { selectSandboxes } from './select.ts';
+import { nanoseconds, toContainerStatus, toSandbox, toSandboxStatus } from './status-messages.ts';
 import { stopRecord } from './stop-container.ts';
 import { releaseSandbox, teardownSandbox } from './teardown.ts';
 
@@ -50,18 +51,9 @@ export async function podSandboxStatus(
   };
 }
 
-/** Half-made sandboxes are listed too, as not ready: whoever cleans up must see them. */
 export async function listPodSandbox(
   shim: Shim,
   { filter }: ListPodSandboxRequest,
 ): Promise<Draft<ListPodSandboxResponse>> {
-  const items = shim.store.sandboxes
-    .list()
-    .filter(
-      (record) =>
-        (!filter?.id || record.id.startsWith(filter.id)) &&
-        (!filter?.state || sandboxState(record) === filter.state.state) &&
-        matchesLabels(record.config.labels, filter?.labelSelector ?? {}),
-    );
-  return { items: items.map(toSandbox) };
+  return { items: selectSandboxes(shim, filter).map(toSandbox) };
 }

@@ -1,6 +1,5 @@
 // ContainerStats, ListContainerStats, PodSandboxStats, ListPodSandboxStats.
-import { readFileSync } from 'node:fs';
-import type { ContainerId, Draft, PodSandboxId, StringMap } from '../../cri/messages.ts';
+import type { ContainerId, Draft, PodSandboxId, StringMap, Value } from '../../cri/messages.ts';
 import type {
   ContainerStats,
   ContainerStatsResponse,
@@ -8,70 +7,72 @@ import type {
   ListContainerStatsResponse,
   ListPodSandboxStatsRequest,
   ListPodSandboxStatsResponse,
-  NetworkInterfaceUsage,
+  MemoryUsage,
   PodSandboxStats,
   PodSandboxStatsResponse,
+  PsiStats,
 } from '../../cri/stats-messages.ts';
-import { errnoOf } from '../../lib/errors.ts';
-import type { CgroupStats } from '../cgroups/cgroups.ts';
+import type { CgroupMeasures, Pressure, PressureLine } from '../cgroups/measures.ts';
+import { readLinkCounters } from '../network/counters.ts';
 import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
+import type { CpuRates } from './cpu-rates.ts';
 import type { Shim } from './deps.ts';
-import { containersOf, getContainer, getSandbox, matchesLabels } from './lookup.ts';
+import { containersOf, getContainer, getSandbox } from './lookup.ts';
 import { rootFilesystemId } from './root-filesystem.ts';
+import { selectReady, selectRunning } from './select.ts';
 import { nanoseconds } from './status-messages.ts';
 
-export async function containerStats(shim: Shim, { containerId }: ContainerId): Promise<Draft<ContainerStatsResponse>> {
-  return { stats: await measure(shim, getContainer(shim, containerId)) };
+export async function containerStats(
+  shim: Shim,
+  rates: CpuRates,
+  { containerId }: ContainerId,
+): Promise<Draft<ContainerStatsResponse>> {
+  return { stats: await measureContainer(shim, rates, getContainer(shim, containerId)) };
 }
 
 /** Running containers only: the others use nothing. */
 export async function listContainerStats(
   shim: Shim,
+  rates: CpuRates,
   { filter }: ListContainerStatsRequest,
 ): Promise<Draft<ListContainerStatsResponse>> {
-  const running = shim.store.containers
-    .list()
-    .filter(
-      (record) =>
-        record.phase === 'running' &&
-        (!filter?.id || record.id.startsWith(filter.id)) &&
-        (!filter?.podSandboxId || record.sandboxId.startsWith(filter.podSandboxId)) &&
-        matchesLabels(record.config.labels, filter?.labelSelector ?? {}),
-    );
-  return { stats: await Promise.all(running.map((record) => measure(shim, record))) };
+  const stats: Draft<ContainerStats>[] = [];
+  for (const record of selectRunning(shim, filter)) stats.push(await measureContainer(shim, rates, record));
+  return { stats };
 }
 
 export async function podSandboxStats(
   shim: Shim,
+  rates: CpuRates,
   { podSandboxId }: PodSandboxId,
 ): Promise<Draft<PodSandboxStatsResponse>> {
-  return { stats: await measureSandbox(shim, getSandbox(shim, podSandboxId)) };
+  return { stats: await measureSandbox(shim, rates, getSandbox(shim, podSandboxId)) };
 }
 
 export async function listPodSandboxStats(
   shim: Shim,
+  rates: CpuRates,
   { filter }: ListPodSandboxStatsRequest,
 ): Promise<Draft<ListPodSandboxStatsResponse>> {
-  const ready = shim.store.sandboxes
-    .list()
-    .filter(
-      (record) =>
-        record.phase === 'ready' &&
-        (!filter?.id || record.id.startsWith(filter.id)) &&
-        matchesLabels(record.config.labels, filter?.labelSelector ?? {}),
-    );
-  return { stats: await Promise.all(ready.map((record) => measureSandbox(shim, record))) };
+  const stats: Draft<PodSandboxStats>[] = [];
+  for (const record of selectReady(shim, filter)) stats.push(await measureSandbox(shim, rates, record));
+  return { stats };
 }
 
-async function measure(shim: Shim, record: ContainerRecord): Promise<Draft<ContainerStats>> {
-  const timestamp = nanoseconds(shim.clock.now());
-  const stats = shim.cgroups.stats(record.cgroupsPath);
+/** Measures a container; one without a control group has attributes and disk usage only. */
+export async function measureContainer(
+  shim: Shim,
+  rates: CpuRates,
+  record: ContainerRecord,
+): Promise<Draft<ContainerStats>> {
   const usage = await shim.images.rootFilesystem(rootFilesystemId(record))?.usage();
+  const measures = shim.cgroups.measures(record.cgroupsPath);
+  const nowMs = shim.clock.now();
+  const timestamp = nanoseconds(nowMs);
   const { metadata, labels, annotations } = record.config;
   return {
     attributes: { id: record.id, metadata, labels, annotations },
-    ...(stats ? { cpu: cpuOf(timestamp, stats.cpuUsageNs), memory: memoryOf(timestamp, stats) } : {}),
-    ...(stats ? { swap: { timestamp, swapUsageBytes: { value: stats.swapUsageBytes } } } : {}),
+    ...(measures ? usageOf(measures, timestamp, rates.update(record.id, measures.cpu.usageNs, nowMs)) : {}),
     ...(usage
       ? {
           writableLayer: {
@@ -85,72 +86,98 @@ async function measure(shim: Shim, record: ContainerRecord): Promise<Draft<Conta
   };
 }
 
-function cpuOf(timestamp: number, usageNs: number) {
-  return { timestamp, usageCoreNanoSeconds: { value: usageNs } };
-}
-
-function memoryOf(timestamp: number, stats: CgroupStats) {
-  const { workingSetBytes, memoryLimitBytes } = stats;
+function usageOf({ cpu, memory, limits, pressure }: CgroupMeasures, timestamp: number, rate: number | undefined) {
+  const { memoryBytes, memorySwapBytes } = limits;
+  const swapLimit =
+    memoryBytes === undefined || memorySwapBytes === undefined ? undefined : memorySwapBytes - memoryBytes;
   return {
-    timestamp,
-    workingSetBytes: { value: workingSetBytes },
-    ...(memoryLimitBytes === undefined
-      ? {}
-      : { availableBytes: { value: Math.max(memoryLimitBytes - workingSetBytes, 0) } }),
-    usageBytes: { value: stats.memoryUsageBytes },
-    rssBytes: { value: stats.rssBytes },
-    pageFaults: { value: stats.pageFaults },
-    majorPageFaults: { value: stats.majorPageFaults },
+    cpu: {
+      timestamp,
+      usageCoreNanoSeconds: { value: cpu.usageNs },
+      usageNanoCores: rate === undefined ? null : { value: rate },
+      psi: toPsi(pressure?.cpu),
+    },
+    memory: { ...memoryOf(memory, memoryBytes, timestamp), psi: toPsi(pressure?.memory) },
+    swap: {
+      timestamp,
+      swapUsageBytes: { value: memory.swapBytes },
+      swapAvailableBytes: swapLimit === undefined ? null : { value: Math.max(swapLimit - memory.swapBytes, 0) },
+    },
+    io: pressure ? { timestamp, psi: toPsi(pressure.io) } : null,
   };
 }
 
-async function measureSandbox(shim: Shim, record: SandboxRecord): Promise<Draft<PodSandboxStats>> {
-  const timestamp = nanoseconds(shim.clock.now());
+function memoryOf(memory: CgroupMeasures['memory'], limit: number | undefined, timestamp: number): Draft<MemoryUsage> {
+  return {
+    timestamp,
+    workingSetBytes: { value: memory.workingSetBytes },
+    availableBytes: limit === undefined ? null : { value: Math.max(limit - memory.workingSetBytes, 0) },
+    usageBytes: { value: memory.usageBytes },
+    rssBytes: { value: memory.rssBytes },
+    pageFaults: { value: memory.pageFaults[1] },
+    majorPageFaults: { value: memory.majorPageFaults[1] },
+  };
+}
+
+function toPsi(pressure: Pressure | undefined): PsiStats | null {
+  const line = ({ totalUs, avg10, avg60, avg300 }: PressureLine) => ({
+    Total: totalUs,
+    Avg10: avg10,
+    Avg60: avg60,
+    Avg300: avg300,
+  });
+  return pressure ? { Full: line(pressure.full), Some: line(pressure.some) } : null;
+}
+
+/** Measures a sandbox: the sum of its running containers, and its links. */
+export async function measureSandbox(
+  shim: Shim,
+  rates: CpuRates,
+  record: SandboxRecord,
+): Promise<Draft<PodSandboxStats>> {
   const running = containersOf(shim, record.id).filter(({ phase }) => phase === 'running');
-  const groups = running.flatMap(({ cgroupsPath }) => shim.cgroups.stats(cgroupsPath) ?? []);
-  const sum = (pick: (stats: CgroupStats) => number): number => groups.reduce((total, stats) => total + pick(stats), 0);
-  const interfaces = record.namespaces.net === undefined ? [] : readInterfaces(running);
+  const containers: Draft<ContainerStats>[] = [];
+  for (const container of running) containers.push(await measureContainer(shim, rates, container));
+  const timestamp = nanoseconds(shim.clock.now());
   const { metadata, labels, annotations } = record.config;
+  const { net } = record.namespaces;
+  const interfaces = (net === undefined ? [] : readLinkCounters(net)).map((link) => ({
+    name: link.name,
+    rxBytes: { value: link.rxBytes },
+    rxErrors: { value: link.rxErrors },
+    txBytes: { value: link.txBytes },
+    txErrors: { value: link.txErrors },
+  }));
+  const processCount = running.reduce((sum, { cgroupsPath }) => sum + shim.cgroups.pids(cgroupsPath).length, 0);
   return {
     attributes: { id: record.id, metadata, labels: labels as StringMap, annotations },
     linux: {
-      cpu: cpuOf(
+      cpu: {
         timestamp,
-        sum((stats) => stats.cpuUsageNs),
-      ),
+        usageCoreNanoSeconds: sum(containers.map(({ cpu }) => cpu?.usageCoreNanoSeconds)),
+        usageNanoCores: sum(containers.map(({ cpu }) => cpu?.usageNanoCores)),
+      },
       memory: {
         timestamp,
-        workingSetBytes: { value: sum((stats) => stats.workingSetBytes) },
-        usageBytes: { value: sum((stats) => stats.memoryUsageBytes) },
-        rssBytes: { value: sum((stats) => stats.rssBytes) },
+        workingSetBytes: sum(containers.map(({ memory }) => memory?.workingSetBytes)),
+        usageBytes: sum(containers.map(({ memory }) => memory?.usageBytes)),
+        rssBytes: sum(containers.map(({ memory }) => memory?.rssBytes)),
+        pageFaults: sum(containers.map(({ memory }) => memory?.pageFaults)),
+        majorPageFaults: sum(containers.map(({ memory }) => memory?.majorPageFaults)),
       },
       network: { timestamp, defaultInterface: interfaces[0] ?? null, interfaces },
-      process: { timestamp, processCount: { value: sum((stats) => stats.processes) } },
-      containers: await Promise.all(running.map((container) => measure(shim, container))),
+      process: { timestamp, processCount: { value: processCount } },
+      containers,
     },
   };
 }
 
-/** Counters of the sandbox's links, as a process in it sees them: no need to enter its namespace. */
-function readInterfaces(running: readonly ContainerRecord[]): Draft<NetworkInterfaceUsage>[] {
-  const pid = running.find(({ init }) => init)?.init?.pid;
-  if (pid === undefined) return [];
-  try {
-    return parseNetDev(readFileSync(`/proc/${pid}/net/dev`, 'utf8'));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'EINVAL' || errnoOf(error) === 'ESRCH') return [];
-    throw error;
+/** Null when one of them lacks the measure: half a sum would look like a drop. */
+function sum(values: readonly (Draft<Value> | null | undefined)[]): Value | null {
+  let total = 0;
+  for (const value of values) {
+    if (value?.value === undefined) return null;
+    total += value.value;
   }
-}
-
-/** Parses /proc/PID/net/dev; loopback is left out. */
-export function parseNetDev(text: string): Draft<NetworkInterfaceUsage>[] {
-  return text.split('\n').flatMap((line) => {
-    const match = /^\s*([^:\s]+):\s*(.*)$/.exec(line);
-    const name = match?.[1];
-    if (name === undefined || name === 'lo') return [];
-    const counts = (match?.[2] ?? '').split(/\s+/).map(Number);
-    const count = (index: number) => ({ value: counts[index] ?? 0 });
-    return [{ name, rxBytes: count(0), rxErrors: count(2), txBytes: count(8), txErrors: count(10) }];
-  });
+  return { value: total };
 }

@@ -127,6 +127,7 @@ test('toWritableResources() refuses what the kernel or a file name would take ba
     memoryLimitInBytes: 0,
     cpusetCpus: '',
     cpusetMems: '',
+    hugepageLimits: [],
     unified: {},
     memorySwapLimitInBytes: 0,
   };
