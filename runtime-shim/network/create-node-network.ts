@@ -42,6 +42,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
   const removeLink = createLinkRemover(instance, state.leaving);
   const ports = createPortTable();
   const lastAddress = new Map<string, number>();
+  let trouble: string | undefined;
   const nameServer = createNameServer({
     state,
     log,
@@ -127,8 +128,12 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       nameServer.sync();
     },
 
+    trouble: () => trouble,
+
     async run(signal) {
-      await watchDrift({ instance, state, links, tables, log, onTick: () => nameServer.sync() }, signal);
+      const onTick = (): void => nameServer.sync();
+      const onTrouble = (why: string | undefined): void => void (trouble = why);
+      await watchDrift({ instance, state, links, tables, log, onTick, onTrouble }, signal);
       nameServer.close();
     },
 

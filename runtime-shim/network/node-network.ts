@@ -70,6 +70,8 @@ export interface NodeNetwork {
   recover(): Promise<void>;
   /** Watches the kernel for drift (bridge deleted, table flushed, veth gone) and repairs it until `signal` fires; serves DNS. */
   run(signal: AbortSignal): Promise<void>;
+  /** Why what run() found changed could not be put right at the last try; undefined while all is well. */
+  trouble(): string | undefined;
   ensureNetwork(spec: NetworkSpec): Promise<{ bridge: string }>;
   removeNetwork(networkId: string): Promise<void>;
   listNetworks(): readonly NetworkSpec[];

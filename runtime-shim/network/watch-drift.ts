@@ -1,7 +1,7 @@
 // Drift: what someone else changed about our links and tables. The kernel tells every change over multicast sockets,
 // which are looked at a few times a second: libuv cannot wait on them, and a look costs two system calls.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isAbort } from '../../lib/errors.ts';
+import { isAbort, messageOf } from '../../lib/errors.ts';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { NetlinkSocket } from '../host/netlink.ts';
@@ -23,6 +23,8 @@ export interface DriftWatch {
   readonly tables: Tables;
   readonly log: Logger;
   readonly onTick: () => void;
+  /** Told after every look: why it failed, or undefined. */
+  readonly onTrouble: (why: string | undefined) => void;
 }
 
 /** Repairs until `signal` fires. */
@@ -38,10 +40,12 @@ export async function watchDrift(watch: DriftWatch, signal: AbortSignal): Promis
       }
       await checkTables(watch, tableEvents);
       watch.onTick();
+      watch.onTrouble(undefined);
       await sleep(POLL_MS, undefined, { signal });
     } catch (error) {
       if (isAbort(error)) return;
       watch.log.error({ err: error }, 'failed to repair the network');
+      watch.onTrouble(messageOf(error));
       await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
     }
   }

@@ -1,5 +1,5 @@
 // StartContainer, RemoveContainer, ListContainers, ContainerStatus, ReopenContainerLog.
-import { closeSync, constants, openSync, statSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type {
   ContainerId,
@@ -12,6 +12,7 @@ import type {
 import { requireField } from '../../cri/presence.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { bundleFiles } from '../oci-runtime/conmon.ts';
+import type { ContainerRecord } from '../store/records.ts';
 import { recordExit } from './container-exit.ts';
 import type { Shim } from './deps.ts';
 import { publishEvent } from './events.ts';
@@ -66,13 +67,31 @@ export async function containerStatus(
   { containerId, verbose }: ContainerStatusRequest,
 ): Promise<Draft<ContainerStatusResponse>> {
   const record = getContainer(shim, containerId);
-  const info = {
-    pid: record.init?.pid ?? 0,
-    bundle: record.bundle,
-    cgroupsPath: record.cgroupsPath,
-    sandboxId: record.sandboxId,
+  return { status: toContainerStatus(record), info: verbose ? { info: JSON.stringify(describe(record)) } : {} };
+}
+
+/** What the verbose status tells of a container beyond CRI's own fields, its OCI configuration included. */
+function describe(record: ContainerRecord): object {
+  const { sandboxId, bundle, cgroupsPath, init, conmon, config } = record;
+  return {
+    sandboxID: sandboxId,
+    pid: init?.pid ?? 0,
+    conmonPid: conmon?.pid ?? 0,
+    bundle,
+    cgroupsPath,
+    privileged: config.linux?.securityContext?.privileged ?? false,
+    runtimeSpec: readSpec(bundle),
   };
-  return { status: toContainerStatus(record), info: verbose ? { info: JSON.stringify(info) } : {} };
+}
+
+function readSpec(bundle: string): unknown {
+  try {
+    return JSON.parse(readFileSync(bundleFiles.config(bundle), 'utf8'));
+  } catch (error) {
+    // A container that is being removed has none any more.
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 /** Makes conmon open its log file anew, after a rotation; the new file exists when this returns. */

@@ -33,8 +33,13 @@ export async function imageStatus(shim: Shim, request: ImageStatusRequest): Prom
   const image = shim.images.find(nameOf(request.image));
   return {
     image: image ? toImage(image) : null,
-    info: image && request.verbose ? { imageSpec: JSON.stringify(image.config) } : {},
+    info: image && request.verbose ? { info: JSON.stringify(describeImage(image)) } : {},
   };
+}
+
+/** What the verbose status tells of an image beyond CRI's own fields. */
+function describeImage({ manifestDigest, platform, layers, config }: ImageRecord): object {
+  return { manifestDigest, platform, layers, imageSpec: config };
 }
 
 export async function pullImage(

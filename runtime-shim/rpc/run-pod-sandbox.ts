@@ -12,6 +12,7 @@ import { planSysctls } from '../oci-runtime/sysctls.ts';
 import { sandboxKey, type SandboxRecord } from '../store/records.ts';
 import { attachmentsOf, domainnameOf, hostAliasesOf, shmSizeOf } from './annotations.ts';
 import type { Shim } from './deps.ts';
+import { publishSandboxEvent } from './events.ts';
 import { refuseForeignSandboxParts } from './refuse-foreign.ts';
 import { hostsFile, resolvConf } from './sandbox-files.ts';
 import { teardownSandbox } from './teardown.ts';
@@ -55,13 +56,14 @@ async function makeSandbox(
   runtimeHandler: string,
 ): Promise<PodSandboxId> {
   const record = planSandbox(shim, id, config, runtimeHandler);
+  const ready: SandboxRecord = { ...record, phase: 'ready' };
   shim.store.sandboxes.save(record);
   try {
     mkdirSync(record.directory, { recursive: true, mode: 0o711 });
     makeNamespaces(shim, record);
     const network = await connect(shim, record);
     writeFiles(shim, record, network);
-    shim.store.sandboxes.save({ ...record, phase: 'ready' });
+    shim.store.sandboxes.save(ready);
   } catch (error) {
     try {
       await teardownSandbox(shim, id);
@@ -70,6 +72,8 @@ async function makeSandbox(
     }
     throw error;
   }
+  publishSandboxEvent(shim, ready, 'CONTAINER_CREATED_EVENT');
+  publishSandboxEvent(shim, ready, 'CONTAINER_STARTED_EVENT');
   shim.log.info({ sandboxId: id, name: config.metadata?.name, namespace: config.metadata?.namespace }, 'sandbox ready');
   return { podSandboxId: id };
 }

@@ -8,7 +8,9 @@ import type {
   PodSandboxStatusResponse,
 } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
+import type { SandboxRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
+import { publishSandboxEvent } from './events.ts';
 import { containersOf, getSandbox } from './lookup.ts';
 import { selectSandboxes } from './select.ts';
 import { nanoseconds, toContainerStatus, toSandbox, toSandboxStatus } from './status-messages.ts';
@@ -24,7 +26,9 @@ export async function stopPodSandbox(shim: Shim, { podSandboxId }: PodSandboxId)
     const record = shim.store.sandboxes.get(found.id);
     if (!record || record.phase === 'stopped') return;
     await releaseSandbox(shim, record);
-    shim.store.sandboxes.save({ ...record, phase: 'stopped' });
+    const stopped: SandboxRecord = { ...record, phase: 'stopped' };
+    shim.store.sandboxes.save(stopped);
+    publishSandboxEvent(shim, stopped, 'CONTAINER_STOPPED_EVENT');
   });
   return {};
 }
@@ -43,7 +47,7 @@ export async function podSandboxStatus(
   const record = getSandbox(shim, podSandboxId);
   return {
     status: toSandboxStatus(shim, record),
-    info: verbose ? { info: JSON.stringify({ directory: record.directory, namespaces: record.namespaces }) } : {},
+    info: verbose ? { info: JSON.stringify(describeSandbox(record)) } : {},
     containersStatuses: containersOf(shim, record.id)
       .filter(({ phase }) => phase !== 'creating' && phase !== 'removing')
       .map(toContainerStatus),
@@ -56,4 +60,12 @@ export async function listPodSandbox(
   { filter }: ListPodSandboxRequest,
 ): Promise<Draft<ListPodSandboxResponse>> {
   return { items: selectSandboxes(shim, filter).map(toSandbox) };
+}
+
+/** What the verbose status tells of a sandbox beyond CRI's own fields. */
+function describeSandbox({ directory, namespaces, networkOf, config, hostname }: SandboxRecord): object {
+  const { cgroupParent, overhead, resources, sysctls } = config.linux ?? {};
+  const { logDirectory, portMappings, dnsConfig } = config;
+  const host = { directory, namespaces, networkOf, hostname, cgroupParent };
+  return { ...host, logDirectory, portMappings, dnsConfig, sysctls, overhead, resources };
 }

@@ -4,6 +4,7 @@ import type {
   ContainerState,
   ContainerStatus,
   Draft,
+  ImageSpec,
   PodSandbox,
   PodSandboxState,
   PodSandboxStatus,
@@ -28,12 +29,17 @@ export const containerState = (record: ContainerRecord): ContainerState => STATE
 export const sandboxState = (record: SandboxRecord): PodSandboxState =>
   record.phase === 'ready' ? 'SANDBOX_READY' : 'SANDBOX_NOTREADY';
 
+/** A kubelet names the image by its id and adds what its user wrote, which is what a reader wants to see. */
+function namedImage({ config: { image } }: ContainerRecord): ImageSpec | null {
+  return image?.userSpecifiedImage ? { ...image, image: image.userSpecifiedImage } : image;
+}
+
 export function toContainer(record: ContainerRecord): Draft<Container> {
   return {
     id: record.id,
     podSandboxId: record.sandboxId,
     metadata: record.config.metadata,
-    image: record.config.image,
+    image: namedImage(record),
     imageRef: record.imageRef,
     imageId: record.imageId,
     state: containerState(record),
@@ -53,7 +59,7 @@ export function toContainerStatus(record: ContainerRecord): Draft<ContainerStatu
     startedAt: nanoseconds(record.startedAtMs),
     finishedAt: nanoseconds(record.finishedAtMs),
     exitCode: record.exitCode,
-    image: config.image,
+    image: namedImage(record),
     imageRef: record.imageRef,
     imageId: record.imageId,
     reason: record.reason,

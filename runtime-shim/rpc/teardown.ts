@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isNotFound, reasonOf } from '../../lib/errors.ts';
 import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
-import { publishEvent } from './events.ts';
+import { publishEvent, publishSandboxEvent } from './events.ts';
 import { containersOf } from './lookup.ts';
 import { releaseRootFilesystem } from './root-filesystem.ts';
 
@@ -80,5 +80,10 @@ export async function teardownSandbox(shim: Shim, sandboxId: string): Promise<vo
   }
   await releaseSandbox(shim, record);
   rmSync(record.directory, { recursive: true, force: true });
+  const wasReady = record.phase === 'ready';
+  if (wasReady) publishSandboxEvent(shim, { ...record, phase: 'stopped' }, 'CONTAINER_STOPPED_EVENT');
+  if (record.phase !== 'creating') {
+    publishSandboxEvent(shim, { ...record, phase: 'stopped' }, 'CONTAINER_DELETED_EVENT');
+  }
   shim.store.sandboxes.remove(sandboxId);
 }

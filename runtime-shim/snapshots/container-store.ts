@@ -21,6 +21,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { diskUsage } from './disk-usage.ts';
 import type { LayerStore } from './layer-store.ts';
 import { isMountPoint, type OverlayMounts } from './overlay-mounts.ts';
+import { createUsageCache } from './usage-cache.ts';
 
 const CONTAINER_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 
@@ -60,6 +61,8 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     return join(containersDir, containerId);
   };
 
+  const usages = createUsageCache((containerId) => diskUsage(join(folder(containerId), 'upper')));
+
   function recordOf(containerId: string): ContainerRecord | undefined {
     const known = records.get(containerId);
     if (known) return known;
@@ -87,6 +90,7 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
 
   async function remove(containerId: string): Promise<void> {
     const own = folder(containerId);
+    usages.forget(containerId);
     mounts.unmount(join(own, 'merged'));
     records.delete(containerId);
     await layers.discard(own);
@@ -125,7 +129,7 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
       }
       return used;
     },
-    usage: (containerId) => diskUsage(join(folder(containerId), 'upper')),
+    usage: (containerId) => usages.usage(containerId),
     async recover() {
       for (const name of readdirSync(containersDir)) {
         // Without a record nobody was ever told of it.

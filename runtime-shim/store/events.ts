@@ -3,13 +3,16 @@ import { WindlassError } from '../../lib/errors.ts';
 
 export interface EventHub<Event> {
   publish(event: Event): void;
-  /** Events from now on, until `signal` fires. A reader that falls too far behind is ended with Expired. */
+  /**
+   * Events from now on, until `signal` fires. One that falls too far behind gets no more: what waits for it is dropped at
+   * once, and its next read fails with Expired.
+   */
   subscribe(signal: AbortSignal): AsyncIterable<Event>;
 }
 
-const MAX_BEHIND = 10_000;
+const MAX_BEHIND = 1_000;
 
-export function createEventHub<Event>(): EventHub<Event> {
+export function createEventHub<Event>({ maxBehind = MAX_BEHIND } = {}): EventHub<Event> {
   const readers = new Set<(event: Event) => void>();
   return {
     publish(event) {
@@ -19,8 +22,15 @@ export function createEventHub<Event>(): EventHub<Event> {
       // Registered at once, not at the first read: nothing that happens in between is missed.
       const queue: Event[] = [];
       let wake = (): void => undefined;
+      let isTooSlow = false;
       const push = (event: Event): void => {
-        queue.push(event);
+        if (queue.length >= maxBehind) {
+          isTooSlow = true;
+          queue.length = 0;
+          readers.delete(push);
+        } else {
+          queue.push(event);
+        }
         wake();
       };
       readers.add(push);
@@ -33,8 +43,7 @@ export function createEventHub<Event>(): EventHub<Event> {
       async function* read(): AsyncGenerator<Event> {
         try {
           for (;;) {
-            if (queue.length > MAX_BEHIND)
-              throw new WindlassError('Expired', 'the reader of events is too far behind: list again');
+            if (isTooSlow) throw new WindlassError('Expired', 'the reader of events is too far behind: list again');
             const event = queue.shift();
             if (event !== undefined) yield event;
             else if (signal.aborted) return;

@@ -9,6 +9,7 @@ import { describeInstance, paths } from '../../../../lib/instance.ts';
 import { silentLogger } from '../../../../lib/log.ts';
 import type { Shim } from '../../../../runtime-shim/rpc/deps.ts';
 import { runPodSandbox } from '../../../../runtime-shim/rpc/run-pod-sandbox.ts';
+import { createEventHub } from '../../../../runtime-shim/store/events.ts';
 import { createKeyedQueue, createSharedCalls } from '../../../../runtime-shim/store/keyed-queue.ts';
 import { openRecordStore } from '../../../../runtime-shim/store/record-store.ts';
 
@@ -31,6 +32,7 @@ function makeShim(t: TestContext) {
     log: silentLogger(),
     clock: systemClock,
     store: openRecordStore(paths.shimState(instance), (_file, error) => assert.fail(String(error))),
+    events: createEventHub(),
     queue: createKeyedQueue(),
     shared: createSharedCalls(),
     runtime: { kind: 'runc' },
@@ -59,6 +61,7 @@ function makeShim(t: TestContext) {
         step('network');
         return { interfaces: [], ports: [] };
       },
+      sandboxStatus: () => undefined,
       async detachSandbox(id: string) {
         step('detach');
         held.delete(`network ${id}`);
