@@ -44,6 +44,9 @@ export async function createContainer(
   requireField(requireField(config.metadata, 'config.metadata').name, 'config.metadata.name');
   refuseForeignContainerParts(config);
   const imageName = requireField(requireField(config.image, 'config.image').image, 'config.image.image');
+  if (imageName.startsWith('/')) {
+    throw new WindlassError('Unimplemented', `config.image.image: ${imageName}: a checkpoint cannot be restored`);
+  }
   const key = containerKey(sandbox.id, config);
   return shim.shared.run(`container ${key}`, signal, async () => {
     if (sandbox.phase !== 'ready') throw new WindlassError('Conflict', `sandbox ${sandbox.id} is not ready`);

@@ -1,5 +1,6 @@
 // All calls, as the gRPC server wants them. What is not here answers Unimplemented by name.
 import type { CriHandlers } from '../../cri/server.ts';
+import { checkpointContainer } from './checkpoint-container.ts';
 import { containerStatus, listContainers, removeContainer, reopenContainerLog, startContainer } from './containers.ts';
 import { createCpuRates } from './cpu-rates.ts';
 import { createContainer } from './create-container.ts';
@@ -45,6 +46,7 @@ export function createHandlers(shim: Shim): CriHandlers {
       containerStatus: (request) => containerStatus(shim, request),
       updateContainerResources: (request) => updateContainerResources(shim, request),
       reopenContainerLog: (request) => reopenContainerLog(shim, request),
+      checkpointContainer: (request, context) => checkpointContainer(shim, request, context),
       execSync: (request, context) => execSync(shim, request, context),
       exec: (request) => exec(shim, request),
       containerStats: (request) => containerStats(shim, rates, request),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { errnoOf } from '../../lib/errors.ts';
 import { paths } from '../../lib/instance.ts';
 import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
+import { removeHalfMadeCheckpoints } from './checkpoint-container.ts';
 import { recordExit } from './container-exit.ts';
 import type { Shim } from './deps.ts';
 import { repairSandbox } from './repair-mounts.ts';
@@ -13,6 +14,7 @@ import { teardownContainer, teardownSandbox } from './teardown.ts';
 /** Called once, before the socket opens. One thing that cannot be repaired does not keep the rest from it. */
 export async function recoverShim(shim: Shim): Promise<void> {
   const isNewBoot = noteBoot(join(paths.shimState(shim.instance), 'boot-id'));
+  await attempt(shim, 'checkpoints', async () => removeHalfMadeCheckpoints(shim));
   for (const record of shim.store.containers.list()) {
     await attempt(shim, `container ${record.id}`, () => recoverContainer(shim, record, isNewBoot));
   }
