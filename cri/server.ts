@@ -88,6 +88,8 @@ function serveUnary(
     const { signal, finish } = watchCall(call, label);
     const run = async (): Promise<void> => {
       try {
+        // A caller that has gone already wants nothing done.
+        signal.throwIfAborted();
         const response = await handler(call.request, { signal });
         onCall(label, (performance.now() - start) / 1000, 'OK', undefined);
         callback(null, response);
@@ -113,11 +115,14 @@ function serveStream(
     const start = performance.now();
     const { signal, finish } = watchCall(call, label);
     const run = async (): Promise<void> => {
+      signal.throwIfAborted();
       for await (const message of handler(call.request, { signal })) {
-        if (signal.aborted) return;
+        signal.throwIfAborted();
         // A reader that does not keep up holds back its own stream only.
         if (!call.write(message)) await once(call, 'drain', { signal });
       }
+      // A stream cut off by its deadline must not look like one that came to its end.
+      signal.throwIfAborted();
     };
     run().then(
       () => {
@@ -127,7 +132,7 @@ function serveStream(
       },
       (error: unknown) => {
         finish();
-        const answer = toGrpcError(error);
+        const answer = toGrpcError(signal.aborted ? signal.reason : error);
         onCall(label, (performance.now() - start) / 1000, status[answer.code], error);
         call.emit('error', answer);
       },
@@ -140,12 +145,12 @@ function watchCall(call: IncomingCall, label: string): { signal: AbortSignal; fi
   const controller = new AbortController();
   const deadline = call.getDeadline();
   const remainingMs = deadline instanceof Date ? deadline.getTime() - Date.now() : deadline - Date.now();
+  const expire = (): void =>
+    controller.abort(new WindlassError('Timeout', `${label} did not finish within its deadline`));
+  if (remainingMs <= 0) expire();
   const timer =
-    Number.isFinite(remainingMs) && remainingMs < 2 ** 31
-      ? setTimeout(
-          () => controller.abort(new WindlassError('Timeout', `${label} did not finish within its deadline`)),
-          Math.max(remainingMs, 0),
-        )
+    remainingMs > 0 && Number.isFinite(remainingMs) && remainingMs < 2 ** 31
+      ? setTimeout(expire, remainingMs)
       : undefined;
   call.on('cancelled', () => controller.abort());
   return { signal: controller.signal, finish: () => clearTimeout(timer) };

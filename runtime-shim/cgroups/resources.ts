@@ -101,5 +101,5 @@ export function weightOfShares(shares: number): number {
 
 /** A weight (v2) as the CPU shares it stands for. */
 export function sharesOfWeight(weight: number): number {
-  return Math.round(2 + ((Math.min(Math.max(weight, 1), 10_000) - 1) * 262_142) / 9999);
+  return Math.ceil(2 + ((Math.min(Math.max(weight, 1), 10_000) - 1) * 262_142) / 9999);
 }

@@ -82,6 +82,35 @@ test('the caller deadline reaches the handler as an abort and the caller as Time
   while (!aborted) await new Promise((resolve) => setImmediate(resolve));
 });
 
+test('a stream cut off by its deadline ends in Timeout, never as if it were complete', async (t) => {
+  const client = await connect(t, {
+    runtime: {
+      async *streamContainers(_request, { signal }) {
+        yield { containers: [{ id: 'first' }] };
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+      },
+    },
+  });
+  const seen: string[] = [];
+  const read = async (): Promise<void> => {
+    for await (const { containers } of client.runtime.streamContainers({}, { timeoutMs: 50 })) {
+      seen.push(...containers.map(({ id }) => id));
+    }
+  };
+  await assert.rejects(read(), { reason: 'Timeout' });
+  assert.deepEqual(seen, ['first']);
+});
+
+test('fields that are only there to be refused reach the handler', async (t) => {
+  const client = await connect(t, {
+    runtime: {
+      createContainer: async ({ config }) => ({ containerId: JSON.stringify([config?.windows, config?.CDIDevices]) }),
+    },
+  });
+  const asked = await client.runtime.createContainer({ config: { windows: {}, CDIDevices: [{ name: 'a/b=c' }] } });
+  assert.deepEqual(JSON.parse(asked.containerId), [{ resources: null, securityContext: null }, [{ name: 'a/b=c' }]]);
+});
+
 test('streams deliver in order and end the handler when the reader leaves', async (t) => {
   let ended = false;
   const client = await connect(t, {
