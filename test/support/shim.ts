@@ -44,14 +44,19 @@ export interface TestShim extends AsyncDisposable {
   readLog(containerId: string): Promise<string[]>;
 }
 
+export interface TestShimOptions {
+  /** Further flags of the shim. */
+  readonly flags?: readonly string[];
+}
+
 /** Starts a shim with a busybox image in it. */
-export async function startTestShim(): Promise<TestShim> {
+export async function startTestShim({ flags = [] }: TestShimOptions = {}): Promise<TestShim> {
   await purgeLeftOvers();
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   const [home, run, logs] = ['home', 'run', 'logs'].map((name) => join(root, name)) as [string, string, string];
   const instance = describeInstance(home, run);
   const cri = createCriClient({ socketPath: paths.criSocket(instance) });
-  let child = await spawnShim(instance, cri);
+  let child = await spawnShim(instance, cri, flags);
   let images = 0;
   const namespaceOptions = { network: 'POD', pid: 'CONTAINER', ipc: 'POD' } as const;
   const shim: TestShim = {
@@ -60,7 +65,7 @@ export async function startTestShim(): Promise<TestShim> {
       return child;
     },
     async start() {
-      child = await spawnShim(instance, cri);
+      child = await spawnShim(instance, cri, flags);
     },
     kill: () => endChild(child, 'SIGKILL'),
     stop: () => endChild(child, 'SIGTERM'),
@@ -151,8 +156,8 @@ function omitLinux(config: Draft<ContainerConfig>): Draft<ContainerConfig> {
   return rest;
 }
 
-async function spawnShim(instance: Instance, cri: CriClient): Promise<ChildProcess> {
-  const args = ['--home', instance.home, '--run', instance.run, '--log-level', 'warn'];
+async function spawnShim(instance: Instance, cri: CriClient, flags: readonly string[]): Promise<ChildProcess> {
+  const args = ['--home', instance.home, '--run', instance.run, '--log-level', 'warn', ...flags];
   const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {
