@@ -367,6 +367,15 @@ export interface ExecRequest extends ContainerId {
   readonly stdout: boolean;
   readonly stderr: boolean;
 }
+export interface AttachRequest extends ContainerId {
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+}
+export interface PortForwardRequest extends PodSandboxId {
+  readonly port: readonly number[];
+}
 export interface UrlResponse {
   readonly url: string;
 }

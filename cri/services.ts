@@ -31,6 +31,8 @@ export interface RuntimeCalls {
   checkpointContainer: Call<m.CheckpointContainerRequest, m.Empty>;
   execSync: Call<m.ExecSyncRequest, m.ExecSyncResponse>;
   exec: Call<m.ExecRequest, m.UrlResponse>;
+  attach: Call<m.AttachRequest, m.UrlResponse>;
+  portForward: Call<m.PortForwardRequest, m.UrlResponse>;
   containerStats: Call<m.ContainerId, s.ContainerStatsResponse>;
   listContainerStats: Call<s.ListContainerStatsRequest, s.ListContainerStatsResponse>;
   podSandboxStats: Call<m.PodSandboxId, s.PodSandboxStatsResponse>;

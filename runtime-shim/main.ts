@@ -24,7 +24,8 @@ import { recoverShim } from './rpc/recover.ts';
 import { watchMounts } from './rpc/repair-mounts.ts';
 import { createShimMetrics } from './shim-metrics.ts';
 import { acquireLock } from './store/lock.ts';
-import { serveExecRequest } from './streaming/serve-exec-request.ts';
+import { createAttachments } from './streaming/attachments.ts';
+import { serveConnection } from './streaming/serve-connection.ts';
 import { startStreamingServer } from './streaming/server.ts';
 
 const { config } = loadConfig(Config, { argv: process.argv.slice(2), env: process.env });
@@ -53,8 +54,9 @@ try {
   );
   await using images = openImages(instance, registries, log.child({ part: 'images' }));
   const network = createNodeNetwork({ instance, log: log.child({ part: 'network' }) });
-  await using streaming = await startStreamingServer((socket, target) => {
-    serveExecRequest(shim, socket, target);
+  const attachments = createAttachments();
+  await using streaming = await startStreamingServer((connection, target) => {
+    serveConnection({ shim, attachments }, connection, target);
   });
   const spawner = createSpawner();
   const shim: Shim = openShim({
@@ -66,7 +68,7 @@ try {
     spawner,
     ociRuntime: await chooseOciRuntime(config.ociRuntime, { instance, spawner, log }),
     metricsAddress: metricsServer.address,
-    openExecUrl: (target) => streaming.openUrl(target),
+    openStreamUrl: (target) => streaming.openUrl(target),
   });
   metrics.watch(shim);
   await images.service.recover();

@@ -35,7 +35,7 @@ export interface ShimOptions {
   readonly ociRuntime: string;
   readonly spawner: Spawner;
   readonly metricsAddress: string;
-  readonly openExecUrl: Shim['openExecUrl'];
+  readonly openStreamUrl: Shim['openStreamUrl'];
 }
 
 /** The shim's parts around its records; nothing is recovered or watched yet. */
@@ -79,7 +79,7 @@ export function openShim(options: ShimOptions): Shim {
     podNetwork: createPodNetwork(instance, options.network, options.podCidr),
     hasSwapLimit: cgroups.version === 'v2' || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes'),
     ownCapabilities: ownCapabilities(),
-    openExecUrl: options.openExecUrl,
+    openStreamUrl: options.openStreamUrl,
     metricsAddress: options.metricsAddress,
   };
 }

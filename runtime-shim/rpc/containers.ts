@@ -1,5 +1,5 @@
 // StartContainer, RemoveContainer, ListContainers, ContainerStatus, ReopenContainerLog.
-import { closeSync, constants, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type {
   ContainerId,
@@ -13,6 +13,7 @@ import { requireField } from '../../cri/presence.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { bundleFiles } from '../oci-runtime/conmon.ts';
 import type { ContainerRecord } from '../store/records.ts';
+import { askToReopenLog } from '../oci-runtime/conmon-control.ts';
 import { recordExit } from './container-exit.ts';
 import type { Shim } from './deps.ts';
 import { publishEvent } from './events.ts';
@@ -99,7 +100,7 @@ export async function reopenContainerLog(shim: Shim, { containerId }: ContainerI
   const record = getRunningContainer(shim, containerId);
   if (record.logPath === undefined) throw new WindlassError('Conflict', `container ${record.id} has no log file`);
   const before = inodeOf(record.logPath);
-  writeControl(bundleFiles.control(record.bundle), '2 0 0\n', record.id);
+  askToReopenLog(record.bundle, record.id);
   const deadline = performance.now() + REOPEN_MS;
   // conmon says nothing back. With the old file still in place there is nothing to see either: it was merely reopened.
   while (before === undefined && inodeOf(record.logPath) === undefined) {
@@ -112,24 +113,4 @@ export async function reopenContainerLog(shim: Shim, { containerId }: ContainerI
 
 function inodeOf(file: string): number | undefined {
   return statSync(file, { throwIfNoEntry: false })?.ino;
-}
-
-function writeControl(fifo: string, line: string, containerId: string): void {
-  let fd: number;
-  try {
-    // Without a reader this fails at once instead of waiting for one.
-    fd = openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    if (errnoOf(error) === 'ENXIO' || errnoOf(error) === 'ENOENT') {
-      throw new WindlassError('Unavailable', `the monitor of container ${containerId} does not listen`, {
-        cause: error,
-      });
-    }
-    throw error;
-  }
-  try {
-    writeSync(fd, line);
-  } finally {
-    closeSync(fd);
-  }
 }

@@ -16,7 +16,7 @@ import type { EventHub } from '../store/events.ts';
 import type { ExitFiles } from '../store/exit-watcher.ts';
 import type { KeyedQueue, SharedCalls } from '../store/keyed-queue.ts';
 import type { RecordStore } from '../store/record-store.ts';
-import type { ExecTarget } from '../streaming/exec-session.ts';
+import type { StreamTarget } from '../streaming/targets.ts';
 
 /** System calls of the sandbox steps. */
 export interface SandboxHost {
@@ -53,7 +53,7 @@ export interface Shim {
   readonly hasSwapLimit: boolean;
   /** Capabilities of this process. */
   readonly ownCapabilities: ReadonlySet<string>;
-  /** Makes the one-shot URL of an exec. */
-  openExecUrl(target: ExecTarget): string;
+  /** Makes the one-shot URL of an exec, attach or port forwarding. */
+  openStreamUrl(target: StreamTarget): string;
   readonly metricsAddress: string;
 }

@@ -35,7 +35,7 @@ export async function exec(shim: Shim, request: ExecRequest): Promise<UrlRespons
     throw new WindlassError('Invalid', 'stderr: a terminal has no separate stderr');
   }
   const { cmd: command, tty, stdin, stdout, stderr } = request;
-  return { url: shim.openExecUrl({ containerId: record.id, command, tty, stdin, stdout, stderr }) };
+  return { url: shim.openStreamUrl({ kind: 'exec', containerId: record.id, command, tty, stdin, stdout, stderr }) };
 }
 
 /** A program joined to a frozen group would hang until it is thawed. */

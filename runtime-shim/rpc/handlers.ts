@@ -1,5 +1,6 @@
 // All calls, as the gRPC server wants them. What is not here answers Unimplemented by name.
 import type { CriHandlers } from '../../cri/server.ts';
+import { attach } from './attach.ts';
 import { checkpointContainer } from './checkpoint-container.ts';
 import { containerStatus, listContainers, removeContainer, reopenContainerLog, startContainer } from './containers.ts';
 import { createCpuRates } from './cpu-rates.ts';
@@ -10,6 +11,7 @@ import { imageFsInfo, imageStatus, listImages, pullImage, removeImage } from './
 import { runtimeConfig, runtimeStatus, updateRuntimeConfig, version } from './info.ts';
 import { createNodeHandlers } from './node.ts';
 import { listMetricDescriptors, listPodSandboxMetrics } from './pod-metrics.ts';
+import { portForward } from './port-forward.ts';
 import { runPodSandbox } from './run-pod-sandbox.ts';
 import { listPodSandbox, podSandboxStatus, removePodSandbox, stopPodSandbox } from './sandboxes.ts';
 import { containerStats, listContainerStats, listPodSandboxStats, podSandboxStats } from './stats.ts';
@@ -49,6 +51,8 @@ export function createHandlers(shim: Shim): CriHandlers {
       checkpointContainer: (request, context) => checkpointContainer(shim, request, context),
       execSync: (request, context) => execSync(shim, request, context),
       exec: (request) => exec(shim, request),
+      attach: (request) => attach(shim, request),
+      portForward: (request) => portForward(shim, request),
       containerStats: (request) => containerStats(shim, rates, request),
       listContainerStats: (request) => listContainerStats(shim, rates, request),
       podSandboxStats: (request) => podSandboxStats(shim, rates, request),

@@ -27,6 +27,22 @@ export function getRunningContainer(shim: Shim, id: string): ContainerRecord {
   return record;
 }
 
+/** The container whose output somebody can follow: it has a monitor, whether its program runs yet or not. */
+export function getAttachableContainer(shim: Shim, id: string): ContainerRecord {
+  const record = getContainer(shim, id);
+  if (record.phase !== 'running' && record.phase !== 'created') {
+    throw new WindlassError('Conflict', `container ${record.id} is not running (${record.phase})`);
+  }
+  return record;
+}
+
+/** The sandbox, or Conflict when it is stopped or half made. */
+export function getReadySandbox(shim: Shim, id: string): SandboxRecord {
+  const record = getSandbox(shim, id);
+  if (record.phase !== 'ready') throw new WindlassError('Conflict', `sandbox ${record.id} is not ready`);
+  return record;
+}
+
 export function containersOf(shim: Shim, sandboxId: string): ContainerRecord[] {
   return shim.store.containers.list().filter((record) => record.sandboxId === sandboxId);
 }

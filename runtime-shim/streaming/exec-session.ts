@@ -1,109 +1,82 @@
-// One exec over one WebSocket, from the program's start to its exit code.
-import type { Readable } from 'node:stream';
-import type { WebSocket } from 'ws';
+// One exec for one client, from the program's start to its exit code.
+import type { Readable, Writable } from 'node:stream';
 import { messageOf } from '../../lib/errors.ts';
-import { CHANNEL, exitStatus, failureStatus, frame, parseClientMessage } from './channels.ts';
+import type { ClientStreams } from './client-streams.ts';
 import type { ExecProcess } from './exec-process.ts';
 
-/** What a one-shot URL stands for. */
-export interface ExecTarget {
-  readonly containerId: string;
-  readonly command: readonly string[];
-  readonly tty: boolean;
-  readonly stdin: boolean;
-  readonly stdout: boolean;
-  readonly stderr: boolean;
-}
-
-/** Bytes that may wait for a slow reader before the program is held back. */
-const MAX_BUFFERED_BYTES = 1024 * 1024;
 /** How long a program's output may stay open and silent after its end: a process left behind never closes it. */
 const LINGER_MS = 1_000;
-const PING_MS = 30_000;
+/** What a terminal takes for the end of input (Ctrl+D). */
+const END_OF_TRANSMISSION = Buffer.of(4);
 
-/** Runs `start()` and connects it; resolves when the socket is closed and nothing is left. */
-export async function serveExec(socket: WebSocket, target: ExecTarget, start: () => ExecProcess): Promise<void> {
-  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
-  socket.on('error', () => socket.terminate());
+/** Runs `start()` and connects it; resolves when the client is gone and nothing is left. */
+export async function serveExec(client: ClientStreams, tty: boolean, start: () => ExecProcess): Promise<void> {
   let child: ExecProcess;
   try {
     child = start();
   } catch (error) {
-    sendStatus(socket, failureStatus(messageOf(error)));
-    socket.close(1000);
-    await closed;
+    await client.finish({ kind: 'failure', message: messageOf(error) });
     return;
   }
-  const ping = setInterval(() => socket.ping(), PING_MS);
-  readClient(socket, target, child);
   // A client that leaves takes its program with it: nobody else could end it.
   let hasExited = false;
-  socket.once('close', () => {
+  void client.closed.then(() => {
     if (!hasExited) child.kill();
   });
+  client.onResize(({ columns, rows }) => child.resize(columns, rows));
+  if (child.stdin && client.stdin) feed(client.stdin, child.stdin, tty);
   try {
-    const streams = [
-      pump(socket, child.stdout, target.stdout ? CHANNEL.stdout : undefined),
-      child.stderr ? pump(socket, child.stderr, target.stderr ? CHANNEL.stderr : undefined) : undefined,
-    ];
-    let lastOutputAt = performance.now();
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.on('data', () => {
-        lastOutputAt = performance.now();
-      });
-    }
-    let isRuntimeGone = false;
-    const exited = child.exited.finally(() => {
-      isRuntimeGone = true;
-    });
-    const linger = setInterval(() => {
-      const isQuiet =
-        performance.now() - lastOutputAt > LINGER_MS && !child.stdout.isPaused() && !child.stderr?.isPaused();
-      if (!isQuiet || !child.hasProgramEnded()) return;
-      // Where the runtime has told the code already, only the streams are left to let go of.
-      if (!isRuntimeGone) child.kill();
-      child.stdout.destroy();
-      child.stderr?.destroy();
-    }, 200);
-    const [exit] = await Promise.all([exited, ...streams]).finally(() => clearInterval(linger));
+    const code = await runToEnd(child, client);
     hasExited = true;
-    sendStatus(socket, exitStatus(exit.code ?? 137));
-    socket.close(1000);
-    await closed;
+    await client.finish({ kind: 'exit', code });
   } finally {
-    clearInterval(ping);
     child.dispose();
   }
 }
 
-function sendStatus(socket: WebSocket, status: object): void {
-  socket.send(frame(CHANNEL.error, Buffer.from(JSON.stringify(status))));
-}
-
-function readClient(socket: WebSocket, target: ExecTarget, child: ExecProcess): void {
-  child.stdin?.on('error', () => undefined);
-  child.stdin?.on('drain', () => socket.resume());
-  socket.on('message', (data: Buffer) => {
-    const message = parseClientMessage(data, socket.protocol);
-    if (message?.kind === 'resize') child.resize(message.columns, message.rows);
-    if (!target.stdin || !child.stdin) return;
-    if (message?.kind === 'closeStdin') child.stdin.end(target.tty ? Buffer.of(4) : undefined);
-    if (message?.kind === 'stdin' && child.stdin.writable && !child.stdin.write(message.data)) socket.pause();
-  });
-}
-
-/** Sends a stream on a channel until it ends; undefined = read and drop. Waits for a reader that is slow. */
-async function pump(socket: WebSocket, stream: Readable, channel: number | undefined): Promise<void> {
-  stream.on('data', (chunk: Buffer) => {
-    if (channel === undefined || socket.readyState !== socket.OPEN) return;
-    socket.send(frame(channel, chunk), () => {
-      if (stream.isPaused() && socket.bufferedAmount < MAX_BUFFERED_BYTES / 2) stream.resume();
+async function runToEnd(child: ExecProcess, client: ClientStreams): Promise<number> {
+  let lastOutputAt = performance.now();
+  const outputs = [child.stdout, ...(child.stderr ? [child.stderr] : [])];
+  for (const stream of outputs) {
+    stream.on('data', () => {
+      lastOutputAt = performance.now();
     });
-    if (socket.bufferedAmount > MAX_BUFFERED_BYTES) stream.pause();
+  }
+  const drained = [drain(child.stdout, client.stdout), ...(child.stderr ? [drain(child.stderr, client.stderr)] : [])];
+  let isRuntimeGone = false;
+  const exited = child.exited.finally(() => {
+    isRuntimeGone = true;
   });
+  const linger = setInterval(() => {
+    const isQuiet = performance.now() - lastOutputAt > LINGER_MS && !outputs.some((stream) => stream.isPaused());
+    if (!isQuiet || !child.hasProgramEnded()) return;
+    // Where the runtime has told the code already, only the streams are left to let go of.
+    if (!isRuntimeGone) child.kill();
+    for (const stream of outputs) stream.destroy();
+  }, 200);
+  const [exit] = await Promise.all([exited, ...drained]).finally(() => clearInterval(linger));
+  return exit.code ?? 137;
+}
+
+/** A terminal is not closed, it is told that there is no more. */
+function feed(from: Readable, to: Writable, tty: boolean): void {
+  to.on('error', () => undefined);
+  // A program that reads no more must not keep what its client still sends.
+  to.once('close', () => from.resume());
+  from.pipe(to, { end: !tty });
+  if (tty) from.once('end', () => void (to.writable && to.write(END_OF_TRANSMISSION)));
+}
+
+/** Sends a stream to the client at the client's pace, or drops it where nobody wants it; resolves when it is closed. */
+async function drain(from: Readable, to: Writable | undefined): Promise<void> {
+  if (to) {
+    from.pipe(to, { end: false });
+    to.once('close', () => from.resume());
+  } else {
+    from.resume();
+  }
   await new Promise<void>((resolve) => {
-    stream.once('close', () => resolve());
-    stream.once('error', () => stream.destroy());
-    socket.once('close', () => stream.resume());
+    from.once('close', () => resolve());
+    from.once('error', () => from.destroy());
   });
 }

@@ -1,36 +1,46 @@
 // The streaming server: a loopback listener that answers only URLs that were handed out a moment ago, once each.
-import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { WebSocketServer, type WebSocket } from 'ws';
-import { PROTOCOLS } from './channels.ts';
-import type { ExecTarget } from './exec-session.ts';
+import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws';
+import {
+  negotiate,
+  PORT_CHANNELS_PROTOCOL,
+  PORT_FORWARD_PROTOCOL,
+  SPDY,
+  TUNNEL_PROTOCOL,
+  type Negotiated,
+  type Refusal,
+} from './negotiate.ts';
+import { selectPorts } from './port-list.ts';
+import type { StreamTarget } from './targets.ts';
+import { createTokens } from './tokens.ts';
 
-const TOKEN_MS = 60_000;
-/** Far above what callers hold at once; bounds what a caller that never connects can take. */
-const MAX_TOKENS = 1_000;
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+/** Sessions at once, and requests that are about to become one. */
+const MAX_CONNECTIONS = 1_024;
+
+/** An upgraded connection; a tunnel through a WebSocket is a SPDY connection here. */
+export type Connection =
+  | { readonly transport: 'websocket'; readonly protocol: string; readonly socket: WebSocket }
+  | { readonly transport: 'spdy'; readonly protocol: string; readonly socket: Duplex };
 
 export interface StreamingServer extends AsyncDisposable {
-  /** A URL that runs `target` for the first who connects within a minute. */
-  openUrl(target: ExecTarget): string;
+  /** A URL that opens `target` for the first who connects within a minute. */
+  openUrl(target: StreamTarget): string;
 }
 
-/** Starts listening; `serve` is called with each accepted socket. */
+/** Starts listening; `serve` is called with each accepted connection. */
 export async function startStreamingServer(
-  serve: (socket: WebSocket, target: ExecTarget) => void,
+  serve: (connection: Connection, target: StreamTarget) => void,
 ): Promise<StreamingServer> {
-  const tokens = new Map<string, { readonly target: ExecTarget; readonly expiresAt: number }>();
+  const tokens = createTokens();
+  const upgraded = new Set<Duplex>();
   const http = createServer((_request, response) => {
-    response.writeHead(400).end('this address takes WebSocket connections only\n');
+    response.writeHead(400).end(`this address takes WebSocket and ${SPDY} connections only\n`);
   });
-  const sockets = new WebSocketServer({
-    noServer: true,
-    maxPayload: MAX_MESSAGE_BYTES,
-    perMessageDeflate: false,
-    handleProtocols: (offered) => PROTOCOLS.find((protocol) => offered.has(protocol)) ?? false,
-  });
+  http.maxConnections = MAX_CONNECTIONS;
+  const webSockets = createWebSocketServer();
   await new Promise<void>((resolve, reject) => {
     http.once('error', reject);
     http.listen(0, '127.0.0.1', resolve);
@@ -38,45 +48,103 @@ export async function startStreamingServer(
   const { port } = http.address() as AddressInfo;
   const host = `127.0.0.1:${port}`;
 
-  function take(request: IncomingMessage): ExecTarget | undefined {
-    const token = /^\/exec\/([0-9a-f]{64})$/.exec((request.url ?? '').split('?')[0] ?? '')?.[1];
-    const found = token === undefined ? undefined : tokens.get(token);
-    if (token !== undefined) tokens.delete(token);
-    return found && found.expiresAt > performance.now() ? found.target : undefined;
-  }
-
-  http.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+  http.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    upgraded.add(socket);
+    socket.once('close', () => upgraded.delete(socket));
     socket.on('error', () => socket.destroy());
     // A browser names the page it comes from: no page has business here, whatever name it resolved to loopback.
-    if (request.headers.host !== host || request.headers.origin !== undefined) return refuse(socket, '403 Forbidden');
-    const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
-    if (!PROTOCOLS.some((protocol) => offered.includes(protocol))) return refuse(socket, '400 Bad Request');
-    const target = take(request);
-    if (!target) return refuse(socket, '404 Not Found');
-    sockets.handleUpgrade(request, socket, head, (webSocket) => serve(webSocket, target));
+    if (request.headers.host !== host || request.headers.origin !== undefined) {
+      return refuse(socket, { status: '403 Forbidden', reason: 'the request is for another host or from a web page' });
+    }
+    const found = /^\/(exec|attach|portforward)\/([0-9a-f]{64})(?:\?|$)/.exec(request.url ?? '');
+    if (!found) return refuse(socket, { status: '404 Not Found', reason: 'no such URL' });
+    const [kind, token] = [found[1] as StreamTarget['kind'], found[2] ?? ''];
+    // Before the token is used up: clients that try one protocol after the other come again with it.
+    const negotiated = negotiate(kind, request.headers);
+    if ('status' in negotiated) return refuse(socket, negotiated);
+    let target = tokens.take(kind, token);
+    if (!target) return refuse(socket, { status: '404 Not Found', reason: 'the URL is unknown, too old or was used' });
+    if (target.kind === 'portforward' && negotiated.protocol === PORT_CHANNELS_PROTOCOL) {
+      const ports = selectPorts(request.url ?? '', target);
+      if (!ports) return refuse(socket, { status: '400 Bad Request', reason: 'ports: missing or not allowed' });
+      target = { ...target, ports };
+    }
+    serveTarget(target, negotiated, request, socket, head);
   });
 
+  function serveTarget(
+    target: StreamTarget,
+    negotiated: Negotiated,
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+  ): void {
+    socket.setNoDelay(true);
+    if (negotiated.transport === 'websocket') {
+      webSockets.accept(request, socket, head, negotiated, (webSocket) => {
+        serve(toConnection(webSocket, negotiated.protocol), target);
+      });
+    } else {
+      acceptSpdy(socket, head, negotiated);
+      serve({ ...negotiated, transport: 'spdy', socket }, target);
+    }
+  }
+
   return {
-    openUrl(target) {
-      const now = performance.now();
-      for (const [token, { expiresAt }] of tokens) if (expiresAt <= now) tokens.delete(token);
-      // The oldest goes first: a Map keeps the order of insertion.
-      for (const token of tokens.keys()) {
-        if (tokens.size < MAX_TOKENS) break;
-        tokens.delete(token);
-      }
-      const token = randomBytes(32).toString('hex');
-      tokens.set(token, { target, expiresAt: now + TOKEN_MS });
-      return `http://${host}/exec/${token}`;
-    },
+    openUrl: (target) => `http://${host}/${target.kind}/${tokens.issue(target)}`,
     async [Symbol.asyncDispose]() {
-      for (const client of sockets.clients) client.terminate();
+      for (const socket of upgraded) socket.destroy();
       http.closeAllConnections();
       await new Promise((resolve) => http.close(resolve));
     },
   };
 }
 
-function refuse(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+function toConnection(socket: WebSocket, protocol: string): Connection {
+  if (protocol !== TUNNEL_PROTOCOL) return { transport: 'websocket', protocol, socket };
+  return { transport: 'spdy', protocol: PORT_FORWARD_PROTOCOL, socket: createWebSocketStream(socket) };
+}
+
+function acceptSpdy(socket: Socket, head: Buffer, { protocol }: Negotiated): void {
+  const lines = ['HTTP/1.1 101 Switching Protocols', 'Connection: Upgrade', `Upgrade: ${SPDY}`];
+  socket.write(`${[...lines, `X-Stream-Protocol-Version: ${protocol}`].join('\r\n')}\r\n\r\n`);
+  if (head.length > 0) socket.unshift(head);
+}
+
+interface WebSocketUpgrader {
+  accept(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    negotiated: Negotiated,
+    onOpen: (socket: WebSocket) => void,
+  ): void;
+}
+
+/** The name of the tunnel protocol holds a slash, which ws rightly refuses, so it never sees the header. */
+function createWebSocketServer(): WebSocketUpgrader {
+  const protocols = new WeakMap<IncomingMessage, string>();
+  const server = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false });
+  server.on('headers', (headers, request) => {
+    headers.push(`Sec-WebSocket-Protocol: ${protocols.get(request) ?? ''}`);
+  });
+  return {
+    accept(request, socket, head, { protocol }, onOpen) {
+      protocols.set(request, protocol);
+      delete request.headers['sec-websocket-protocol'];
+      server.handleUpgrade(request, socket, head, onOpen);
+    },
+  };
+}
+
+function refuse(socket: Duplex, { status, reason, headers = {} }: Refusal): void {
+  const body = `${reason}\n`;
+  const all = {
+    Connection: 'close',
+    'Content-Type': 'text/plain',
+    'Content-Length': String(Buffer.byteLength(body)),
+    ...headers,
+  };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}`);
+  socket.end(`HTTP/1.1 ${status}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
 }

@@ -1,0 +1,21 @@
+import type { Duplex } from 'node:stream';
+
+/**
+ * Copies both ways until both streams are closed. The end of one half ends that half of the other only; a stream that
+ * breaks takes the other with it.
+ */
+export async function joinDuplexes(one: Duplex, other: Duplex): Promise<void> {
+  one.pipe(other);
+  other.pipe(one);
+  await Promise.all([closeWith(one, other), closeWith(other, one)]);
+}
+
+async function closeWith(stream: Duplex, other: Duplex): Promise<void> {
+  stream.on('error', () => stream.destroy());
+  await new Promise<void>((resolve) => {
+    if (stream.closed) resolve();
+    else stream.once('close', () => resolve());
+  });
+  const isWhole = stream.readableEnded && stream.writableFinished;
+  if (!isWhole) other.destroy();
+}
