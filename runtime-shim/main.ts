@@ -17,6 +17,7 @@ import { listenOnSocket } from './listen.ts';
 import { createSpawner } from './host/spawn.ts';
 import { createNodeNetwork } from './network/create-node-network.ts';
 import { chooseOciRuntime } from './oci-runtime/choose-runtime.ts';
+import { tryRights } from './oci-runtime/try-rights.ts';
 import { openShim, watchExits } from './open-shim.ts';
 import type { Shim } from './rpc/deps.ts';
 import { createHandlers } from './rpc/handlers.ts';
@@ -42,7 +43,10 @@ process.umask(0o022);
 
 try {
   const instance = describeInstance(config.home, config.run);
-  for (const folder of [instance.home, instance.run]) mkdirSync(folder, { recursive: true, mode: 0o711 });
+  // Others may pass through, as root of a user namespace must, but never list.
+  for (const folder of [instance.home, instance.run, paths.shimState(instance)]) {
+    mkdirSync(folder, { recursive: true, mode: 0o711 });
+  }
   using _lock = acquireLock(join(instance.run, 'shim.lock'));
   const registry = createMetrics();
   const metrics = createShimMetrics(registry);
@@ -59,14 +63,16 @@ try {
     serveConnection({ shim, attachments }, connection, target);
   });
   const spawner = createSpawner();
+  const ociRuntime = await chooseOciRuntime(config.ociRuntime, { instance, spawner, log });
   const shim: Shim = openShim({
     instance,
     log,
+    rights: await tryRights({ instance, spawner, log, ociRuntime }),
     images: images.service,
     network,
     podCidr: config.podCidr,
     spawner,
-    ociRuntime: await chooseOciRuntime(config.ociRuntime, { instance, spawner, log }),
+    ociRuntime,
     metricsAddress: metricsServer.address,
     openStreamUrl: (target) => streaming.openUrl(target),
   });

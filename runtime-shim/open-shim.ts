@@ -7,9 +7,11 @@ import { kernelNames, paths, type Instance } from '../lib/instance.ts';
 import type { Logger } from '../lib/log.ts';
 import type { RunPart } from '../lib/run-all.ts';
 import { openCgroups } from './cgroups/cgroups.ts';
-import { mountTmpfs, umount, MNT } from './host/mount.ts';
-import { createSandboxNamespaces, pinNamespace, unpinNamespace } from './host/namespaces.ts';
+import { mountIdMapped } from './host/idmapped-mount.ts';
+import { bindMount, mountTmpfs, umount, MNT } from './host/mount.ts';
+import { createSandboxNamespaces, pinNamespace, setHostname, unpinNamespace } from './host/namespaces.ts';
 import type { Spawner } from './host/spawn.ts';
+import { createUserNamespace } from './host/user-namespace.ts';
 import type { ImageService } from './images/image-service.ts';
 import type { NodeNetwork } from './network/node-network.ts';
 import { createPodNetwork } from './network/pod-network.ts';
@@ -17,6 +19,7 @@ import { ownCapabilities } from './oci-runtime/capabilities.ts';
 import { createFilterCache } from './oci-runtime/filter-cache.ts';
 import { canPassThrough, readConmonVersion } from './oci-runtime/conmon.ts';
 import { findProgram, openOciRuntime } from './oci-runtime/runtime.ts';
+import type { RuntimeRights } from './oci-runtime/try-rights.ts';
 import { findOrphans, recordExit } from './rpc/container-exit.ts';
 import type { Shim } from './rpc/deps.ts';
 import { createEventHub } from './store/events.ts';
@@ -33,6 +36,7 @@ export interface ShimOptions {
   readonly podCidr: string;
   /** See chooseOciRuntime(). */
   readonly ociRuntime: string;
+  readonly rights: RuntimeRights;
   readonly spawner: Spawner;
   readonly metricsAddress: string;
   readonly openStreamUrl: Shim['openStreamUrl'];
@@ -62,6 +66,10 @@ export function openShim(options: ShimOptions): Shim {
     shared: createSharedCalls(),
     host: {
       createSandboxNamespaces,
+      createUserNamespace: (request) => createUserNamespace(spawner, request),
+      setHostname,
+      bindMount: (source, target) => bindMount(source, target),
+      mountIdMapped,
       pinNamespace,
       unpinNamespace,
       mountTmpfs: (target, data) => mountTmpfs(target, data),
@@ -77,6 +85,7 @@ export function openShim(options: ShimOptions): Shim {
     images: options.images,
     network: options.network,
     podNetwork: createPodNetwork(instance, options.network, options.podCidr),
+    rights: options.rights,
     hasSwapLimit: cgroups.version === 'v2' || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes'),
     ownCapabilities: ownCapabilities(),
     openStreamUrl: options.openStreamUrl,

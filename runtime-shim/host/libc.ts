@@ -203,6 +203,8 @@ export const kernel = {
   fsmount: (fd: number, attributes: number): number => rawSyscalls.numbers(432, fd, 1, attributes, 0),
   pidfdOpen: (pid: number): number => rawSyscalls.numbers(434, pid, 0, 0, 0),
   pidfdSendSignal: (fd: number, signal: number): number => rawSyscalls.numbers(424, fd, signal, 0, 0),
+  mountSetattrOf: (fd: number, flags: number, value: Buffer): number =>
+    rawSyscalls.attributes(442, fd, '', flags, value, value.length),
   mountSetattr: (path: string, flags: number, value: Buffer): number =>
     rawSyscalls.attributes(442, AT_FDCWD, path, flags, value, value.length),
 } as const;

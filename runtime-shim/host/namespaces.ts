@@ -46,6 +46,21 @@ export function createSandboxNamespaces(wanted: SandboxNamespaces, inside?: () =
   });
 }
 
+/** Names the uts namespace at `path`; `inside` runs in it before it is left, synchronously. */
+export function setHostname(path: string, hostname: string, inside?: () => void): void {
+  const fd = openSync(path, 'r');
+  try {
+    inOwnNamespaces(['uts'], () => {
+      check(libc.setns(fd, CLONE.uts), 'setns', path);
+      const name = Buffer.from(hostname);
+      check(libc.sethostname(name, name.length), 'sethostname', hostname);
+      inside?.();
+    });
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Pins the namespace that `source` (a file of /proc/<pid>/ns) is, at `path`. */
 export function pinNamespace(source: string, path: string): void {
   mkdirSync(dirname(path), { recursive: true });

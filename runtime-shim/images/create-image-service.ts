@@ -189,10 +189,10 @@ export function createImageService(parts: ImageServiceParts): ImageService {
       log.info({ image: text, id: record.id }, 'removed image');
       await collectQuietly();
     },
-    async prepareRootFilesystem(containerId, image) {
+    async prepareRootFilesystem(containerId, image, owner) {
       // What was written over one image means nothing over another.
       if (![undefined, image.id].includes(containers.imageOf(containerId))) await containers.remove(containerId);
-      await withChain(image, (chain) => containers.prepare(containerId, image.id, chain));
+      await withChain(image, (chain) => containers.prepare(containerId, image.id, chain, owner));
       return rootFilesystem(containerId) as RootFilesystem;
     },
     rootFilesystem,
@@ -206,7 +206,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
     async unmountRootFilesystem(containerId) {
       containers.unmount(containerId);
     },
-    mountView: (image, holder) => withChain(image, (chain) => views.mount(chain, holder)),
+    mountView: (image, holder, userNamespace) => withChain(image, (chain) => views.mount(chain, holder, userNamespace)),
     unmountView: (holder) => views.unmount(holder),
     async usage() {
       const content = await store.usage();

@@ -1,5 +1,6 @@
 // The contract between the CRI calls and the images of this node.
 import type { ImageConfig } from '../../oci/manifest.ts';
+import type { RootOwner } from '../snapshots/container-store.ts';
 
 export interface ImageRecord {
   /** `sha256:...` of the image configuration: what CRI calls the image id. */
@@ -56,7 +57,7 @@ export interface ImageService {
   /** CRI RemoveImage: all references of the image named by any one of them; absent = success. Bytes in use by a container stay until it is gone. */
   remove(image: string): Promise<void>;
   /** Layers unpacked, overlay mounted; the same id twice gives the same file system, as long as the image is the same. */
-  prepareRootFilesystem(containerId: string, image: ImageRecord): Promise<RootFilesystem>;
+  prepareRootFilesystem(containerId: string, image: ImageRecord, owner?: RootOwner): Promise<RootFilesystem>;
   /** Mounts again after a reboot or a lost mount; keeps the writable layer. */
   rootFilesystem(containerId: string): RootFilesystem | undefined;
   /** Containers that have a writable layer; after a reboot some may have no container any more. */
@@ -66,7 +67,7 @@ export interface ImageService {
   /** Unmounts but keeps the writable layer. */
   unmountRootFilesystem(containerId: string): Promise<void>;
   /** A read-only mounted view of an image's files, reference-counted by `holder`. */
-  mountView(image: ImageRecord, holder: string): Promise<string>;
+  mountView(image: ImageRecord, holder: string, userNamespace?: string): Promise<string>;
   unmountView(holder: string): Promise<void>;
   /** Bytes and inodes used by content and snapshots: CRI ImageFsInfo. */
   usage(): Promise<{ mountpoint: string; usedBytes: number; inodesUsed: number }>;

@@ -67,7 +67,8 @@ async function tryCrun(instance: Instance, spawner: Spawner, program: string): P
   const bundle = join(paths.shimState(instance), 'trial');
   const parent = kernelNames.cgroupParent(instance);
   openCgroups().create(parent);
-  mkdirSync(join(bundle, 'rootfs'), { recursive: true, mode: 0o700 });
+  // crun opens the root's /dev, whatever is mounted there.
+  mkdirSync(join(bundle, 'rootfs', 'dev'), { recursive: true, mode: 0o700 });
   try {
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(trialSpec(`${parent}/trial`)), { mode: 0o600 });
     const runtime = openOciRuntime(program, join(bundle, 'state'), spawner);

@@ -55,6 +55,18 @@ export interface OciDeviceRule {
   readonly access: string;
 }
 
+/** A range of ids: those of the container from `containerID` on are those of the host from `hostID` on. */
+export interface OciIdMapping {
+  readonly containerID: number;
+  readonly hostID: number;
+  readonly size: number;
+}
+
+export interface UserMapping {
+  readonly uids: readonly OciIdMapping[];
+  readonly gids: readonly OciIdMapping[];
+}
+
 export interface OciSpec {
   readonly ociVersion: string;
   readonly process: OciProcess;
@@ -63,6 +75,8 @@ export interface OciSpec {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly linux: {
     readonly namespaces: readonly { readonly type: string; readonly path?: string }[];
+    readonly uidMappings?: readonly OciIdMapping[];
+    readonly gidMappings?: readonly OciIdMapping[];
     readonly devices: readonly OciDevice[];
     readonly cgroupsPath: string;
     readonly resources: object;

@@ -28,6 +28,11 @@ export interface OciRuntime {
   readonly path: string;
   /** Arguments before every command: what leads to the runtime if `path` is not itself, and where it keeps its state. */
   readonly globalArgs: readonly string[];
+  /**
+   * Creates and starts a container without a monitor: its output is dropped and nobody learns its exit code. Returns the
+   * pid of its first process.
+   */
+  runDetached(containerId: string, bundle: string, signal: AbortSignal): Promise<number>;
   /** Lets a created container run its program. Conflict when it ended before. */
   start(containerId: string, init: ProcessIdentity, signal: AbortSignal): Promise<void>;
   /** True while a created container waits to be started. */
@@ -81,6 +86,25 @@ export function openOciRuntime(
     path,
     globalArgs,
     isWaiting: (containerId) => existsSync(join(root, containerId, 'exec.fifo')),
+    async runDetached(containerId, bundle, signal) {
+      const [pidFile, logFile] = [join(bundle, 'pid'), join(bundle, 'log')];
+      const own = ['--log', logFile, 'run', '--detach', '--bundle', bundle, '--pid-file', pidFile, containerId];
+      // No pipes: what is started would hold them open for as long as it lives.
+      const { pid, exited } = spawner.spawnProcess({
+        file: path,
+        argv: [path, ...globalArgs, ...own],
+        env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' },
+        cwd: bundle,
+        newSession: true,
+      });
+      const kill = (): void => void process.kill(pid, 'SIGKILL');
+      signal.addEventListener('abort', kill, { once: true });
+      const { code } = await exited.finally(() => signal.removeEventListener('abort', kill));
+      signal.throwIfAborted();
+      if (code === 0) return Number(readFileSync(pidFile, 'utf8'));
+      const complaint = lastComplaint(existsSync(logFile) ? readFileSync(logFile, 'utf8') : '');
+      throw new WindlassError('Internal', `failed to run ${containerId}: ${complaint}`);
+    },
     async start(containerId, init, signal) {
       const fifo = join(root, containerId, 'exec.fifo');
       const runs = (): boolean => hasLeftInit(init, kind, found);

@@ -21,6 +21,11 @@ export interface MountRequest {
   readonly tmpfs: readonly TmpfsRequest[];
   /** Host folder of each image mount, by its index in `mounts`. */
   readonly imageViews: ReadonlyMap<number, string>;
+  /** Where the mounts that are id-mapped lie on the host, by index in `mounts`. */
+  readonly mappedMounts: ReadonlyMap<number, string>;
+  readonly canMountRecursiveReadOnly: boolean;
+  /** A user namespace in the host's network: it may not mount a sysfs of its own. */
+  readonly isHostNetworkMapped: boolean;
   /** container path -> host file: hosts, resolv.conf, hostname. */
   readonly files: Readonly<Record<string, string>>;
   /** Host folder bound on /dev/shm. */
@@ -34,6 +39,14 @@ const PROPAGATION: Readonly<Record<Mount['propagation'], string>> = {
   PROPAGATION_PRIVATE: 'rprivate',
   PROPAGATION_HOST_TO_CONTAINER: 'rslave',
   PROPAGATION_BIDIRECTIONAL: 'rshared',
+};
+
+/** A sysfs shows a network, and only who owns that may mount it: who does not gets the host's to look at. */
+export const HOST_SYSFS: OciMount = {
+  destination: '/sys',
+  type: 'bind',
+  source: '/sys',
+  options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'rro'],
 };
 
 /** Every mount in the order of mounting, and the propagation the root needs for them. Invalid names the mount. */
@@ -83,7 +96,9 @@ function systemMounts(request: MountRequest): OciMount[] {
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
-    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...safe, sys] },
+    request.isHostNetworkMapped
+      ? HOST_SYSFS
+      : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...safe, sys] },
     { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...safe, 'relatime', sys] },
     ...(request.hostIpc
       ? [
@@ -105,23 +120,29 @@ function systemMounts(request: MountRequest): OciMount[] {
 function userMount(request: MountRequest, mount: Mount, index: number): OciMount {
   const label = `mounts[${index}] (${mount.containerPath})`;
   const destination = destinationOf(request.root, mount.containerPath, label);
-  refuseUnsupported(mount, label);
-  const source = request.imageViews.get(index) ?? hostSource(mount.hostPath, label);
-  const readOnly = mount.readonly || request.imageViews.has(index);
+  refuseUnsupported(mount, label, request.canMountRecursiveReadOnly);
+  const placed = request.imageViews.get(index) ?? request.mappedMounts.get(index);
+  const source = placed ?? hostSource(mount.hostPath, label);
+  const readOnly = mount.recursiveReadOnly ? 'rro' : mount.readonly || request.imageViews.has(index) ? 'ro' : 'rw';
   return {
     destination,
     type: 'bind',
     source,
-    options: ['rbind', PROPAGATION[mount.propagation], readOnly ? 'ro' : 'rw'],
+    options: ['rbind', PROPAGATION[mount.propagation], readOnly],
   };
 }
 
-function refuseUnsupported(mount: Mount, label: string): void {
+function refuseUnsupported(mount: Mount, label: string, canMountRecursiveReadOnly: boolean): void {
   const refuse = (what: string): never => {
     throw new WindlassError('Invalid', `${label}: ${what} is not supported by this runtime`);
   };
-  if (mount.recursiveReadOnly) refuse('recursive_read_only');
-  if (mount.uidMappings.length > 0 || mount.gidMappings.length > 0) refuse('an id mapping');
+  if (mount.recursiveReadOnly) {
+    if (!canMountRecursiveReadOnly) refuse('recursive_read_only');
+    // CRI's rule: what would appear in the mount later, from either side, would not be read-only.
+    if (!mount.readonly || mount.propagation !== 'PROPAGATION_PRIVATE') {
+      throw new WindlassError('Invalid', `${label}: recursive_read_only needs readonly and private propagation`);
+    }
+  }
   if (mount.mountOptions.length > 0) refuse('mount_options');
   if (mount.image && !mount.readonly) throw new WindlassError('Invalid', `${label}: an image mount must be readonly`);
 }

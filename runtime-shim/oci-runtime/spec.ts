@@ -6,11 +6,12 @@ import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import type { RunConfig } from '../../oci/manifest.ts';
 import type { WritableResources } from '../cgroups/resources.ts';
 import { planCapabilities } from './capabilities.ts';
-import type { OciSpec } from './oci-spec.ts';
+import type { OciSpec, UserMapping } from './oci-spec.ts';
 import { defaultSeccompProfile, type SeccompProfile } from './seccomp-profile.ts';
 import { planDevices } from './spec-devices.ts';
 import { checkRoot, planMounts, type TmpfsRequest } from './spec-mounts.ts';
 import { planArgs, planCwd, planEnv, planRlimits, type Ulimit } from './spec-process.ts';
+import { toHostId } from './user-namespace.ts';
 import { resolveUser, type ResolvedUser } from './user.ts';
 
 const MASKED_PATHS = [
@@ -27,8 +28,14 @@ export interface SpecInput {
   readonly root: string;
   readonly cgroupsPath: string;
   readonly hostname: string;
-  /** type (`network`, `ipc`, `uts`, `pid`) -> path to join; null = a new one; absent = the host's. */
+  /** type (`network`, `ipc`, `uts`, `pid`, `user`) -> path to join; null = a new one; absent = the host's. */
   readonly namespaces: Readonly<Record<string, string | null>>;
+  /** How the ids of the user namespace in `namespaces` lie on the host; undefined = the host's own. */
+  readonly userMapping?: UserMapping | undefined;
+  /** Where a mount that is id-mapped lies on the host, by its index. */
+  readonly mappedMounts?: ReadonlyMap<number, string> | undefined;
+  /** Whether a mount can be read-only with all that is mounted in it. */
+  readonly canMountRecursiveReadOnly: boolean;
   /** container path -> host file. */
   readonly files: Readonly<Record<string, string>>;
   readonly shm: string;
@@ -64,6 +71,7 @@ export function buildSpec(input: SpecInput): PlannedSpec {
   checkRoot(root);
   const warnings: string[] = [];
   const user = resolveUser(root, userRequest(security, image, input.groups));
+  if (input.userMapping) requireMapped(user, input.userMapping);
   const { granted, missing } = planCapabilities(
     {
       privileged,
@@ -84,6 +92,9 @@ export function buildSpec(input: SpecInput): PlannedSpec {
     mounts: config.mounts,
     tmpfs: input.tmpfs,
     imageViews: input.imageViews,
+    mappedMounts: input.mappedMounts ?? new Map(),
+    canMountRecursiveReadOnly: input.canMountRecursiveReadOnly,
+    isHostNetworkMapped: input.userMapping !== undefined && input.namespaces['network'] === undefined,
     files: input.files,
     shm: input.shm,
     hostIpc: input.namespaces['ipc'] === undefined,
@@ -121,6 +132,7 @@ export function buildSpec(input: SpecInput): PlannedSpec {
         { type: 'cgroup' },
         ...Object.entries(input.namespaces).map(([type, path]) => (path === null ? { type } : { type, path })),
       ],
+      ...(input.userMapping ? { uidMappings: input.userMapping.uids, gidMappings: input.userMapping.gids } : {}),
       devices,
       cgroupsPath: input.cgroupsPath,
       resources: planResources(input, rules),
@@ -140,15 +152,24 @@ function refuseUnsupported(config: ContainerConfig, security: LinuxContainerSecu
   const refuse = (what: string): never => {
     throw new WindlassError('Unimplemented', `${what} is not supported by this runtime`);
   };
-  const { selinuxOptions: selinux, apparmor, apparmorProfile, namespaceOptions } = security;
+  const { selinuxOptions: selinux, apparmor, apparmorProfile } = security;
   if (selinux && [selinux.user, selinux.role, selinux.type, selinux.level].some((text) => text !== '')) {
     refuse('security_context.selinux_options');
   }
   const isAppArmorNamed = apparmorProfile !== '' && !['runtime/default', 'unconfined'].includes(apparmorProfile);
   if (apparmor?.profileType === 'Localhost' || isAppArmorNamed) refuse('an AppArmor profile');
-  const userns = namespaceOptions?.usernsOptions;
-  if (userns && userns.mode !== 'NODE') refuse('a user namespace');
   if (config.CDIDevices.length > 0) refuse('a CDI device');
+}
+
+/** A process whose ids the user namespace does not know could not be started. */
+function requireMapped({ uid, gid, groups }: ResolvedUser, { uids, gids }: UserMapping): void {
+  const isMapped = (id: number, mappings: UserMapping['uids']): boolean =>
+    mappings.some((mapping) => toHostId(id, mapping) !== undefined);
+  if (!isMapped(uid, uids)) throw new WindlassError('Invalid', `user id ${uid} is not mapped in the user namespace`);
+  const group = [gid, ...groups].find((id) => !isMapped(id, gids));
+  if (group !== undefined) {
+    throw new WindlassError('Invalid', `group id ${group} is not mapped in the user namespace`);
+  }
 }
 
 function userRequest(

@@ -25,13 +25,15 @@ import { containersOf, getSandbox } from './lookup.ts';
 import { checkLinkFreeSources } from './link-free-sources.ts';
 import { refuseForeignContainerParts } from './refuse-foreign.ts';
 import { requireFreeRootFilesystem, rootFilesystemId } from './root-filesystem.ts';
+import { checkPidNamespace, planPidNamespace, type PidNamespace } from './pid-namespace.ts';
 import { teardownContainer, viewHolder } from './teardown.ts';
+import { mapMounts, placeRoot, rootOwnerOf, type MappedMount } from './user-namespace.ts';
 
 /** What a fork bomb may grow to where nobody said. */
 const DEFAULT_PIDS_LIMIT = 4096;
 const CREATE_MS = 120_000;
 /** Init programs of Debian, static: they run in any image. */
-const INIT_PROGRAMS = ['tini-static', 'catatonit', 'docker-init'];
+const INIT_PROGRAMS = ['catatonit', 'tini-static', 'docker-init'];
 
 /** Creates a container up to the point where its program would run, or returns the one of that name. */
 export async function createContainer(
@@ -74,8 +76,9 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
   requireFreeRootFilesystem(shim, record);
   shim.store.containers.save(record);
   try {
-    const planned = await writeBundle(shim, making, record);
-    checkLinkFreeSources(making.config, new Set(planned.spec.mounts.map(({ source }) => source)));
+    const { planned, pidNamespace, mapped } = await writeBundle(shim, making, record);
+    const sources = [...planned.spec.mounts, ...mapped.values()].map(({ source }) => source);
+    checkLinkFreeSources(making.config, new Set(sources));
     for (const warning of planned.warnings) shim.log.warn({ container: id }, warning);
     const { config } = making;
     const pid = await createByConmon(
@@ -96,6 +99,7 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
       signal,
     );
     shim.filters.learn(id, planned.spec);
+    checkPidNamespace(pidNamespace, pid);
     const created = describeCreated(shim, record, planned, pid);
     // A stop or remove of the sandbox that came meanwhile did not see this container.
     if (shim.store.sandboxes.get(sandbox.id)?.phase !== 'ready') {
@@ -150,23 +154,37 @@ function cgroupParentOf(shim: Shim, sandbox: SandboxRecord): string {
   return parent.replace(/\/$/, '');
 }
 
-async function writeBundle(shim: Shim, making: Making, record: ContainerRecord): Promise<PlannedSpec> {
+interface Bundle {
+  readonly planned: PlannedSpec;
+  readonly pidNamespace: PidNamespace;
+  readonly mapped: ReadonlyMap<number, MappedMount>;
+}
+
+async function writeBundle(shim: Shim, making: Making, record: ContainerRecord): Promise<Bundle> {
   const { id, sandbox, config, image } = making;
   mkdirSync(record.bundle, { recursive: true, mode: 0o700 });
-  const [root, imageViews] = await Promise.all([
-    shim.images.prepareRootFilesystem(rootFilesystemId(record), image),
-    mountImageViews(shim, id, config),
-  ]);
+  const steps = [
+    shim.images.prepareRootFilesystem(rootFilesystemId(record), image, rootOwnerOf(sandbox)),
+    mountImageViews(shim, making),
+    planPidNamespace(shim, sandbox, config),
+  ] as const;
+  // One that fails is undone only when the others have ended.
+  await Promise.allSettled(steps);
+  const [root, imageViews, pidNamespace] = await Promise.all(steps);
+  const mapped = mapMounts(shim, sandbox, id, config);
   const limits = toWritableResources(config.linux?.resources ?? null, shim.cgroups.hugepageSizes());
   const resources = withPidsLimit(limits, config);
-  const { net, ipc } = sandbox.namespaces;
+  const { net, ipc, user } = sandbox.namespaces;
   const planned = buildSpec({
     config,
     image: image.config.config,
-    root: root.path,
+    root: placeRoot(shim, sandbox, id, root.path),
     cgroupsPath: record.cgroupsPath,
     hostname: sandbox.hostname,
-    namespaces: planNamespaces(shim, sandbox, config),
+    namespaces: planNamespaces(sandbox, pidNamespace),
+    userMapping: user?.mapping,
+    mappedMounts: new Map([...mapped].map(([index, { target }]) => [index, target])),
+    canMountRecursiveReadOnly: shim.rights.recursiveReadOnly,
     files: Object.fromEntries(
       ['hosts', 'hostname', 'resolv.conf'].map((name) => [`/etc/${name}`, join(sandbox.directory, name)]),
     ),
@@ -185,7 +203,7 @@ async function writeBundle(shim: Shim, making: Making, record: ContainerRecord):
     own: shim.ownCapabilities,
   });
   writeFileSync(bundleFiles.config(record.bundle), stringifySpec(shim.filters.apply(planned.spec)), { mode: 0o600 });
-  return planned;
+  return { planned, pidNamespace, mapped };
 }
 
 function withPidsLimit(resources: WritableResources, config: ContainerConfig): WritableResources {
@@ -200,62 +218,26 @@ function findInit(): string {
   return path;
 }
 
-/** Namespaces of the container: the sandbox's, with its own pid namespace unless it asks otherwise. */
-function planNamespaces(shim: Shim, sandbox: SandboxRecord, config: ContainerConfig): Record<string, string | null> {
-  const { net, ipc, uts } = sandbox.namespaces;
-  const options = config.linux?.securityContext?.namespaceOptions;
-  const sandboxOptions = sandbox.config.linux?.securityContext?.namespaceOptions;
-  const mode = options?.pid ?? sandboxOptions?.pid ?? 'CONTAINER';
-  const targetId = options?.targetId || sandboxOptions?.targetId || '';
+/** Those of the sandbox, with the container's own choice of pids. */
+function planNamespaces({ namespaces }: SandboxRecord, pid: PidNamespace): Record<string, string | null> {
+  const { net, ipc, uts, user } = namespaces;
   return {
+    ...(user === undefined ? {} : { user: user.path }),
     ...(net === undefined ? {} : { network: net }),
     ...(ipc === undefined ? {} : { ipc }),
     ...(uts === undefined ? {} : { uts }),
-    ...planPidNamespace(shim, sandbox, mode, targetId),
+    ...(pid.path === undefined ? {} : { pid: pid.path }),
   };
 }
 
-function planPidNamespace(
-  shim: Shim,
-  sandbox: SandboxRecord,
-  mode: 'POD' | 'CONTAINER' | 'NODE' | 'TARGET',
-  targetId: string,
-): Record<string, string | null> {
-  switch (mode) {
-    case 'NODE':
-      return {};
-    case 'CONTAINER':
-      return { pid: null };
-    case 'POD': {
-      // The first container of the sandbox is process 1 for those that follow.
-      const first = containersOf(shim, sandbox.id).find(
-        ({ phase, init }) => init && (phase === 'created' || phase === 'running'),
-      );
-      return { pid: first?.init ? `/proc/${first.init.pid}/ns/pid` : null };
-    }
-    case 'TARGET': {
-      const target = shim.store.containers
-        .list()
-        .find((record) => record.id === targetId || record.sandboxId === targetId);
-      if (target?.phase !== 'running' || !target.init) {
-        throw new WindlassError(
-          'NotFound',
-          `container ${targetId}, whose pid namespace is to be shared, is not running`,
-        );
-      }
-      return { pid: `/proc/${target.init.pid}/ns/pid` };
-    }
-  }
-}
-
-async function mountImageViews(shim: Shim, id: string, config: ContainerConfig): Promise<Map<number, string>> {
+async function mountImageViews(shim: Shim, { id, config, sandbox }: Making): Promise<Map<number, string>> {
   const views = new Map<number, string>();
   for (const [index, mount] of config.mounts.entries()) {
     if (!mount.image) continue;
     const image = shim.images.find(mount.image.image);
     if (!image)
       throw new WindlassError('NotFound', `mounts[${index}]: image ${mount.image.image} is not present on this node`);
-    const view = await shim.images.mountView(image, viewHolder(id, index));
+    const view = await shim.images.mountView(image, viewHolder(id, index), rootOwnerOf(sandbox)?.userNamespace);
     const part = resolveInRoot(view, mount.imageSubPath);
     if (!part.stat)
       throw new WindlassError(

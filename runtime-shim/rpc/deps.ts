@@ -7,11 +7,13 @@ import type { Draft } from '../../cri/messages.ts';
 import type { Cgroups } from '../cgroups/cgroups.ts';
 import type { SandboxNamespaces } from '../host/namespaces.ts';
 import type { Spawner } from '../host/spawn.ts';
+import type { UserNamespaceRequest } from '../host/user-namespace.ts';
 import type { ImageService } from '../images/image-service.ts';
 import type { NodeNetwork } from '../network/node-network.ts';
 import type { PodNetwork } from '../network/pod-network.ts';
 import type { FilterCache } from '../oci-runtime/filter-cache.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
+import type { RuntimeRights } from '../oci-runtime/try-rights.ts';
 import type { EventHub } from '../store/events.ts';
 import type { ExitFiles } from '../store/exit-watcher.ts';
 import type { KeyedQueue, SharedCalls } from '../store/keyed-queue.ts';
@@ -21,10 +23,15 @@ import type { StreamTarget } from '../streaming/targets.ts';
 /** System calls of the sandbox steps. */
 export interface SandboxHost {
   createSandboxNamespaces(wanted: SandboxNamespaces, inside?: () => void): void;
+  /** The same for namespaces that belong to a new user namespace, but for the host name. */
+  createUserNamespace(request: UserNamespaceRequest): Promise<void>;
+  setHostname(utsPath: string, hostname: string, inside?: () => void): void;
   /** Pins the namespace that `source` (a file of /proc/<pid>/ns) is, at `path`. */
   pinNamespace(source: string, path: string): void;
   unpinNamespace(path: string): void;
   mountTmpfs(target: string, data: string): void;
+  bindMount(source: string, target: string): void;
+  mountIdMapped(source: string, target: string, userNamespace: string): void;
   unmount(target: string): void;
 }
 
@@ -49,6 +56,8 @@ export interface Shim {
   readonly images: ImageService;
   readonly network: NodeNetwork;
   readonly podNetwork: PodNetwork;
+  /** What a trial at the start has shown to work. */
+  readonly rights: RuntimeRights;
   /** Whether a swap limit can be set on this host. */
   readonly hasSwapLimit: boolean;
   /** Capabilities of this process. */

@@ -20,7 +20,8 @@ export async function version(): Promise<VersionResponse> {
 }
 
 export async function runtimeStatus(shim: Shim, { verbose }: StatusRequest): Promise<Draft<StatusResponse>> {
-  const features = { recursiveReadOnlyMounts: false, userNamespaces: false };
+  const { recursiveReadOnly, userNamespaces, userNamespacesHostNetwork } = shim.rights;
+  const features = { recursiveReadOnlyMounts: recursiveReadOnly, userNamespaces };
   return {
     status: {
       conditions: [
@@ -33,7 +34,7 @@ export async function runtimeStatus(shim: Shim, { verbose }: StatusRequest): Pro
       { name: '', features },
       { name: shim.runtime.kind, features },
     ],
-    features: { supplementalGroupsPolicy: true },
+    features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork },
   };
 }
 

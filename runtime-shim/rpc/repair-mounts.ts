@@ -76,7 +76,9 @@ const isOwn = (record: SandboxRecord, path: string): boolean => path.startsWith(
 
 /** Of a namespace that is another sandbox's, that one takes care. */
 const missingPins = (record: SandboxRecord): [string, string][] =>
-  Object.entries(record.namespaces).filter(([, path]) => isOwn(record, path) && !isNamespacePin(path));
+  Object.entries(record.namespaces)
+    .map(([kind, pin]): [string, string] => [kind, typeof pin === 'string' ? pin : pin.path])
+    .filter(([, path]) => isOwn(record, path) && !isNamespacePin(path));
 
 const shmOf = ({ directory }: SandboxRecord): string => join(directory, 'shm');
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { NamespaceOption, PodSandboxConfig, PodSandboxId, RunPodSandboxRequest } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
@@ -8,6 +8,7 @@ import { WindlassError } from '../../lib/errors.ts';
 import { paths } from '../../lib/instance.ts';
 import type { PublishedPort, SandboxNetwork } from '../network/node-network.ts';
 import { POD_NETWORK } from '../network/pod-network.ts';
+import { planUserNamespace } from '../oci-runtime/user-namespace.ts';
 import { planSysctls } from '../oci-runtime/sysctls.ts';
 import { sandboxKey, type SandboxRecord } from '../store/records.ts';
 import { attachmentsOf, domainnameOf, hostAliasesOf, shmSizeOf } from './annotations.ts';
@@ -16,6 +17,7 @@ import { publishSandboxEvent } from './events.ts';
 import { refuseForeignSandboxParts } from './refuse-foreign.ts';
 import { hostsFile, resolvConf } from './sandbox-files.ts';
 import { teardownSandbox } from './teardown.ts';
+import { makeUserNamespace, rootOwnerOf } from './user-namespace.ts';
 
 const NO_NETWORK: SandboxNetwork = { interfaces: [], ports: [] };
 
@@ -60,7 +62,7 @@ async function makeSandbox(
   shim.store.sandboxes.save(record);
   try {
     mkdirSync(record.directory, { recursive: true, mode: 0o711 });
-    makeNamespaces(shim, record);
+    await makeNamespaces(shim, record);
     const network = await connect(shim, record);
     writeFiles(shim, record, network);
     shim.store.sandboxes.save(ready);
@@ -100,12 +102,6 @@ function checkConfig(config: PodSandboxConfig): PodSandboxConfig {
     if (port.protocol === 'SCTP')
       throw new WindlassError('Unimplemented', `config.port_mappings[${index}]: SCTP is not supported`);
   }
-  if (
-    config.linux?.securityContext?.namespaceOptions?.usernsOptions &&
-    config.linux.securityContext.namespaceOptions.usernsOptions.mode !== 'NODE'
-  ) {
-    throw new WindlassError('Unimplemented', 'a user namespace is not supported by this runtime');
-  }
   return config;
 }
 
@@ -120,7 +116,13 @@ function planSandbox(shim: Shim, id: string, config: PodSandboxConfig, runtimeHa
     const path = target?.namespaces[kind];
     return path === undefined ? {} : { [kind]: path };
   };
+  const mapping = planUserNamespace(options);
+  const { userNamespaces, userNamespacesHostNetwork } = shim.rights;
+  if (mapping && !(options?.network === 'NODE' ? userNamespacesHostNetwork : userNamespaces)) {
+    throw new WindlassError('Unimplemented', 'user namespaces do not work on this host: the log of the start says why');
+  }
   const namespaces = {
+    ...(mapping === undefined ? {} : { user: { path: join(directory, 'ns', 'user'), mapping } }),
     ...pin('net', options?.network),
     ...pin('ipc', options?.ipc),
     ...pin('uts', options?.network === 'TARGET' ? 'POD' : options?.network),
@@ -152,20 +154,20 @@ function isOwn(record: SandboxRecord, path: string | undefined): path is string 
   return path !== undefined && path.startsWith(`${record.directory}/`);
 }
 
-function makeNamespaces(shim: Shim, record: SandboxRecord): void {
-  const { net, ipc, uts } = record.namespaces;
-  shim.host.createSandboxNamespaces(
-    {
-      ...(isOwn(record, net) ? { net } : {}),
-      ...(isOwn(record, ipc) ? { ipc } : {}),
-      ...(isOwn(record, uts) ? { uts } : {}),
-      hostname: record.hostname,
-    },
-    () => {
-      const domainname = domainnameOf(record.config.annotations);
-      if (domainname !== '' && isOwn(record, uts)) writeFileSync('/proc/sys/kernel/domainname', domainname);
-    },
-  );
+async function makeNamespaces(shim: Shim, record: SandboxRecord): Promise<void> {
+  const { net, ipc, uts, user } = record.namespaces;
+  const own = {
+    ...(isOwn(record, net) ? { net } : {}),
+    ...(isOwn(record, ipc) ? { ipc } : {}),
+    ...(isOwn(record, uts) ? { uts } : {}),
+  };
+  const setDomainname = (): void => {
+    const domainname = domainnameOf(record.config.annotations);
+    if (domainname !== '' && isOwn(record, uts)) writeFileSync('/proc/sys/kernel/domainname', domainname);
+  };
+  if (!user) return shim.host.createSandboxNamespaces({ ...own, hostname: record.hostname }, setDomainname);
+  await makeUserNamespace(shim, record, own);
+  if (isOwn(record, uts)) shim.host.setHostname(uts, record.hostname, setDomainname);
 }
 
 async function connect(shim: Shim, record: SandboxRecord): Promise<SandboxNetwork> {
@@ -197,8 +199,12 @@ function publishedPorts(config: PodSandboxConfig): PublishedPort[] {
 
 function writeFiles(shim: Shim, record: SandboxRecord, network: SandboxNetwork): void {
   const { annotations, dnsConfig } = record.config;
-  const write = (name: string, text: string): void =>
-    writeFileSync(join(record.directory, name), text, { mode: 0o644 });
+  const write = (name: string, text: string): void => {
+    const file = join(record.directory, name);
+    writeFileSync(file, text, { mode: 0o644 });
+    const owner = rootOwnerOf(record);
+    if (owner) chownSync(file, owner.uid, owner.gid);
+  };
   const hostNetwork = record.namespaces.net === undefined;
   write('hostname', `${record.hostname}\n`);
   write(

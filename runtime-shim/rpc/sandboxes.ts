@@ -12,6 +12,7 @@ import type { SandboxRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
 import { publishSandboxEvent } from './events.ts';
 import { containersOf, getSandbox } from './lookup.ts';
+import { removePidHolder } from './pid-holder.ts';
 import { selectSandboxes } from './select.ts';
 import { nanoseconds, toContainerStatus, toSandbox, toSandboxStatus } from './status-messages.ts';
 import { stopRecord } from './stop-container.ts';
@@ -26,8 +27,10 @@ export async function stopPodSandbox(shim: Shim, { podSandboxId }: PodSandboxId)
     const record = shim.store.sandboxes.get(found.id);
     if (!record || record.phase === 'stopped') return;
     await releaseSandbox(shim, record);
-    const stopped: SandboxRecord = { ...record, phase: 'stopped' };
+    const stopped: SandboxRecord = { ...(shim.store.sandboxes.get(found.id) ?? record), phase: 'stopped' };
     shim.store.sandboxes.save(stopped);
+    // A container that was being created meanwhile may have made one anew, up to this moment.
+    await removePidHolder(shim, found.id);
     publishSandboxEvent(shim, stopped, 'CONTAINER_STOPPED_EVENT');
   });
   return {};

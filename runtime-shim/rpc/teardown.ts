@@ -2,13 +2,14 @@
 // that was cut short is simply run again.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { isNotFound, reasonOf } from '../../lib/errors.ts';
 import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
+import { killGroup, removeCgroup } from './end-group.ts';
 import { publishEvent, publishSandboxEvent } from './events.ts';
 import { containersOf } from './lookup.ts';
+import { removePidHolder } from './pid-holder.ts';
 import { releaseRootFilesystem } from './root-filesystem.ts';
+import { removeMapped } from './user-namespace.ts';
 
 const TEARDOWN_MS = 60_000;
 
@@ -22,6 +23,7 @@ export async function teardownContainer(shim: Shim, containerId: string): Promis
   await killContainer(shim, record, signal);
   await shim.runtime.delete(containerId, record.init, signal);
   await removeCgroup(shim, record.cgroupsPath, signal);
+  removeMapped(shim, record);
   await releaseRootFilesystem(shim, record);
   for (const index of record.config.mounts.keys()) {
     if (record.config.mounts[index]?.image) await shim.images.unmountView(viewHolder(containerId, index));
@@ -36,37 +38,17 @@ export async function teardownContainer(shim: Shim, containerId: string): Promis
 export const viewHolder = (containerId: string, index: number): string => `${containerId}-mount${index}`;
 
 /** SIGKILL to everything in the container's control group, paused or not; returns when the group is empty. */
-export async function killContainer(shim: Shim, record: ContainerRecord, signal: AbortSignal): Promise<void> {
-  try {
-    if (shim.cgroups.isFrozen(record.cgroupsPath)) shim.cgroups.thaw(record.cgroupsPath);
-    while (shim.cgroups.pids(record.cgroupsPath).length > 0) {
-      await shim.cgroups.killAll(record.cgroupsPath, signal);
-      await sleep(1, undefined, { signal });
-    }
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-  }
-}
-
-async function removeCgroup(shim: Shim, path: string, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    try {
-      shim.cgroups.remove(path);
-      return;
-    } catch (error) {
-      // A killed process leaves its group a moment after its pid is gone.
-      if (reasonOf(error) !== 'Conflict') throw error;
-      await sleep(2, undefined, { signal });
-    }
-  }
-}
+export const killContainer = (shim: Shim, record: ContainerRecord, signal: AbortSignal): Promise<void> =>
+  killGroup(shim, record.cgroupsPath, signal);
 
 /** Frees what the sandbox holds on the host, its address first of all; the files and the record stay. */
 export async function releaseSandbox(shim: Shim, record: SandboxRecord): Promise<void> {
   await shim.network.detachSandbox(record.id);
-  for (const kind of ['net', 'ipc', 'uts'] as const) {
+  await removePidHolder(shim, record.id);
+  for (const kind of ['net', 'ipc', 'uts', 'user'] as const) {
     const pin = join(record.directory, 'ns', kind);
-    if (record.namespaces[kind] === pin) shim.host.unpinNamespace(pin);
+    const { user, ...others } = record.namespaces;
+    if ((kind === 'user' ? user?.path : others[kind]) === pin) shim.host.unpinNamespace(pin);
   }
   shim.host.unmount(join(record.directory, 'shm'));
 }

@@ -28,11 +28,21 @@ const CONTAINER_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 interface ContainerRecord {
   readonly imageId: string;
   readonly chain: readonly Digest[];
+  readonly owner?: RootOwner | undefined;
+}
+
+/** Whose root the root of a file system is; absent = the host's. */
+export interface RootOwner {
+  /** Pinned user namespace. */
+  readonly userNamespace: string;
+  /** What id 0 of it is on the host. */
+  readonly uid: number;
+  readonly gid: number;
 }
 
 export interface ContainerStore {
   /** Makes (or finds) the container's file system on the stack `chain` (lowest first) and mounts it. */
-  prepare(containerId: string, imageId: string, chain: readonly Digest[]): string;
+  prepare(containerId: string, imageId: string, chain: readonly Digest[], owner?: RootOwner): string;
   /** Mounted path, mounted again when the mount was lost; undefined for an unknown container. */
   path(containerId: string): string | undefined;
   unmount(containerId: string): void;
@@ -83,9 +93,20 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     const lowerDirs = layers.lowerDirs(record.chain);
     if (lowerDirs.length === 0) lowerDirs.push(emptyDir);
     for (const name of ['work', 'merged']) mkdirSync(join(own, name), { recursive: true, mode: 0o755 });
-    makeUpper(lowerDirs[0] as string, join(own, 'upper'));
-    mounts.mountOverlay({ lowerDirs, upperDir: join(own, 'upper'), workDir: join(own, 'work'), target: merged });
+    makeUpper(lowerDirs[0] as string, join(own, 'upper'), record.owner);
+    mounts.mountOverlay({
+      ...{ lowerDirs, upperDir: join(own, 'upper'), workDir: join(own, 'work'), target: merged },
+      userNamespace: record.owner?.userNamespace,
+    });
     return merged;
+  }
+
+  function save(containerId: string, record: ContainerRecord): void {
+    const own = folder(containerId);
+    mkdirSync(own, { recursive: true, mode: 0o700 });
+    writeFileSync(join(own, 'record.json.tmp'), JSON.stringify(record), { mode: 0o600 });
+    renameSync(join(own, 'record.json.tmp'), join(own, 'record.json'));
+    records.set(containerId, record);
   }
 
   async function remove(containerId: string): Promise<void> {
@@ -97,19 +118,18 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
   }
 
   return {
-    prepare(containerId, imageId, chain) {
+    prepare(containerId, imageId, chain, owner) {
       const existing = recordOf(containerId);
-      const own = folder(containerId);
+      if (existing && (existing.owner?.uid !== owner?.uid || existing.owner?.gid !== owner?.gid)) {
+        throw new WindlassError('Conflict', `the files of ${containerId} belong to ids of another user namespace`);
+      }
       try {
-        if (existing === undefined) {
-          mkdirSync(own, { recursive: true, mode: 0o700 });
-          const record: ContainerRecord = { imageId, chain };
-          writeFileSync(join(own, 'record.json.tmp'), JSON.stringify(record), { mode: 0o600 });
-          renameSync(join(own, 'record.json.tmp'), join(own, 'record.json'));
-          records.set(containerId, record);
-          return mount(containerId, record);
-        }
-        return mount(containerId, existing);
+        if (existing && existing.owner?.userNamespace === owner?.userNamespace) return mount(containerId, existing);
+        // The user namespace that its layers were mapped by is gone.
+        if (existing) mounts.unmount(join(folder(containerId), 'merged'));
+        const record: ContainerRecord = { imageId, chain: existing?.chain ?? chain, owner };
+        save(containerId, record);
+        return mount(containerId, record);
       } catch (error) {
         throw asStoreError(`failed to make the root file system of container ${containerId}`, error);
       }
@@ -144,11 +164,11 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
 }
 
 /** The overlay's root directory takes owner and mode from the upper layer; once made they are the container's own. */
-function makeUpper(lower: string, upper: string): void {
+function makeUpper(lower: string, upper: string, owner: RootOwner | undefined): void {
   if (existsSync(upper)) return;
   const { uid, gid, mode } = statSync(lower);
   mkdirSync(`${upper}.tmp`, { recursive: true });
-  chownSync(`${upper}.tmp`, uid, gid);
+  chownSync(`${upper}.tmp`, uid + (owner?.uid ?? 0), gid + (owner?.gid ?? 0));
   chmodSync(`${upper}.tmp`, mode & 0o7777);
   renameSync(`${upper}.tmp`, upper);
 }

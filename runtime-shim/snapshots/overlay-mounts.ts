@@ -1,10 +1,19 @@
 // What snapshots need from the kernel's mount table, so that tests can stand in for it.
 import { lstatSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { withIdMapped } from '../host/idmapped-mount.ts';
 import { MNT, mountOverlay, readMounts, umount, type OverlayOptions } from '../host/mount.ts';
 
+export interface OverlayRequest extends OverlayOptions {
+  /**
+   * A pinned user namespace, in which what the lower folders hold belongs to the same ids as outside. The upper folder
+   * is not mapped: what is written there is stored with the ids of the host.
+   */
+  readonly userNamespace?: string | undefined;
+}
+
 export interface OverlayMounts {
-  mountOverlay(options: OverlayOptions): void;
+  mountOverlay(options: OverlayRequest): void;
   /** Detaches every mount at `target`; success when nothing is mounted there. */
   unmount(target: string): void;
   /** Targets of every mount below `folder`. */
@@ -13,7 +22,10 @@ export interface OverlayMounts {
 
 /** The real thing. */
 export const kernelMounts: OverlayMounts = {
-  mountOverlay,
+  mountOverlay({ userNamespace, ...options }) {
+    if (userNamespace === undefined) return mountOverlay(options);
+    withIdMapped(options.lowerDirs, userNamespace, (lowerDirs) => mountOverlay({ ...options, lowerDirs }));
+  },
   unmount(target) {
     umount(target, MNT.detach);
     // Mounted twice only if something went wrong before; then the folder could not be removed.

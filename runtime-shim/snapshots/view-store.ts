@@ -14,7 +14,8 @@ interface ViewRecord {
 }
 
 export interface ViewStore {
-  mount(chain: readonly Digest[], holder: string): string;
+  /** One view for all holders, but one of his own for a holder in a user namespace (its pinned path). */
+  mount(chain: readonly Digest[], holder: string, userNamespace?: string): string;
   /** Lets go of every view that `holder` holds. */
   unmount(holder: string): Promise<void>;
   usedLayers(): ReadonlySet<Digest>;
@@ -44,8 +45,9 @@ export function openViewStore(root: string, layers: LayerStore, mounts: OverlayM
   }
 
   return {
-    mount(chain, holder) {
-      const name = splitDigest(chain.at(-1) ?? digestOf('')).hex;
+    mount(chain, holder, userNamespace) {
+      const { hex } = splitDigest(chain.at(-1) ?? digestOf(''));
+      const name = userNamespace === undefined ? hex : `${hex}.${splitDigest(digestOf(holder)).hex.slice(0, 16)}`;
       const merged = join(viewsDir, name, 'merged');
       mkdirSync(merged, { recursive: true, mode: 0o755 });
       const holders = new Set(read(name)?.holders);
@@ -54,7 +56,7 @@ export function openViewStore(root: string, layers: LayerStore, mounts: OverlayM
         // Without an upper directory the kernel wants at least two lower ones.
         const lowerDirs = [...layers.lowerDirs(chain), emptyDir];
         if (lowerDirs.length === 1) lowerDirs.unshift(merged);
-        mounts.mountOverlay({ lowerDirs, target: merged });
+        mounts.mountOverlay({ lowerDirs, target: merged, userNamespace });
       }
       return merged;
     },

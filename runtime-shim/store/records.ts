@@ -1,7 +1,15 @@
 // What the shim remembers of sandboxes and containers, one JSON file each. A record is written before the thing it
 // describes is made and removed after that is gone, so a crash at any point leaves something to finish from.
 import type { ContainerConfig, LinuxContainerResources, PodSandboxConfig } from '../../cri/messages.ts';
+import type { UserMapping } from '../oci-runtime/oci-spec.ts';
 import type { ProcessIdentity } from '../../lib/process-identity.ts';
+
+/** A user namespace, which owns the other namespaces of its sandbox. */
+export interface UserNamespaceRecord {
+  /** Where it is pinned. */
+  readonly path: string;
+  readonly mapping: UserMapping;
+}
 
 export interface SandboxRecord {
   readonly id: string;
@@ -14,9 +22,19 @@ export interface SandboxRecord {
   /** Folder with its files and namespace pins. */
   readonly directory: string;
   /** Pinned namespaces of its own or of the sandbox it joins; absent = the host's. */
-  readonly namespaces: { readonly net?: string; readonly ipc?: string; readonly uts?: string };
+  readonly namespaces: {
+    readonly net?: string;
+    readonly ipc?: string;
+    readonly uts?: string;
+    readonly user?: UserNamespaceRecord;
+  };
   /** The sandbox whose network it uses instead of one of its own. */
   readonly networkOf?: string;
+  /**
+   * Process 1 of the pid namespace that its containers share; absent = none was asked for so far. `planned` is on disk
+   * before the process is made.
+   */
+  readonly pidHolder?: 'planned' | ProcessIdentity;
 }
 
 export interface ContainerRecord {

@@ -1,7 +1,7 @@
 // A runtime shim of its own for a test: real process, temporary folders, everything gone at the end. What a crashed run
 // left is found by its folder's name and purged first.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -53,6 +53,8 @@ export interface TestShimOptions {
 export async function startTestShim({ flags = [] }: TestShimOptions = {}): Promise<TestShim> {
   await purgeLeftOvers();
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  // As /run and /var/lib are: root of a user namespace, who is somebody else outside, passes through.
+  chmodSync(root, 0o711);
   const [home, run, logs] = ['home', 'run', 'logs'].map((name) => join(root, name)) as [string, string, string];
   const instance = describeInstance(home, run);
   const cri = createCriClient({ socketPath: paths.criSocket(instance) });
