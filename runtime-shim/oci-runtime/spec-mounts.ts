@@ -144,6 +144,12 @@ function refuseUnsupported(mount: Mount, label: string, canMountRecursiveReadOnl
     }
   }
   if (mount.mountOptions.length > 0) refuse('mount_options');
+  if (mount.image && mount.hostPath !== '') {
+    throw new WindlassError('Invalid', `${label}: image and host_path exclude one another`);
+  }
+  if (!mount.image && mount.imageSubPath !== '') {
+    throw new WindlassError('Invalid', `${label}: image_sub_path needs an image`);
+  }
   if (mount.image && !mount.readonly) throw new WindlassError('Invalid', `${label}: an image mount must be readonly`);
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ContainerConfig, ContainerId, CreateContainerRequest } from '../../cri/messages.ts';
+import type { ContainerConfig, ContainerId, CreateContainerRequest, ImageSpec, Mount } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
 import type { CallContext } from '../../cri/services.ts';
 import { isNotFound, WindlassError } from '../../lib/errors.ts';
@@ -123,7 +123,7 @@ function planRecord(shim: Shim, { id, sandbox, config, image }: Making): Contain
     id,
     sandboxId: sandbox.id,
     phase: 'creating',
-    config: { ...config, envs: [] },
+    config: { ...config, envs: [], mounts: config.mounts.map((mount) => withImageRef(shim, mount)) },
     imageId: image.id,
     imageRef: image.repoDigests[0] ?? image.id,
     bundle: join(paths.shimState(shim.instance), 'b', id),
@@ -138,6 +138,12 @@ function planRecord(shim: Shim, { id, sandbox, config, image }: Making): Contain
     resources: config.linux?.resources ?? null,
     ...logPathOf(sandbox, config),
   };
+}
+
+/** The status of an image mount says which image that was: the id that the pull had returned. */
+function withImageRef(shim: Shim, mount: Mount): Mount {
+  const image = mount.image && shim.images.find(mount.image.image);
+  return image ? { ...mount, image: { ...(mount.image as ImageSpec), imageRef: image.id } } : mount;
 }
 
 function logPathOf(sandbox: SandboxRecord, config: ContainerConfig): { logPath?: string } {

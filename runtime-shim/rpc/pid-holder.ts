@@ -58,7 +58,7 @@ async function startHolder(shim: Shim, record: SandboxRecord): Promise<ProcessId
   const spec = shim.filters.apply(planHolder(shim, record));
   // Made here: root of a user namespace could not.
   for (const name of ['proc', 'dev']) mkdirSync(join(spec.root.path, name), { recursive: true, mode: 0o755 });
-  writeFileSync(join(spec.root.path, 'hold'), '');
+  writeFileSync(join(spec.root.path, 'pid-holder'), '');
   writeFileSync(bundleFiles.config(bundle), stringifySpec(spec), { mode: 0o600 });
   const pid = await shim.runtime.runDetached(holderId(record.id), bundle, AbortSignal.timeout(START_MS));
   const holder = identifyProcess(pid);
@@ -79,7 +79,7 @@ function planHolder(shim: Shim, record: SandboxRecord): OciSpec {
     process: {
       terminal: false,
       user: { uid: 65534, gid: 65534, additionalGids: [] },
-      args: ['/hold', '-P'],
+      args: ['/pid-holder', '-P'],
       env: [],
       cwd: '/',
       capabilities: { bounding: none, effective: none, permitted: none, inheritable: none, ambient: none },
@@ -89,7 +89,7 @@ function planHolder(shim: Shim, record: SandboxRecord): OciSpec {
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
       { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'noexec', 'mode=755', 'size=64k'] },
-      { destination: '/hold', type: 'bind', source: program, options: ['bind', 'rprivate', 'ro'] },
+      { destination: '/pid-holder', type: 'bind', source: program, options: ['bind', 'rprivate', 'ro'] },
     ],
     linux: {
       namespaces: [
