@@ -1,6 +1,6 @@
 // Devices of a container and the rules of its device cgroup.
 import { readdirSync, statSync, type Stats } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import type { Device } from '../../cri/messages.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import type { OciDevice, OciDeviceRule } from './oci-spec.ts';
@@ -14,7 +14,7 @@ export function planDevices(
   privileged: boolean,
 ): { devices: OciDevice[]; rules: OciDeviceRule[] } {
   if (privileged) return { devices: listDevices('/dev'), rules: [{ allow: true, access: 'rwm' }] };
-  const planned = devices.map((device, index) => {
+  const planned = devices.flatMap((device, index) => {
     const label = `devices[${index}]`;
     const path = device.containerPath || device.hostPath;
     if (!path.startsWith('/') || path.split('/').includes('..')) {
@@ -23,14 +23,31 @@ export function planDevices(
     const access = device.permissions || 'rwm';
     if (!/^[rwm]{1,3}$/.test(access))
       throw new WindlassError('Invalid', `${label}: invalid permissions ${JSON.stringify(access)}`);
-    const node = describeDevice(path, statDevice(device.hostPath, label));
-    if (!node) throw new WindlassError('Invalid', `${label}: ${device.hostPath} is not a device`);
-    return { node, rule: { allow: true, type: node.type, major: node.major, minor: node.minor, access } };
+    const nodes = findDevices(device.hostPath, path, label);
+    return nodes.map((node) => ({
+      node,
+      rule: { allow: true, type: node.type, major: node.major, minor: node.minor, access },
+    }));
   });
   return {
     devices: planned.map(({ node }) => node),
     rules: [{ allow: false, access: 'rwm' }, ...planned.map(({ rule }) => rule)],
   };
+}
+
+/** The device, or with a folder every device below it, each at its place below the container's folder. */
+function findDevices(hostPath: string, path: string, label: string): OciDevice[] {
+  const stat = statDevice(hostPath, label);
+  const nodes = stat.isDirectory()
+    ? listDevices(hostPath).map((node) => ({ ...node, path: join(path, relative(hostPath, node.path)) }))
+    : [describeDevice(path, stat)].filter((node) => node !== undefined);
+  if (nodes.length === 0) {
+    throw new WindlassError(
+      'Invalid',
+      `${label}: ${hostPath} is not a device${stat.isDirectory() ? ' and holds none' : ''}`,
+    );
+  }
+  return nodes;
 }
 
 function statDevice(path: string, label: string): Stats {

@@ -2,6 +2,7 @@
 import { realpathSync, statSync } from 'node:fs';
 import type { Mount } from '../../cri/messages.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { readMounts, type MountEntry } from '../host/mount.ts';
 import type { OciMount } from './oci-spec.ts';
 import { isWithin, resolveInRoot } from './rooted-path.ts';
 
@@ -119,10 +120,11 @@ function systemMounts(request: MountRequest): OciMount[] {
 
 function userMount(request: MountRequest, mount: Mount, index: number): OciMount {
   const label = `mounts[${index}] (${mount.containerPath})`;
-  const destination = destinationOf(request.root, mount.containerPath, label);
+  const destination = destinationOf(request.root, mount.containerPath, label, mount.hostPath);
   refuseUnsupported(mount, label, request.canMountRecursiveReadOnly);
   const placed = request.imageViews.get(index) ?? request.mappedMounts.get(index);
   const source = placed ?? hostSource(mount.hostPath, label);
+  if (!mount.image) requireShared(mount, source, label);
   const readOnly = mount.recursiveReadOnly ? 'rro' : mount.readonly || request.imageViews.has(index) ? 'ro' : 'rw';
   return {
     destination,
@@ -169,16 +171,46 @@ function tmpfsMount(root: string, { path, sizeBytes, mode }: TmpfsRequest): OciM
   };
 }
 
+/** What the runtime itself makes, opens or binds in /dev. */
+const OWN_DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'console', 'ptmx', 'pts', 'fd', 'init'].concat(
+  ['stdin', 'stdout', 'stderr'],
+);
+
 /**
  * Where a mount lands, links followed inside the root, so that the runtime has none left to follow. Nothing may cover
- * /proc: a forged /proc/self would turn the runtime's own writes (LSM labels, sysctls) against the host.
+ * /proc: a forged /proc/self would turn the runtime's own writes (LSM labels, sysctls) against the host. Nor what the
+ * runtime works with in /dev and /sys, which stays a file system of the kernel's: only the host's own may be put there.
  */
-export function destinationOf(root: string, path: string, label: string): string {
+export function destinationOf(root: string, path: string, label: string, hostPath = ''): string {
   if (!path.startsWith('/')) throw new WindlassError('Invalid', `${label}: the container path must be absolute`);
   const { path: destination } = resolveInRoot(root, path);
   if (destination === '/') throw new WindlassError('Invalid', `${label}: nothing can be mounted over the root`);
   if (isWithin(destination, '/proc')) throw new WindlassError('Invalid', `${label}: nothing can be mounted in /proc`);
+  if (['/dev', '/sys', '/sys/fs', '/sys/fs/cgroup'].includes(destination) && hostPath !== destination) {
+    throw new WindlassError('Invalid', `${label}: only the host's own ${destination} can be mounted there`);
+  }
+  if (OWN_DEVICES.some((name) => isWithin(destination, `/dev/${name}`))) {
+    throw new WindlassError('Invalid', `${label}: ${destination} is the runtime's own`);
+  }
   return destination;
+}
+
+/** Asked to propagate, a mount that the host keeps private would silently not do it. */
+function requireShared({ propagation, hostPath }: Mount, source: string, label: string): void {
+  if (propagation === 'PROPAGATION_PRIVATE') return;
+  // The innermost one, and of those at one place the last.
+  const around = readMounts()
+    .filter(({ target }) => isWithin(source, target))
+    .reduce<MountEntry | undefined>(
+      (best, entry) => ((best?.target.length ?? 0) > entry.target.length ? best : entry),
+      undefined,
+    );
+  const [wanted, kinds] =
+    propagation === 'PROPAGATION_BIDIRECTIONAL'
+      ? (['a shared mount', ['shared:']] as const)
+      : (['a shared or slave mount', ['shared:', 'master:']] as const);
+  if (around && kinds.some((kind) => around.propagation.some((tag) => tag.startsWith(kind)))) return;
+  throw new WindlassError('Invalid', `${label}: host path ${hostPath} is not on ${wanted} (but on ${around?.target})`);
 }
 
 function hostSource(path: string, label: string): string {

@@ -2,12 +2,12 @@
 // system, which only the image has written so far.
 import { readFileSync } from 'node:fs';
 import type { ContainerConfig, LinuxContainerSecurityContext } from '../../cri/messages.ts';
-import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { WindlassError } from '../../lib/errors.ts';
 import type { RunConfig } from '../../oci/manifest.ts';
 import type { WritableResources } from '../cgroups/resources.ts';
 import { planCapabilities } from './capabilities.ts';
 import type { OciSpec, UserMapping } from './oci-spec.ts';
-import { defaultSeccompProfile, type SeccompProfile } from './seccomp-profile.ts';
+import { planSeccomp } from './seccomp-choice.ts';
 import { planDevices } from './spec-devices.ts';
 import { checkRoot, planMounts, type TmpfsRequest } from './spec-mounts.ts';
 import { planArgs, planCwd, planEnv, planRlimits, type Ulimit } from './spec-process.ts';
@@ -187,28 +187,6 @@ function userRequest(
     supplementalGroups: [...(security?.supplementalGroups ?? []), ...groups],
     policy: security?.supplementalGroupsPolicy ?? 'Merge',
   };
-}
-
-function planSeccomp(
-  security: LinuxContainerSecurityContext | undefined,
-  capabilities: readonly string[],
-): SeccompProfile | undefined {
-  if (!security) return defaultSeccompProfile(capabilities);
-  // CRI: no profile in a given security context means unconfined.
-  if (!security.seccomp || security.seccomp.profileType === 'Unconfined') return undefined;
-  if (security.seccomp.profileType === 'RuntimeDefault') return defaultSeccompProfile(capabilities);
-  const file = security.seccomp.localhostRef;
-  if (!file.startsWith('/'))
-    throw new WindlassError('Invalid', `seccomp profile ${JSON.stringify(file)} is not an absolute path`);
-  try {
-    const profile: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    if (profile !== null && typeof profile === 'object' && 'defaultAction' in profile) return profile as SeccompProfile;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT')
-      throw new WindlassError('NotFound', `seccomp profile ${file} does not exist`, { cause: error });
-    throw new WindlassError('Invalid', `seccomp profile ${file} is not valid JSON`, { cause: error });
-  }
-  throw new WindlassError('Invalid', `seccomp profile ${file} has no defaultAction`);
 }
 
 /** Without CAP_SYS_RESOURCE the score cannot go below the daemon's own: asking would fail the start. */

@@ -19,6 +19,7 @@ import { buildSpec, type PlannedSpec } from '../oci-runtime/spec.ts';
 import { planSysctls } from '../oci-runtime/sysctls.ts';
 import { containerKey, type ContainerRecord, type SandboxRecord } from '../store/records.ts';
 import { groupsOf, pidsLimitOf, tmpfsOf, ulimitsOf, wantsInit } from './annotations.ts';
+import { checkTexts } from './check-texts.ts';
 import type { Shim } from './deps.ts';
 import { publishEvent } from './events.ts';
 import { containersOf, getSandbox } from './lookup.ts';
@@ -45,6 +46,7 @@ export async function createContainer(
   const config = requireField(request.config, 'config');
   requireField(requireField(config.metadata, 'config.metadata').name, 'config.metadata.name');
   refuseForeignContainerParts(config);
+  checkTexts(config, 'config');
   const imageName = requireField(requireField(config.image, 'config.image').image, 'config.image.image');
   if (imageName.startsWith('/')) {
     throw new WindlassError('Unimplemented', `config.image.image: ${imageName}: a checkpoint cannot be restored`);

@@ -12,6 +12,7 @@ import { planUserNamespace } from '../oci-runtime/user-namespace.ts';
 import { planSysctls } from '../oci-runtime/sysctls.ts';
 import { sandboxKey, type SandboxRecord } from '../store/records.ts';
 import { attachmentsOf, domainnameOf, hostAliasesOf, shmSizeOf } from './annotations.ts';
+import { checkTexts } from './check-texts.ts';
 import type { Shim } from './deps.ts';
 import { publishSandboxEvent } from './events.ts';
 import { refuseForeignSandboxParts } from './refuse-foreign.ts';
@@ -84,14 +85,7 @@ function checkConfig(config: PodSandboxConfig): PodSandboxConfig {
   const metadata = requireField(config.metadata, 'config.metadata');
   requireField(metadata.name, 'config.metadata.name');
   refuseForeignSandboxParts(config);
-  for (const [field, text] of Object.entries({ ...config.labels, ...config.annotations })) {
-    if (/\0/.test(text) || /[\0\n]/.test(field)) {
-      throw new WindlassError(
-        'Invalid',
-        `config: label or annotation ${JSON.stringify(field)} holds a NUL or a line break`,
-      );
-    }
-  }
+  checkTexts(config, 'config');
   if (!/^[A-Za-z0-9._-]{0,64}$/.test(config.hostname)) {
     throw new WindlassError('Invalid', `config.hostname: invalid host name ${JSON.stringify(config.hostname)}`);
   }
