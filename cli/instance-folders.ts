@@ -1,6 +1,6 @@
 // The two folders of an instance carry a marker, so that no command ever takes over or removes a folder that is not
 // windlass's own (a mistyped --home /srv).
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf, WindlassError } from '../lib/errors.ts';
@@ -9,11 +9,15 @@ import type { Instance } from '../lib/instance.ts';
 const MARKER = 'windlass-instance.json';
 const marker = z.object({ id: z.string(), home: z.string(), run: z.string() });
 
-/** Makes both folders (0700) and marks them; Conflict when one is in other use. */
+/**
+ * Makes both folders and marks them; Conflict when one is in other use. Nobody else may look into either. Root of a
+ * container's user namespace, who is somebody else here, passes through the run folder to its root file system.
+ */
 export function claimFolders(instance: Instance): void {
   for (const folder of [instance.home, instance.run]) {
     checkFolder(instance, folder);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    chmodSync(folder, folder === instance.run ? 0o711 : 0o700);
     writeFileSync(join(folder, MARKER), JSON.stringify(instance), { mode: 0o600 });
   }
 }

@@ -78,7 +78,7 @@ function readHolder(lock: string): ProcessIdentity | undefined {
 }
 
 export function writeUpState(instance: Instance, state: UpState): void {
-  mkdirSync(instance.run, { recursive: true, mode: 0o700 });
+  mkdirSync(instance.run, { recursive: true, mode: 0o711 });
   const temporary = `${statePath(instance)}.tmp`;
   writeFileSync(temporary, JSON.stringify(state), { mode: 0o600 });
   renameSync(temporary, statePath(instance));

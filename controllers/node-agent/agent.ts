@@ -1,5 +1,6 @@
 // The node agent as a value: every part of it, composed by hand.
-import { join } from 'node:path';
+import { chmodSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { createApiClient } from '../../client/api-client.ts';
 import { createEventRecorder } from '../../client/events.ts';
 import { createInformerMetrics } from '../../client/informer-metrics.ts';
@@ -47,6 +48,7 @@ import type { NodeRuntime } from './runtime/node-runtime.ts';
 import { createRuntimeCache } from './runtime/runtime-cache.ts';
 import { createAgentServer } from './server/agent-server.ts';
 import { createStrayController } from './stray-controller.ts';
+import { openUserRanges } from './users/user-ranges.ts';
 import { createProjectedRefresher } from './volumes/projected-refresher.ts';
 import { watchCluster } from './watch-cluster.ts';
 
@@ -81,6 +83,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const cache = createRuntimeCache(runtime);
   const podLogs = paths.podLogs(instance);
   const roots = { volumes: paths.volumes(instance), projected: join(instance.run, 'agent', 'projected') };
+  // ConfigMaps and Secrets have the modes that containers want: the folder keeps others of this machine out.
+  mkdirSync(dirname(roots.projected), { recursive: true, mode: 0o700 });
+  chmodSync(dirname(roots.projected), 0o700);
+  const userRanges = openUserRanges(join(instance.home, 'agent', 'user-ranges.json'));
   const queue = createLateQueue();
   const queues = { networks: createLateQueue(), tables: createLateQueue() };
   const own = (): Container[] => cluster.containers.list().filter(({ spec }) => spec.nodeName === nodeName);
@@ -150,7 +156,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const hostIp = facts.addresses[0] ?? '127.0.0.1';
   const prepareDeps = { cluster, cache, networks, mounts, nodeName, hostIp, prepareImage: imageOf };
   const record = recorder(containerKind);
-  const cleanUpDeps = { volumes: client.kind<Volume>(volumeKind), roots, podLogs };
+  const cleanUpDeps = { volumes: client.kind<Volume>(volumeKind), roots, podLogs, userRanges };
   const reconcileContainer = createContainerReconciler({
     cluster,
     client: client.kind<Container>(containerKind),
@@ -159,6 +165,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     clock,
     log,
     podLogs,
+    userRanges,
     record,
     nodeName,
     hostIp,

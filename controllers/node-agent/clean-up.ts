@@ -1,4 +1,4 @@
-// What a deleted Container leaves on the host beside the runtime: log files, projected files, anonymous volumes.
+// What a deleted Container leaves on the host beside the runtime: log files, projected files, anonymous volumes, ids.
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { KindClient } from '../../client/client.ts';
@@ -6,12 +6,14 @@ import type { Container } from '../../crds/container.ts';
 import type { Volume } from '../../crds/volume.ts';
 import { errnoOf } from '../../lib/errors.ts';
 import { logDirectoryName } from './logs/log-files.ts';
+import type { UserRanges } from './users/user-ranges.ts';
 import { ANONYMOUS_LABEL, CONTAINER_UID_LABEL, type VolumeRoots } from './volumes/volume-paths.ts';
 
 export interface CleanUpDeps {
   readonly volumes: Pick<KindClient<Volume>, 'list' | 'delete'>;
   readonly roots: VolumeRoots;
   readonly podLogs: string;
+  readonly userRanges: Pick<UserRanges, 'release' | 'keepOnly'>;
 }
 
 /** Removes it all; succeeds when nothing is there. */
@@ -21,6 +23,7 @@ export async function cleanUpContainer(deps: CleanUpDeps, container: Container, 
   const logs = join(deps.podLogs, logDirectoryName(namespace, name, uid));
   const removed = [logs, join(deps.roots.projected, uid)].map((path) => rm(path, { recursive: true, force: true }));
   await Promise.all(removed);
+  deps.userRanges.release(uid);
   const mayHaveAnonymous = container.status?.mounts?.some(({ type }) => type === 'Anonymous') ?? false;
   if (container.spec.anonymousVolumes !== 'Delete' || !mayHaveAnonymous) return;
   const labelSelector = `${ANONYMOUS_LABEL}=true,${CONTAINER_UID_LABEL}=${uid}`;
@@ -28,8 +31,9 @@ export async function cleanUpContainer(deps: CleanUpDeps, container: Container, 
   for (const volume of items) await deps.volumes.delete(volume.metadata.name, namespace, {}, signal);
 }
 
-/** Log and projected folders of Containers that are gone (deleted while the agent was away). */
+/** Log and projected folders, and ranges of user ids, of Containers that are gone (deleted while the agent was away). */
 export async function removeStrayFolders(deps: CleanUpDeps, knownUids: ReadonlySet<string>): Promise<void> {
+  deps.userRanges.keepOnly(knownUids);
   for (const name of await namesIn(deps.podLogs)) {
     const uid = name.slice(name.lastIndexOf('_') + 1);
     if (!knownUids.has(uid)) await rm(join(deps.podLogs, name), { recursive: true, force: true });

@@ -3,7 +3,7 @@
 //   <state>/u/<container>/m<index> a mount that is id-mapped
 // The folder is the one place from which the container's root user, whom the host knows under another id, reaches them.
 import { chownSync, lstatSync, mkdirSync, realpathSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { ContainerConfig, Mount } from '../../cri/messages.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { paths } from '../../lib/instance.ts';
@@ -45,14 +45,19 @@ export function rootOwnerOf({ namespaces: { user } }: SandboxRecord): RootOwner 
 export function placeRoot(shim: Shim, sandbox: SandboxRecord, containerId: string, root: string): string {
   const owner = rootOwnerOf(sandbox);
   if (!owner) return root;
-  const folder = folderOf(shim, containerId);
-  const target = join(folder, 'rootfs');
-  mkdirSync(join(folder, '..'), { recursive: true, mode: 0o711 });
-  mkdirSync(target, { recursive: true, mode: 0o700 });
-  // Others must not come near a setuid program of the container.
-  chownSync(folder, owner.uid, owner.gid);
+  const target = join(makeFolder(shim, containerId, owner), 'rootfs');
+  mkdirSync(target, { mode: 0o700 });
   shim.host.bindMount(root, target);
   return target;
+}
+
+function makeFolder(shim: Shim, containerId: string, owner: RootOwner): string {
+  const folder = folderOf(shim, containerId);
+  mkdirSync(dirname(folder), { recursive: true, mode: 0o711 });
+  // Others must not come near a setuid program of the container.
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  chownSync(folder, owner.uid, owner.gid);
+  return folder;
 }
 
 export interface MappedMount {
@@ -73,15 +78,16 @@ export function mapMounts(
     if (mount.uidMappings.length === 0 && mount.gidMappings.length === 0) continue;
     const label = `mounts[${index}] (${mount.containerPath})`;
     const { user } = sandbox.namespaces;
+    const owner = rootOwnerOf(sandbox);
     const isSame =
       user &&
       isSameMapping(mount.uidMappings, user.mapping.uids) &&
       isSameMapping(mount.gidMappings, user.mapping.gids);
-    if (!isSame) throw new WindlassError('Invalid', `${label}: an id mapping must be that of the sandbox`);
+    if (!isSame || !owner) throw new WindlassError('Invalid', `${label}: an id mapping must be that of the sandbox`);
     if (mount.image) continue;
-    const target = join(folderOf(shim, containerId), `m${index}`);
+    const target = join(makeFolder(shim, containerId, owner), `m${index}`);
     const source = hostSource(mount, label);
-    if (lstatSync(source).isDirectory()) mkdirSync(target, { recursive: true, mode: 0o700 });
+    if (lstatSync(source).isDirectory()) mkdirSync(target, { mode: 0o700 });
     else writeFileSync(target, '');
     try {
       shim.host.mountIdMapped(source, target, user.path);

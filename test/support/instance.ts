@@ -1,7 +1,7 @@
 // A whole windlass of its own for a test: temporary folders, free ports, real processes, purged at the end. An instance
 // that a crashed run left behind is found by its folder's name and purged first.
 import { execFile, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,6 +40,8 @@ export interface TestInstance extends AsyncDisposable {
 export async function createInstance(): Promise<TestInstance> {
   await purgeLeftOvers();
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  // As /run and /var/lib are: root of a user namespace, who is somebody else outside, passes through.
+  chmodSync(root, 0o711);
   const [home, run, kubeHome] = ['home', 'run', 'kube'].map((name) => join(root, name)) as [string, string, string];
   mkdirSync(kubeHome);
   const [port] = await freePorts(1);

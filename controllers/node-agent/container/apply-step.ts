@@ -8,6 +8,7 @@ import type { Logger } from '../../../lib/log.ts';
 import { listAttemptFiles, listAttempts, logDirectoryName } from '../logs/log-files.ts';
 import type { NodeRuntime, SandboxNetwork } from '../runtime/node-runtime.ts';
 import type { RuntimeCache } from '../runtime/runtime-cache.ts';
+import type { UserRange, UserRanges } from '../users/user-ranges.ts';
 import { containerConfig } from './container-config.ts';
 import { resourcesKey } from './drift.ts';
 import { terminationOf, type Termination } from './last-termination.ts';
@@ -27,6 +28,7 @@ export interface ApplyDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly podLogs: string;
+  readonly userRanges: Pick<UserRanges, 'rangeOf'>;
   /** Resolves when the node sends no client of a Service to the Container any more. */
   readonly retire: (container: Container) => Promise<void>;
   readonly record: (container: Container, type: 'Normal' | 'Warning', reason: string, message: string) => void;
@@ -121,10 +123,14 @@ function sandboxInput(deps: ApplyDeps, { container, memory, prepared }: ApplyInp
     podLogs: deps.podLogs,
     imageConfig: memory.image?.config ?? {},
     hostGateway: prepared?.network.state === 'Ready' ? prepared.network.hostGateway : '',
+    userRange: userRangeOf(deps, container),
     targetKey: prepared?.network.state === 'Ready' ? prepared.network.targetKey : undefined,
     targetSandboxId: prepared?.network.state === 'Ready' ? prepared.network.targetSandboxId : undefined,
   };
 }
+
+const userRangeOf = ({ userRanges }: ApplyDeps, { metadata, spec }: Container): UserRange | undefined =>
+  spec.securityContext?.userNamespace === 'Auto' ? userRanges.rangeOf(metadata.uid ?? '') : undefined;
 
 async function createRun(deps: ApplyDeps, input: ApplyInput, step: HostStep & { kind: 'create' }): Promise<void> {
   const { container, memory, prepared } = input;
@@ -143,6 +149,7 @@ async function createRun(deps: ApplyDeps, input: ApplyInput, step: HostStep & { 
     image: { id: prepared.image.image.id, digest: prepared.image.image.digest, reference: prepared.image.reference },
     env: env.env,
     mounts: prepared.volumes.mounts,
+    userRange: userRangeOf(deps, container),
     lastTermination: endOf(deps, memory, step.replaces),
   });
   // The ended run goes first: its name in the sandbox is free then, and its log stays for `previous`.

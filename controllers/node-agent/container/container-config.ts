@@ -2,10 +2,12 @@
 import type { Container, ContainerStatus } from '../../../crds/container.ts';
 import { logPathOf } from '../logs/log-files.ts';
 import type { RuntimeContainerConfig } from '../runtime/node-runtime.ts';
+import type { UserRange } from '../users/user-ranges.ts';
 import { ANNOTATIONS, RUNTIME_ANNOTATIONS } from './annotations.ts';
 import { expandVariables } from './env.ts';
 import { linuxResources } from './resources.ts';
 import { rootfsKeyOf } from './rootfs-key.ts';
+import { userNamespaceOf } from './sandbox-config.ts';
 import { criSignal } from './signals.ts';
 import { specHash } from './spec-hash.ts';
 
@@ -33,6 +35,8 @@ export interface ContainerConfigInput {
   readonly image: { readonly id: string; readonly digest: string; readonly reference: string };
   readonly env: readonly { readonly key: string; readonly value: string }[];
   readonly mounts: PreparedMounts;
+  /** For a user namespace of its own. */
+  readonly userRange?: UserRange | undefined;
   /** How the run that this one follows ended. */
   readonly lastTermination?: ContainerStatus['lastTermination'];
 }
@@ -52,7 +56,7 @@ export function containerConfig(input: ContainerConfigInput): RuntimeContainerCo
     args: expand(spec.args),
     workingDir: spec.workingDir ?? '',
     envs: input.env.map(({ key, value }) => ({ key, value: Buffer.from(value) })),
-    mounts: input.mounts.mounts,
+    mounts: input.mounts.mounts.map((mount) => withMapping(mount, input.userRange)),
     devices: (spec.devices ?? []).map((device) => ({
       hostPath: device.hostPath,
       containerPath: device.containerPath ?? device.hostPath,
@@ -71,7 +75,10 @@ export function containerConfig(input: ContainerConfigInput): RuntimeContainerCo
     stdinOnce: spec.stdinOnce ?? false,
     tty: spec.tty ?? false,
     ...(stopSignal === undefined ? {} : { stopSignal }),
-    linux: { resources: linuxResources(spec.resources), securityContext: securityContextOf(container) },
+    linux: {
+      resources: linuxResources(spec.resources),
+      securityContext: securityContextOf(container, input.userRange),
+    },
   };
 }
 
@@ -97,9 +104,16 @@ function annotationsOf(input: ContainerConfigInput): Record<string, string> {
   };
 }
 
+/** Files keep the owners they have outside: root of the container is who root is in the volume. */
+function withMapping(mount: PreparedMounts['mounts'][number], range: UserRange | undefined) {
+  if (range === undefined || mount.image) return mount;
+  const mapping = [{ containerId: 0, ...range }];
+  return { ...mount, uidMappings: mapping, gidMappings: mapping };
+}
+
 type SecurityContext = NonNullable<NonNullable<RuntimeContainerConfig['linux']>['securityContext']>;
 
-function securityContextOf({ spec }: Container): SecurityContext {
+function securityContextOf({ spec }: Container, userRange: UserRange | undefined): SecurityContext {
   const context = spec.securityContext;
   const profile = context?.seccompProfile;
   const shared = spec.shareNamespaces;
@@ -118,6 +132,7 @@ function securityContextOf({ spec }: Container): SecurityContext {
       network: spec.hostNetwork ? 'NODE' : 'POD',
       pid: spec.hostPID ? 'NODE' : shared?.pid === undefined ? 'CONTAINER' : 'TARGET',
       ipc: spec.hostIPC ? 'NODE' : 'POD',
+      ...userNamespaceOf(userRange),
     },
   };
 }

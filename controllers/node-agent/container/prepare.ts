@@ -66,13 +66,8 @@ async function prepareVolumes(
 }
 
 async function prepareNetwork(deps: PrepareDeps, container: Container): Promise<Prepared['network']> {
-  if (container.spec.securityContext?.userNamespace === 'Auto') {
-    return {
-      state: 'Waiting',
-      reason: 'UserNamespaceNotSupported',
-      message: 'securityContext.userNamespace: Auto is not supported by this version',
-    };
-  }
+  const conflict = userNamespaceConflict(container);
+  if (conflict !== undefined) return { state: 'Waiting', reason: 'UserNamespaceConflict', message: conflict };
   const namespace = container.metadata.namespace ?? '';
   const needs = await Promise.all(networkNamesOf(container).map((name) => deps.networks.ensure(namespace, name)));
   const missing = needs.find((need) => need.state === 'Waiting');
@@ -92,6 +87,13 @@ async function prepareNetwork(deps: PrepareDeps, container: Container): Promise<
   }
   const found = findTarget(deps, container, target);
   return found.state === 'Ready' ? { ...found, hostGateway } : found;
+}
+
+/** A namespace of others cannot belong to the user namespace of one. */
+function userNamespaceConflict({ spec }: Container): string | undefined {
+  if (spec.securityContext?.userNamespace !== 'Auto') return undefined;
+  const shared = ['hostPID', 'hostIPC', 'shareNamespaces'].find((field) => spec[field as keyof typeof spec]);
+  return shared && `securityContext.userNamespace: Auto does not go together with ${shared}`;
 }
 
 /**

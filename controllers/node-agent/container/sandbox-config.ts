@@ -3,6 +3,7 @@ import type { Container } from '../../../crds/container.ts';
 import { parseQuantity } from '../../../lib/quantity.ts';
 import { logDirectoryName } from '../logs/log-files.ts';
 import type { NetworkAttachment, OciImageConfig, PublishedPort, SandboxConfig } from '../runtime/node-runtime.ts';
+import type { UserRange } from '../users/user-ranges.ts';
 import { ANNOTATIONS, MANAGED_LABEL, RUNTIME_ANNOTATIONS } from './annotations.ts';
 import { linuxResources } from './resources.ts';
 import { specHash } from './spec-hash.ts';
@@ -18,6 +19,15 @@ export interface SandboxInput {
   readonly targetKey?: string | undefined;
   /** The address that `host-gateway` stands for. */
   readonly hostGateway: string;
+  /** For a user namespace of its own. */
+  readonly userRange?: UserRange | undefined;
+}
+
+/** CRI's words for the user namespace of a Container; nothing for the host's. */
+export function userNamespaceOf(range: UserRange | undefined) {
+  if (range === undefined) return {};
+  const mapping = [{ containerId: 0, ...range }];
+  return { usernsOptions: { mode: 'POD', uids: mapping, gids: mapping } as const };
 }
 
 /** Names of the Networks a Container joins; the namespace's `default` when it says nothing. */
@@ -116,6 +126,7 @@ export function sandboxConfig(input: SandboxInput): SandboxConfig {
           pid: spec.hostPID ? 'NODE' : shared?.pid === undefined ? 'CONTAINER' : 'TARGET',
           ipc: spec.hostIPC ? 'NODE' : shared?.ipc === undefined ? 'POD' : 'TARGET',
           ...(targetSandboxId === undefined ? {} : { targetId: targetSandboxId }),
+          ...userNamespaceOf(input.userRange),
         },
       },
     },
