@@ -45,6 +45,8 @@ export const paths = {
   content: (instance: Instance): string => join(instance.home, 'content'),
   /** Unpacked layers by chain id, and the writable layers of containers. */
   snapshots: (instance: Instance): string => join(instance.home, 'snapshots'),
+  /** Compiled code of worker threads; Node fills it and checks what it finds. */
+  compileCache: (instance: Instance): string => join(instance.home, 'compile-cache'),
   volumes: (instance: Instance): string => join(instance.home, 'volumes'),
   /** CRI log files: pods/<namespace>_<name>_<uid>/<container>/<attempt>.log */
   podLogs: (instance: Instance): string => join(instance.home, 'pods'),

@@ -1,6 +1,6 @@
 // Blobs on their way into the content store: written to a file of their own, hashed on the way, renamed at the end.
 import { createHash, randomUUID } from 'node:crypto';
-import { open, rename, rm, statfs } from 'node:fs/promises';
+import { open, rename, rm, statfs, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, WindlassError } from '../lib/errors.ts';
 import { digestMismatch, finishDigest, hasherFor, splitDigest, type Digest } from './digest.ts';
@@ -8,10 +8,14 @@ import { digestMismatch, finishDigest, hasherFor, splitDigest, type Digest } fro
 /** Never filled, so that the rest of the machine keeps working. */
 const MIN_FREE_BYTES = 128 * 1024 * 1024;
 
+/** Network pieces are gathered to this size before they go to the disk: each write is a trip to another thread. */
+const WRITE_BYTES = 1024 * 1024;
+
 /** A blob being written; its owner is the only writer of the digest. */
 export interface Ingest {
-  /** Bytes already there, from an earlier try. */
+  /** Bytes taken so far, those of an earlier try included. */
   readonly offset: number;
+  /** Takes a chunk, which must not change afterwards; it is on disk at the latest when close() or commit() resolves. */
   write(chunk: Buffer): Promise<void>;
   /** Starts again from nothing. */
   reset(): Promise<void>;
@@ -43,12 +47,26 @@ export async function openIngest(folder: string, target: string, digest: Digest,
   let hash = hasherFor(digest);
   let offset = 0;
   let isOpen = true;
+  let pending: Buffer[] = [];
+  let pendingBytes = 0;
+  const flush = async (): Promise<void> => {
+    const chunks = pending;
+    pending = [];
+    pendingBytes = 0;
+    try {
+      if (chunks.length > 0) await writeAll(file, chunks);
+    } catch (error) {
+      throw asStoreError(`failed to write blob ${digest}`, error);
+    }
+  };
   // What an earlier try left is hashed again, since a hash in progress cannot be stored.
   for await (const chunk of file.createReadStream({ start: 0, autoClose: false, highWaterMark: 1024 * 1024 })) {
     hash.update(chunk as Buffer);
     offset += (chunk as Buffer).length;
   }
   const reset = async (): Promise<void> => {
+    pending = [];
+    pendingBytes = 0;
     await file.truncate(0);
     hash = hasherFor(digest);
     offset = 0;
@@ -64,15 +82,14 @@ export async function openIngest(folder: string, target: string, digest: Digest,
         await reset();
         throw new WindlassError('Invalid', `blob ${digest} has more than the ${sizeBytes} bytes its manifest says`);
       }
-      try {
-        await file.writeFile(chunk);
-      } catch (error) {
-        throw asStoreError(`failed to write blob ${digest}`, error);
-      }
       hash.update(chunk);
       offset += chunk.length;
+      pending.push(chunk);
+      pendingBytes += chunk.length;
+      if (pendingBytes >= WRITE_BYTES) await flush();
     },
     async commit() {
+      await flush();
       isOpen = false;
       await file.close();
       const found = finishDigest(hash, digest);
@@ -88,9 +105,23 @@ export async function openIngest(folder: string, target: string, digest: Digest,
     async close() {
       if (!isOpen) return;
       isOpen = false;
-      await file.close();
+      try {
+        await flush();
+      } finally {
+        await file.close();
+      }
     },
   };
+}
+
+/** The file was opened for appending: what a short write leaves is simply written next. */
+async function writeAll(file: FileHandle, chunks: Buffer[]): Promise<void> {
+  const { bytesWritten } = await file.writev(chunks);
+  let skip = bytesWritten;
+  for (const chunk of chunks) {
+    if (skip < chunk.length) await file.writeFile(chunk.subarray(skip));
+    skip = Math.max(skip - chunk.length, 0);
+  }
 }
 
 /** Writes `source` to a temporary file in `folder`, hashing it on the way. */

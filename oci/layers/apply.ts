@@ -112,7 +112,7 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
       return undefined;
     }
     const directory = paths.directory(parts.slice(0, -1));
-    return create(`${directory}/${last}`, entry);
+    return create(`${directory}/${last}`, parts, entry);
   }
 
   const setOpaque = (path: string): void => calls.lsetxattr(path, 'trusted.overlay.opaque', Buffer.from('y'));
@@ -135,20 +135,18 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
     }
   }
 
-  function create(path: string, entry: TarEntry): TarSink | undefined {
+  function create(path: string, parts: readonly string[], entry: TarEntry): TarSink | undefined {
     // A link to its own name changes nothing, and must not lose the file.
     const linkTarget = entry.type === 'hardlink' ? findLinkTarget(entry) : undefined;
     if (linkTarget === path) return undefined;
-    const replaced = clear(path, entry.type === 'directory');
     const native = nativePath(path);
+    // Files and directories are most of a layer and nearly always new: they are looked for only when they are not.
+    if (entry.type !== 'file' && entry.type !== 'directory') clear(path, false);
     switch (entry.type) {
       case 'file':
         return writeFile(path, entry);
       case 'directory':
-        if (replaced !== 'kept') {
-          mkdirSync(native, 0o700);
-          if (replaced === 'whiteout') setOpaque(path);
-        }
+        makeDirectory(path, parts);
         implicit.delete(path.slice(root.length + 1));
         directoryTimes.set(path, entry.mtime);
         setMetadata(path, entry);
@@ -173,6 +171,19 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
         setMetadata(path, entry);
         calls.lutimens(path, entry.mtime.seconds, entry.mtime.nanoseconds);
         return undefined;
+    }
+  }
+
+  function makeDirectory(path: string, parts: readonly string[]): void {
+    try {
+      mkdirSync(nativePath(path), 0o700);
+      paths.remember(parts, path);
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+      const replaced = clear(path, true);
+      if (replaced === 'kept') return;
+      mkdirSync(nativePath(path), 0o700);
+      if (replaced === 'whiteout') setOpaque(path);
     }
   }
 
@@ -209,8 +220,7 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
 
   function writeFile(path: string, entry: TarEntry): TarSink {
     account(entry.sparse ? entry.sparse.reduce((sum, { length }) => sum + length, 0) : entry.size, entry.name);
-    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-    const fd = openSync(nativePath(path), flags, 0o600);
+    const fd = openNew(path);
     openFiles.add(fd);
     const isSparse = entry.sparse !== undefined;
     return {
@@ -225,12 +235,24 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
         // Owner before mode: chown clears setuid; attributes last: chown clears file capabilities.
         fchownSync(fd, entry.uid, entry.gid);
         fchmodSync(fd, entry.mode);
+        if (entry.xattrs.size > 0) setXattrs(path, entry);
+        calls.futimens(fd, entry.mtime.seconds, entry.mtime.nanoseconds);
         openFiles.delete(fd);
         closeSync(fd);
-        if (entry.xattrs.size > 0) setXattrs(path, entry);
-        calls.lutimens(path, entry.mtime.seconds, entry.mtime.nanoseconds);
       },
     };
+  }
+
+  function openNew(path: string): number {
+    const native = nativePath(path);
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    try {
+      return openSync(native, flags, 0o600);
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+      clear(path, false);
+      return openSync(native, flags, 0o600);
+    }
   }
   const openFiles = new Set<number>();
 

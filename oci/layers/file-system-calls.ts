@@ -9,6 +9,8 @@ export interface FileSystemCalls {
   readXattrs(path: string): Map<string, Buffer>;
   /** Sets the modification time (and access time) of the path itself. */
   lutimens(path: string, seconds: number, nanoseconds: number): void;
+  /** The same for an open file. */
+  futimens(fd: number, seconds: number, nanoseconds: number): void;
 }
 
 export const FILE_TYPE = {

@@ -34,6 +34,8 @@ export interface RootedPaths {
   directory(parts: readonly string[]): string;
   /** Like directory(), but makes nothing: undefined when it is not there. */
   existing(parts: readonly string[]): string | undefined;
+  /** `path` is a directory just made below a directory() of `parts` without its last one. */
+  remember(parts: readonly string[], path: string): void;
   /** A link or directory changed: what was resolved before may be wrong now. */
   forget(): void;
 }
@@ -46,8 +48,10 @@ export function createRootedPaths(root: string, onImplicit: (relativePath: strin
     const key = parts.join('/');
     const cached = cache.get(key);
     if (cached !== undefined) return cached;
-    const real: string[] = [];
-    const todo = parts.toReversed();
+    // Most often only the last component is new.
+    const above = parts.length > 1 ? cache.get(parts.slice(0, -1).join('/')) : undefined;
+    const real: string[] = above === undefined || above === root ? [] : above.slice(root.length + 1).split('/');
+    const todo = above === undefined ? parts.toReversed() : parts.slice(-1);
     let links = 0;
     while (todo.length > 0) {
       const part = todo.pop() as string;
@@ -77,15 +81,20 @@ export function createRootedPaths(root: string, onImplicit: (relativePath: strin
       real.push(part);
     }
     const result = [root, ...real].join('/');
+    keep(key, result);
+    return result;
+  }
+
+  function keep(key: string, path: string): void {
     // Bounded, so that a million directories do not stay in memory.
     if (cache.size > 4096) cache = new Map();
-    cache.set(key, result);
-    return result;
+    cache.set(key, path);
   }
 
   return {
     directory: (parts) => resolve(parts, true) as string,
     existing: (parts) => resolve(parts, false),
+    remember: (parts, path) => keep(parts.join('/'), path),
     forget() {
       cache = new Map();
     },

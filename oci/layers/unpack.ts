@@ -9,8 +9,10 @@ import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { digestMismatch, type Digest } from '../digest.ts';
 import type { Compression } from '../media-types.ts';
 import { createLayerApplier, DEFAULT_APPLY_OPTIONS, type ApplyOptions, type ApplyResult } from './apply.ts';
-import { decompressZstd } from './zstd-frames.ts';
 import { bytePath, type FileSystemCalls } from './file-system-calls.ts';
+import type { WholeGzip } from './inflate-gzip.ts';
+import type { TarReader } from './tar-reader.ts';
+import { decompressZstd } from './zstd-frames.ts';
 
 const CHUNK = 1024 * 1024;
 /** A layer may grow to this many times its compressed size, once it is larger than the floor. */
@@ -29,33 +31,57 @@ export interface UnpackRequest {
   readonly options?: Partial<ApplyOptions>;
 }
 
-/** Unpacks one layer; throws Invalid (naming the layer) for anything wrong in it, Unavailable when the disk is full. */
-export async function unpackLayer(request: UnpackRequest, calls: FileSystemCalls): Promise<ApplyResult> {
+/**
+ * Unpacks one layer; throws Invalid (naming the layer) for anything wrong in it, Unavailable when the disk is full.
+ * `whole` does small gzip layers in one go; what it leaves is streamed.
+ */
+export async function unpackLayer(
+  request: UnpackRequest,
+  calls: FileSystemCalls,
+  whole?: WholeGzip,
+): Promise<ApplyResult> {
   const options = { ...DEFAULT_APPLY_OPTIONS, ...request.options };
   const applier = createLayerApplier(bytePath(request.target), calls, options);
-  const hash = createHash(request.diffId?.startsWith('sha512:') ? 'sha512' : 'sha256');
-  const size = (await statOf(request.blobPath)).size;
-  const maxTarBytes = request.compression === 'none' ? Infinity : Math.max(RATIO_FLOOR_BYTES, size * MAX_RATIO);
-  let total = 0;
   try {
-    const file = createReadStream(request.blobPath, { highWaterMark: CHUNK });
-    for await (const chunk of decompress(file, request.compression)) {
-      total += chunk.length;
-      if (total > maxTarBytes) {
-        throw new WindlassError('Invalid', `unpacks to more than ${MAX_RATIO} times its size of ${size} bytes`);
-      }
-      hash.update(chunk);
-      applier.reader.write(chunk);
-    }
-    applier.reader.end();
-    if (request.diffId !== undefined) {
-      const found = `${request.diffId.split(':')[0]}:${hash.digest('hex')}`;
-      if (found !== request.diffId) throw digestMismatch('its tar', request.diffId, found);
+    const tar = request.compression === 'gzip' ? whole?.read(request.blobPath) : undefined;
+    if (tar !== undefined) {
+      const hash = createHash(algorithmOf(request.diffId)).update(tar);
+      if (request.diffId !== undefined) checkDiffId(request.diffId, hash.digest('hex'));
+      applier.reader.write(tar);
+      applier.reader.end();
+    } else {
+      await streamLayer(request, applier.reader);
     }
     return applier.finish();
   } catch (error) {
     throw layerError(request.digest, error);
   }
+}
+
+async function streamLayer(request: UnpackRequest, reader: TarReader): Promise<void> {
+  const hash = createHash(algorithmOf(request.diffId));
+  const { size } = await statOf(request.blobPath);
+  const maxTarBytes = request.compression === 'none' ? Infinity : Math.max(RATIO_FLOOR_BYTES, size * MAX_RATIO);
+  let total = 0;
+  const file = createReadStream(request.blobPath, { highWaterMark: CHUNK });
+  for await (const chunk of decompress(file, request.compression)) {
+    total += chunk.length;
+    if (total > maxTarBytes) {
+      throw new WindlassError('Invalid', `unpacks to more than ${MAX_RATIO} times its size of ${size} bytes`);
+    }
+    hash.update(chunk);
+    reader.write(chunk);
+  }
+  reader.end();
+  if (request.diffId !== undefined) checkDiffId(request.diffId, hash.digest('hex'));
+}
+
+const algorithmOf = (digest: Digest | undefined): 'sha256' | 'sha512' =>
+  digest?.startsWith('sha512:') ? 'sha512' : 'sha256';
+
+function checkDiffId(want: Digest, foundHex: string): void {
+  const found = `${algorithmOf(want)}:${foundHex}`;
+  if (found !== want) throw digestMismatch('its tar', want, found);
 }
 
 /** `source` with `compression` undone; undefined when there is nothing to undo. */

@@ -26,7 +26,12 @@ export function createLayerFiles(): FileSystemCalls {
     'int64_t lgetxattr(const uint8_t *path, const uint8_t *name, uint8_t *value, size_t size)',
   );
   const utimensat = libc.func('int utimensat(int directory, const uint8_t *path, const int64_t *times, int flags)');
+  const futimens = libc.func('int futimens(int fd, const int64_t *times)');
   const times = new BigInt64Array(4);
+  const setTimes = (seconds: number, nanoseconds: number): void => {
+    times[0] = times[2] = BigInt(seconds);
+    times[1] = times[3] = BigInt(nanoseconds);
+  };
 
   return {
     mknod(path, mode, major, minor) {
@@ -51,9 +56,12 @@ export function createLayerFiles(): FileSystemCalls {
       return result;
     },
     lutimens(path, seconds, nanoseconds) {
-      times[0] = times[2] = BigInt(seconds);
-      times[1] = times[3] = BigInt(nanoseconds);
+      setTimes(seconds, nanoseconds);
       check('utimensat', utimensat(AT_FDCWD, zeroEnded(path), times, AT_SYMLINK_NOFOLLOW) as number, path);
+    },
+    futimens(fd, seconds, nanoseconds) {
+      setTimes(seconds, nanoseconds);
+      check('futimens', futimens(fd, times) as number, `fd ${fd}`);
     },
   };
 }

@@ -19,7 +19,7 @@ export interface NodeImages extends AsyncDisposable {
  * every mount in place, since containers outlive the process.
  */
 export function openImages(instance: Instance, registries: RegistriesConfig, log: Logger): NodeImages {
-  const pool = createUnpackPool(Math.min(Math.max(availableParallelism(), 2), 8));
+  const pool = createUnpackPool(Math.min(Math.max(availableParallelism(), 2), 8), paths.compileCache(instance));
   const registry = createRegistryClient({ registries });
   const service = createImageService({
     contentDir: paths.content(instance),

@@ -1,5 +1,6 @@
 // One pull: resolve, choose the platform, fetch and unpack all layers at once, in the order
 // "bytes first, name last", so that a name never means an image that is not whole.
+import { createLimit } from '../../lib/limit.ts';
 import type { ContentStore } from '../../oci/content-store.ts';
 import { digestOf, type Digest } from '../../oci/digest.ts';
 import type { RegistryCall, RegistryClient } from '../../oci/distribution/registry-client.ts';
@@ -40,6 +41,8 @@ export async function pullImage(
   };
   const { descriptor, manifest } = await selectManifest(top.descriptor, read, parts.platform);
   for (const { digest } of [descriptor, manifest.config, ...manifest.layers]) protect(digest);
+  if (manifest.layers.some(({ digest, size }) => !store.has(digest, size)))
+    parts.layers.prepare(manifest.layers.length);
 
   await registry.fetchBlob(reference, manifest.config, store, call);
   const config = parseImageConfig(
@@ -74,7 +77,7 @@ async function fetchLayers(
   };
   const limit = createLimit(PARALLEL_DOWNLOADS);
   const fetch = async (layer: Descriptor, signal: AbortSignal): Promise<string> => {
-    await limit(signal, async () => {
+    await limit(layer.size, signal, async () => {
       const onProgress = (bytes: number): void => {
         completed.set(layer.digest, bytes);
         report();
@@ -105,26 +108,8 @@ export function layerSources(
     chainId: chain[index] as Digest,
     diffId: diffIds[index] as Digest,
     digest: layer.digest,
+    sizeBytes: layer.size,
     compression: layerCompression(layer.mediaType) ?? 'none',
     fetch: (signal) => fetch(layer, signal),
   }));
-}
-
-/** Runs at most `size` tasks at a time. */
-function createLimit(size: number): (signal: AbortSignal, task: () => Promise<void>) => Promise<void> {
-  const waiting: (() => void)[] = [];
-  let running = 0;
-  return async (signal, task) => {
-    if (running >= size) await new Promise<void>((resolve) => waiting.push(resolve));
-    else running += 1;
-    try {
-      signal.throwIfAborted();
-      await task();
-    } finally {
-      // The slot goes to the next in line without being free in between.
-      const next = waiting.shift();
-      if (next) next();
-      else running -= 1;
-    }
-  };
 }

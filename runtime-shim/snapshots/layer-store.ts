@@ -21,6 +21,8 @@ export interface LayerSource {
   readonly diffId: Digest;
   /** Digest of the blob, for messages. */
   readonly digest: Digest;
+  /** Of the blob. */
+  readonly sizeBytes: number;
   readonly compression: Compression;
   /** Makes the blob present and gives its path. */
   fetch(signal: AbortSignal): Promise<string>;
@@ -35,6 +37,8 @@ interface LayerRecord {
 
 export interface LayerStore {
   has(chainId: Digest): boolean;
+  /** Tells that `count` layers will be unpacked soon. */
+  prepare(count: number): void;
   /** Fetches and unpacks what is missing of a stack of layers (lowest first); shared with other callers. */
   ensure(layers: readonly LayerSource[], signal: AbortSignal): Promise<void>;
   /** Folders for an overlay mount, top first; layers below one that hides everything are left out. */
@@ -136,8 +140,8 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
     const blobPath = await layer.fetch(signal);
     const target = join(staging, 'diff');
     await mkdir(target, { recursive: true, mode: 0o755 });
-    const { digest, compression, diffId } = layer;
-    return await pool.unpack({ blobPath, digest, compression, diffId, target }, signal);
+    const { digest, sizeBytes, compression, diffId } = layer;
+    return await pool.unpack({ blobPath, digest, sizeBytes, compression, diffId, target }, signal);
   }
 
   function lowerDirs(chain: readonly Digest[]): string[] {
@@ -170,6 +174,7 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
 
   return {
     has: (chainId) => recordOf(chainId) !== undefined,
+    prepare: (count) => pool.warm(count),
     ensure: (layers, signal) => ensureAt(layers, layers.length - 1, signal),
     lowerDirs,
     list,

@@ -1,72 +1,88 @@
 // A few worker threads for unpacking, started when needed and stopped when idle.
 import { Worker } from 'node:worker_threads';
 import { WindlassError } from '../../lib/errors.ts';
+import { createLimit } from '../../lib/limit.ts';
 import type { ApplyResult } from '../../oci/layers/apply.ts';
 import type { UnpackRequest } from '../../oci/layers/unpack.ts';
-import type { UnpackReply } from './unpack-worker.ts';
+import type { UnpackReply, UnpackWorkerOptions } from './unpack-worker.ts';
 
 const IDLE_MS = 5000;
+/** Memory that all workers together may hold for layers inflated in one go. */
+const WHOLE_LAYERS_BYTES = 1024 ** 3;
+const MAX_WHOLE_LAYER_BYTES = 256 * 1024 * 1024;
 
 export interface UnpackPool extends AsyncDisposable {
   /** Unpacks one layer in a worker. An abort ends the worker at once; what it wrote is the caller's to delete. */
-  unpack(request: UnpackRequest, signal: AbortSignal): Promise<ApplyResult>;
+  unpack(request: UnpackRequest & { readonly sizeBytes: number }, signal: AbortSignal): Promise<ApplyResult>;
+  /** Starts the workers that `layers` layers will want, so that they are ready when the first bytes are. */
+  warm(layers: number): void;
 }
 
-/** A pool of at most `size` workers. */
-export function createUnpackPool(size: number): UnpackPool {
+/**
+ * A pool of at most `size` workers. `compileCacheDir` keeps their compiled code: a worker that finds it starts in less
+ * than half the time.
+ */
+export function createUnpackPool(size: number, compileCacheDir?: string): UnpackPool {
+  const workerData: UnpackWorkerOptions = {
+    maxWholeBytes: Math.min(MAX_WHOLE_LAYER_BYTES, Math.floor(WHOLE_LAYERS_BYTES / size)),
+  };
+  const env = compileCacheDir === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: compileCacheDir };
   const idle: { worker: Worker; timer: NodeJS.Timeout }[] = [];
-  const waiting: (() => void)[] = [];
+  const limit = createLimit(size);
   const running = new Set<Worker>();
   let isClosed = false;
 
   function acquire(): Worker {
     const ready = idle.pop();
     if (ready) clearTimeout(ready.timer);
-    const worker = ready?.worker ?? new Worker(new URL('./unpack-worker.ts', import.meta.url));
+    const worker = ready?.worker ?? start();
     worker.removeAllListeners();
     worker.ref();
     running.add(worker);
     return worker;
   }
 
+  const start = (): Worker => new Worker(new URL('./unpack-worker.ts', import.meta.url), { workerData, env });
+
   function release(worker: Worker, isUsable: boolean): void {
     running.delete(worker);
-    if (isUsable && !isClosed) {
-      worker.unref();
-      const forget = (): void => {
-        const at = idle.findIndex((entry) => entry.worker === worker);
-        if (at !== -1) idle.splice(at, 1);
-      };
-      const timer = setTimeout(() => {
-        forget();
-        void worker.terminate();
-      }, IDLE_MS).unref();
-      idle.push({ worker, timer });
-      worker.once('error', forget);
-      worker.once('exit', forget);
-    }
-    waiting.shift()?.();
+    if (isUsable && !isClosed) keep(worker);
+  }
+
+  function keep(worker: Worker): void {
+    worker.unref();
+    const forget = (): void => {
+      const at = idle.findIndex((entry) => entry.worker === worker);
+      if (at !== -1) idle.splice(at, 1);
+    };
+    const timer = setTimeout(() => {
+      forget();
+      void worker.terminate();
+    }, IDLE_MS).unref();
+    idle.push({ worker, timer });
+    worker.once('error', forget);
+    worker.once('exit', forget);
   }
 
   return {
-    async unpack(request, signal) {
-      while (running.size >= size) await new Promise<void>((resolve) => waiting.push(resolve));
-      if (isClosed) throw new WindlassError('Unavailable', 'the unpacking of layers has stopped');
-      if (signal.aborted) {
-        waiting.shift()?.();
-        signal.throwIfAborted();
-      }
-      const worker = acquire();
-      let isUsable = false;
-      try {
-        const reply = await runOne(worker, request, signal);
-        isUsable = true;
-        if (reply.kind === 'failed') throw new WindlassError(reply.reason, reply.message);
-        return reply.result;
-      } finally {
-        if (!isUsable) await worker.terminate();
-        release(worker, isUsable);
-      }
+    unpack: (request, signal) =>
+      limit(request.sizeBytes, signal, async () => {
+        if (isClosed) throw new WindlassError('Unavailable', 'the unpacking of layers has stopped');
+        const worker = acquire();
+        let isUsable = false;
+        try {
+          const reply = await runOne(worker, request, signal);
+          isUsable = true;
+          if (reply.kind === 'failed') throw new WindlassError(reply.reason, reply.message);
+          return reply.result;
+        } finally {
+          if (!isUsable) await worker.terminate();
+          release(worker, isUsable);
+        }
+      }),
+    warm(layers) {
+      if (isClosed) return;
+      for (let count = running.size + idle.length; count < Math.min(size, layers); count += 1) keep(start());
     },
     async [Symbol.asyncDispose]() {
       isClosed = true;
