@@ -14,6 +14,7 @@ import { nativePath } from '../../oci/layers/file-system-calls.ts';
 import type { ApplyResult } from '../../oci/layers/apply.ts';
 import type { Compression } from '../../oci/media-types.ts';
 import { createSharedWork } from '../../oci/shared-work.ts';
+import { spreadDirectoriesOf } from '../host/top-directory.ts';
 import type { UnpackPool } from './unpack-pool.ts';
 
 export interface LayerSource {
@@ -58,6 +59,7 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
   const layersDir = join(root, 'layers');
   const stagingDir = join(root, 'staging');
   for (const folder of [layersDir, stagingDir]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  spreadDirectoriesOf(stagingDir);
   const records = new Map<Digest, LayerRecord>();
   const work = createSharedWork<void>();
 
