@@ -97,6 +97,41 @@ export interface PullImageProgressResponse {
   /** Set in the last message only. */
   readonly imageId: string;
 }
+export interface ImageHistoryResponse {
+  readonly entries: readonly HistoryEntry[];
+}
+export interface HistoryEntry {
+  readonly createdBy: string;
+  readonly created: string;
+  readonly comment: string;
+  readonly sizeBytes: number;
+  readonly emptyLayer: boolean;
+  readonly layerDigest: string;
+}
+export interface PushImageRequest {
+  readonly image: string;
+  readonly reference: string;
+  readonly username: string;
+  readonly password: string;
+  readonly identityToken: string;
+}
+export interface PushImageResponse {
+  readonly phase: string;
+  readonly completedBytes: number;
+  readonly totalBytes: number;
+  readonly layers: readonly PushedLayer[];
+  readonly digest: string;
+}
+export interface PushedLayer {
+  readonly digest: string;
+  readonly state: string;
+  readonly completedBytes: number;
+  readonly totalBytes: number;
+}
+export interface ExportImagesRequest {
+  readonly images: readonly string[];
+  readonly format: string;
+}
 export interface CopyUpRequest {
   readonly image: string;
   readonly imagePath: string;

@@ -84,6 +84,7 @@ export interface NodeCalls {
   importImage: Call<n.ImportImageRequest, { readonly imageId: string; readonly digest: string }>;
   tagImage: Call<{ readonly image: string; readonly reference: string }, m.Empty>;
   untagImage: Call<{ readonly reference: string }, m.Empty>;
+  imageHistory: Call<{ readonly image: string }, n.ImageHistoryResponse>;
   inspectImage: Call<{ readonly image: string }, n.InspectImageResponse>;
   pauseContainer: Call<m.ContainerId, m.Empty>;
   unpauseContainer: Call<m.ContainerId, m.Empty>;
@@ -93,6 +94,8 @@ export interface NodeCalls {
   describe: Call<m.Empty, n.DescribeResponse>;
 }
 export interface NodeStreams {
+  pushImage: Call<n.PushImageRequest, n.PushImageResponse>;
+  exportImages: Call<n.ExportImagesRequest, { readonly data: Buffer }>;
   pullImageProgress: Call<n.PullImageProgressRequest, n.PullImageProgressResponse>;
 }
 

@@ -40,3 +40,8 @@ const LAYER_COMPRESSION: Readonly<Record<string, Compression>> = {
 export function layerCompression(mediaType: string): Compression | undefined {
   return Object.hasOwn(LAYER_COMPRESSION, mediaType) ? LAYER_COMPRESSION[mediaType] : undefined;
 }
+
+/** A layer whose owner does not allow copies of it (base layers of Windows, for one). */
+export function isForeignLayer(mediaType: string): boolean {
+  return mediaType.includes('.nondistributable.') || mediaType.includes('.foreign.');
+}

@@ -12,12 +12,16 @@ const DEFAULT_TOKEN_SECONDS = 60;
 
 export interface Authorizer {
   /** The Authorization header to try first, from what is known already. */
-  current(endpoint: Endpoint, repository: string, credentials: RegistryCredentials | undefined): string | undefined;
+  current(
+    endpoint: Endpoint,
+    scopes: readonly string[],
+    credentials: RegistryCredentials | undefined,
+  ): string | undefined;
   /** A header that answers the challenge in a 401; undefined when there is none that could help. */
   answer(
     response: RegistryResponse,
     endpoint: Endpoint,
-    repository: string,
+    scopes: readonly string[],
     credentials: RegistryCredentials | undefined,
     signal: AbortSignal,
   ): Promise<string | undefined>;
@@ -37,17 +41,17 @@ const tokenSchema = z.object({
 /** Creates an authorizer with an empty cache. */
 export function createAuthorizer(transport: Transport): Authorizer {
   const cache = new Map<string, CachedHeader>();
-  const keyOf = (endpoint: Endpoint, repository: string, credentials: RegistryCredentials | undefined): string =>
-    JSON.stringify([endpoint.origin, repository, credentials ?? null]);
+  const keyOf = (endpoint: Endpoint, scopes: readonly string[], credentials: RegistryCredentials | undefined): string =>
+    JSON.stringify([endpoint.origin, scopes, credentials ?? null]);
 
   return {
-    current(endpoint, repository, credentials) {
+    current(endpoint, scopes, credentials) {
       const own = endpoint.isMirror ? undefined : credentials;
       if (own?.registryToken) return `Bearer ${own.registryToken}`;
-      const cached = cache.get(keyOf(endpoint, repository, own));
+      const cached = cache.get(keyOf(endpoint, scopes, own));
       return cached && cached.expiresAt > transport.clock.now() ? cached.header : undefined;
     },
-    async answer(response, endpoint, repository, credentials, signal) {
+    async answer(response, endpoint, scopes, credentials, signal) {
       // A mirror is another party: what the user gave for the registry is not for it.
       const own = endpoint.isMirror ? undefined : credentials;
       const challenge = parseChallenge(response.headers['www-authenticate']);
@@ -56,13 +60,13 @@ export function createAuthorizer(transport: Transport): Authorizer {
       if (challenge.kind === 'basic') {
         if (own?.username === undefined) return undefined;
         const header = basic(own);
-        remember(keyOf(endpoint, repository, own), { header, expiresAt: now + 3600_000 });
+        remember(keyOf(endpoint, scopes, own), { header, expiresAt: now + 3600_000 });
         return header;
       }
-      const { token, seconds } = await fetchToken(transport, challenge, endpoint, repository, own, signal);
+      const { token, seconds } = await fetchToken(transport, challenge, endpoint, scopes, own, signal);
       const header = `Bearer ${token}`;
       // Ten seconds early, so that a token does not run out on its way.
-      remember(keyOf(endpoint, repository, own), { header, expiresAt: now + Math.max(seconds - 10, 5) * 1000 });
+      remember(keyOf(endpoint, scopes, own), { header, expiresAt: now + Math.max(seconds - 10, 5) * 1000 });
       return header;
     },
   };
@@ -77,7 +81,7 @@ async function fetchToken(
   transport: Transport,
   challenge: Extract<Challenge, { kind: 'bearer' }>,
   endpoint: Endpoint,
-  repository: string,
+  scopes: readonly string[],
   credentials: RegistryCredentials | undefined,
   signal: AbortSignal,
 ): Promise<{ token: string; seconds: number }> {
@@ -100,12 +104,10 @@ async function fetchToken(
         `unless the registries configuration lists it in tokenHosts`,
     );
   }
-  // The scope is ours to say: only reading, only this repository, whatever the challenge asks for.
-  const scope = `repository:${repository}:pull`;
-  const form = new URLSearchParams({
-    scope,
-    ...(challenge.service === undefined ? {} : { service: challenge.service }),
-  });
+  // The scope is ours to say: no more than the request needs, whatever the challenge asks for.
+  const form = new URLSearchParams(challenge.service === undefined ? {} : { service: challenge.service });
+  if (credentials?.identityToken !== undefined) form.set('scope', scopes.join(' '));
+  else for (const scope of scopes) form.append('scope', scope);
   const what = `the token of registry ${registry}`;
   let response: RegistryResponse;
   if (credentials?.identityToken !== undefined) {
@@ -121,13 +123,13 @@ async function fetchToken(
       followRedirects: false,
     });
   } else {
-    for (const [key, value] of form) realm.searchParams.set(key, value);
+    for (const [key, value] of form) realm.searchParams.append(key, value);
     const authorization = credentials?.username === undefined ? undefined : basic(credentials);
     response = await transport.send(realm, { authorization, signal, followRedirects: false });
   }
   const body = await readBody(response, MAX_TOKEN_BYTES, what);
   if (response.status === 401 || response.status === 403) {
-    throw new WindlassError('Unauthorized', `registry ${registry} refused the credentials for ${repository}`);
+    throw new WindlassError('Unauthorized', `registry ${registry} refused the credentials for ${scopes.join(' ')}`);
   }
   if (response.status !== 200) {
     throw new WindlassError('Unavailable', `token server ${realm.host} answered ${response.status}`);

@@ -1,4 +1,5 @@
 // HTTP to one registry: retries with backoff, redirects without credentials, bodies with a limit, errors with names.
+import type { Readable } from 'node:stream';
 import { Agent, request, type Dispatcher } from 'undici';
 import { backoffDelayMs } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -14,14 +15,19 @@ export interface RegistryResponse {
   readonly body: Dispatcher.ResponseData['body'];
 }
 
+/** A stream is made anew for every try. */
+export type RequestBody = string | Buffer | (() => Readable);
+
 export interface RequestOptions {
-  readonly method?: 'GET' | 'HEAD' | 'POST';
+  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: RequestBody;
   /** Sent to the origin of the first URL only. */
   readonly authorization?: string | undefined;
   readonly signal: AbortSignal;
   readonly followRedirects?: boolean;
+  /** Never sent again by itself: the caller knows how to go on. */
+  readonly isSingleTry?: boolean;
 }
 
 export interface Transport {
@@ -65,7 +71,9 @@ export function createTransport({ clock, timeoutMs, retryDelayMs }: TransportOpt
         dispatcher,
         method: options.method ?? 'GET',
         headers,
-        ...(options.body === undefined ? {} : { body: options.body }),
+        ...(options.body === undefined
+          ? {}
+          : { body: typeof options.body === 'function' ? options.body() : options.body }),
         signal: options.signal,
       });
       const location = received['location'];
@@ -79,6 +87,7 @@ export function createTransport({ clock, timeoutMs, retryDelayMs }: TransportOpt
   return {
     clock,
     async send(url, options) {
+      const maxTries = options.isSingleTry ? 1 : MAX_TRIES;
       for (let tries = 1; ; tries += 1) {
         options.signal.throwIfAborted();
         let response: RegistryResponse | undefined;
@@ -87,11 +96,11 @@ export function createTransport({ clock, timeoutMs, retryDelayMs }: TransportOpt
         } catch (error) {
           if (isAbort(error) || options.signal.aborted) throw options.signal.reason ?? error;
           if (error instanceof WindlassError) throw error;
-          if (tries >= MAX_TRIES) throw unreachable(url, error);
+          if (tries >= maxTries) throw unreachable(url, error);
         }
-        if (response && (!isTemporary(response.status) || tries >= MAX_TRIES)) return response;
+        if (response && (!isTemporary(response.status) || tries >= maxTries)) return response;
         if (response) await dump(response.body);
-        const asked = retryAfterMs(response?.headers['retry-after']);
+        const asked = retryAfterMs(response?.headers['retry-after'], clock.now());
         const delayMs = asked ?? backoffDelayMs(tries, { initialMs: retryDelayMs, maxMs: 4000, jitter: 0.2 });
         await clock.sleep(Math.min(delayMs, MAX_RETRY_AFTER_MS), options.signal);
       }
@@ -174,7 +183,10 @@ function isTemporary(status: number): boolean {
   return status === 429 || status === 500 || status === 502 || status === 503 || status === 504;
 }
 
-function retryAfterMs(header: string | string[] | undefined): number | undefined {
-  const seconds = Number(header);
-  return header !== undefined && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : undefined;
+/** RFC 9110 section 10.2.3: seconds, or a date. */
+function retryAfterMs(header: string | string[] | undefined, now: number): number | undefined {
+  if (typeof header !== 'string') return undefined;
+  if (/^[0-9]{1,9}(\.[0-9]+)?$/.test(header.trim())) return Number(header) * 1000;
+  const date = /^[A-Z]/.test(header) ? Date.parse(header) : Number.NaN;
+  return Number.isNaN(date) ? undefined : Math.max(date - now, 0);
 }

@@ -96,6 +96,13 @@ export function findRecord(records: readonly ImageRecord[], text: string): Image
   return matches.length === 1 ? matches[0] : undefined;
 }
 
+/** The tag of the image by which it was asked for, if it was one. */
+export function tagMeant(text: string, { repoTags }: ImageRecord): string | undefined {
+  const reference = tryParse(text);
+  const name = reference && formatReference(reference);
+  return name !== undefined && repoTags.includes(name) ? name : undefined;
+}
+
 function toRecord({ descriptor, manifest, config }: LoadedImage, names: readonly string[]): ImageRecord {
   return {
     id: manifest.config.digest,

@@ -30,6 +30,22 @@ export interface PullProgress {
   readonly totalBytes: number;
 }
 
+export interface PushProgress {
+  readonly phase: 'Pushing' | 'Done';
+  readonly completedBytes: number;
+  readonly totalBytes: number;
+  /** Every blob of the image, its configuration last. */
+  readonly layers: readonly {
+    readonly digest: string;
+    /** Exists and Mounted: not a byte was sent. */
+    readonly state: 'Waiting' | 'Pushing' | 'Exists' | 'Mounted' | 'Pushed';
+    readonly completedBytes: number;
+    readonly totalBytes: number;
+  }[];
+}
+
+export type ExportFormat = 'oci-layout' | 'docker-archive';
+
 /** A writable root file system for one container, mounted. */
 export interface RootFilesystem {
   /** Mount point of the overlay. */
@@ -52,6 +68,15 @@ export interface ImageService {
     path: string,
     options: { references: readonly string[]; config?: ImageConfig['config']; signal: AbortSignal },
   ): Promise<ImageRecord>;
+  /** Pushes an image that is here as `reference`, whatever its names here are; gives the digest of its manifest. */
+  push(
+    image: string,
+    reference: string,
+    auth: RegistryAuth | undefined,
+    options: { signal: AbortSignal; onProgress?: (progress: PushProgress) => void },
+  ): Promise<string>;
+  /** One tar with all of `images` (ids or references); an image named by a tag has only that one in it. */
+  export(images: readonly string[], format: ExportFormat, signal: AbortSignal): AsyncIterable<Buffer>;
   tag(image: string, reference: string): Promise<void>;
   untag(reference: string): Promise<void>;
   /** CRI RemoveImage: all references of the image named by any one of them; absent = success. Bytes in use by a container stay until it is gone. */

@@ -1,11 +1,12 @@
 // One pull: resolve, choose the platform, fetch and unpack all layers at once, in the order
 // "bytes first, name last", so that a name never means an image that is not whole.
+import { isNotFound, WindlassError } from '../../lib/errors.ts';
 import { createLimit } from '../../lib/limit.ts';
 import type { ContentStore } from '../../oci/content-store.ts';
 import { digestOf, type Digest } from '../../oci/digest.ts';
 import type { RegistryCall, RegistryClient } from '../../oci/distribution/registry-client.ts';
 import { chainIds, MANIFEST_LIMITS, parseImageConfig, type Descriptor, type Platform } from '../../oci/manifest.ts';
-import { layerCompression } from '../../oci/media-types.ts';
+import { isForeignLayer, layerCompression } from '../../oci/media-types.ts';
 import { selectManifest } from '../../oci/platform.ts';
 import { formatReference, repositoryName, type Reference } from '../../oci/reference.ts';
 import type { LayerSource, LayerStore } from '../snapshots/layer-store.ts';
@@ -82,7 +83,7 @@ async function fetchLayers(
         completed.set(layer.digest, bytes);
         report();
       };
-      await registry.fetchBlob(reference, layer, store, { ...call, signal, onProgress });
+      await namingForeign(layer, registry.fetchBlob(reference, layer, store, { ...call, signal, onProgress }));
       onProgress(layer.size);
     });
     return store.blobPath(layer.digest);
@@ -95,6 +96,17 @@ async function fetchLayers(
   const missing = manifest.layers.filter(({ digest, size }) => !store.has(digest, size));
   await Promise.all(missing.map((layer) => fetch(layer, call.signal)));
   onProgress({ phase: 'Done', completedBytes: totalBytes, totalBytes });
+}
+
+/** Where a foreign layer's own URLs lead is its author's choice: it comes from the registry, or not at all. */
+async function namingForeign(layer: Descriptor, fetching: Promise<void>): Promise<void> {
+  try {
+    await fetching;
+  } catch (error) {
+    if (!isForeignLayer(layer.mediaType) || !isNotFound(error)) throw error;
+    const message = `layer ${layer.digest} is foreign (${layer.mediaType}) and not at the registry: not supported`;
+    throw new WindlassError('NotFound', message, { cause: error });
+  }
 }
 
 /** The layers of an image as the layer store wants them, lowest first. */

@@ -11,6 +11,7 @@ import { copyUp } from './copy-up.ts';
 import type { Shim } from './deps.ts';
 import { findImage, getRunningContainer, getSandbox } from './lookup.ts';
 import { pullImageProgress } from './pull-progress.ts';
+import { exportImages, imageHistory, pushImage } from './transfer-images.ts';
 import { listRootFilesystems, removeRootFilesystem } from './root-filesystem.ts';
 
 const FREEZE_MS = 30_000;
@@ -20,6 +21,9 @@ const FEATURES = [
   'services',
   'names',
   'import',
+  'export',
+  'push',
+  'history',
   'pause',
   'copy-up',
   'pull-progress',
@@ -88,6 +92,7 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
       await images.untag(requireField(reference, 'reference'));
       return {};
     },
+    imageHistory: async ({ image }) => imageHistory(shim, image),
     inspectImage: async ({ image }) => describeImage(findImage(shim, image)),
     pauseContainer: async ({ containerId }) => {
       const { cgroupsPath } = getRunningContainer(shim, containerId);
@@ -112,6 +117,8 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
       features: FEATURES,
     }),
     pullImageProgress: (request, context) => pullImageProgress(shim, request, context),
+    pushImage: (request, context) => pushImage(shim, request, context),
+    exportImages: (request, context) => exportImages(shim, request, context),
   };
 }
 
