@@ -225,6 +225,16 @@ export const ImageStatus = z.object({
     })
     .optional()
     .describe('How far it is.'),
+  pushed: listMap(
+    z.object({
+      reference: z.string().describe('Where to, written out in full.'),
+      digest: digest().describe('Digest of the manifest that was pushed.'),
+    }),
+    ['reference'],
+    64,
+  )
+    .optional()
+    .describe('Pushes that are done; one is done anew when the image, not the registry, has changed.'),
   buildLog: z.string().optional().describe('How to read the log of the build.'),
   resolvedAt: time().optional().describe('When the registry was last asked.'),
   ...statusBase('Ready (the bytes are there, whatever push does), one of Pulled, Built and Imported, Pushed, Dangling'),

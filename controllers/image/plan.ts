@@ -86,16 +86,6 @@ export function planImageConditions(image: Image, users: readonly Container[]): 
           message: 'it has no reference and no container uses it',
         }
       : { type: 'Dangling', status: 'False', reason: hasName ? 'Tagged' : 'InUse', message: '' },
-    ...((image.spec.push?.length ?? 0) > 0
-      ? [
-          {
-            type: 'Pushed',
-            status: 'False',
-            reason: 'NotSupported',
-            message: 'spec.push is not supported by this version',
-          } as const,
-        ]
-      : []),
   ];
 }
 

@@ -32,6 +32,7 @@ import { createContainerReconciler } from './container/reconcile.ts';
 import { createHealthMonitor } from './health/health-monitor.ts';
 import { createImageLookUp } from './images/image-look-up.ts';
 import { createImagePuller } from './images/image-puller.ts';
+import { createImagePusher } from './images/image-pusher.ts';
 import { prepareImage } from './images/prepare-image.ts';
 import { createLateQueue } from './late-queue.ts';
 import { createLogRotator } from './logs/log-rotator.ts';
@@ -247,6 +248,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         }),
         ...createObjectControllers(loop, {
           ...{ client, watched, cluster, runtime, cache, nodeName, roots, puller, networkDeps, tables, queues },
+          pusher: createImagePusher(runtime, clock, signal),
           recordImage: recorder(imageKind),
         }),
         createLogRotator({ containers: own, cache, runtime, podLogs, clock, log }),

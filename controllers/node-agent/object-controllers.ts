@@ -11,6 +11,7 @@ import type { ContainerWatches } from './container/controller.ts';
 import { networkNamesOf } from './container/sandbox-config.ts';
 import { createImageReconciler, type ImageReconcilerDeps } from './images/image-controller.ts';
 import type { ImagePuller } from './images/image-puller.ts';
+import type { ImagePusher } from './images/image-pusher.ts';
 import { createLateQueue, type LateQueue } from './late-queue.ts';
 import {
   createNetworkReconciler,
@@ -31,6 +32,7 @@ export interface ObjectControllerDeps {
   readonly nodeName: string;
   readonly roots: VolumeRoots;
   readonly puller: ImagePuller;
+  readonly pusher: ImagePusher;
   readonly recordImage: ImageReconcilerDeps['record'];
   readonly networkDeps: NetworkReconcilerDeps;
   readonly tables: ReturnType<typeof createServiceTablesReconciler>;
@@ -43,7 +45,7 @@ export function createObjectControllers(loop: LoopDeps, deps: ObjectControllerDe
 }
 
 function imageController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
-  const { client, watched, cluster, runtime, puller, nodeName } = deps;
+  const { client, watched, cluster, runtime, puller, pusher, nodeName } = deps;
   const queue = createLateQueue();
   return createController(loop, {
     name: 'node-images',
@@ -51,7 +53,7 @@ function imageController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
     watches: [watch(watched.images, (image) => [keyOf(image)])],
     start: queue.attach,
     reconcile: createImageReconciler({
-      ...{ cluster, runtime, puller, nodeName },
+      ...{ cluster, runtime, puller, pusher, nodeName },
       client: client.kind<Image>(imageKind),
       clock: loop.clock,
       record: deps.recordImage,

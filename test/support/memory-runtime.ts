@@ -177,6 +177,11 @@ export function createMemoryRuntime(): MemoryRuntime {
       if (why !== undefined) throw new WindlassError('Unavailable', why);
       images.set(reference, makeImage(reference));
     },
+    async pushImage(_, reference) {
+      calls.push(`push ${reference}`);
+      const why = broken.get(reference);
+      if (why !== undefined) throw new WindlassError('Unavailable', why);
+    },
     async importImage(_, references) {
       for (const reference of references) images.set(reference, makeImage(reference));
       const { id, digest } = makeImage('');

@@ -1,10 +1,11 @@
 // Images that this node fetches: pulled or imported, tagged, inspected, and reported in their status.
 import { stat } from 'node:fs/promises';
 import type { KindClient } from '../../../client/client.ts';
-import type { Image } from '../../../crds/image.ts';
+import type { Image, ImageStatus } from '../../../crds/image.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { errnoOf, isConflict, isNotFound, messageOf } from '../../../lib/errors.ts';
 import { PULL_NODE_ANNOTATION } from '../../image/plan.ts';
+import { findCondition } from '../../runtime/conditions.ts';
 import { splitKey } from '../../runtime/object-key.ts';
 import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
 import type { Cluster } from '../cluster.ts';
@@ -13,6 +14,9 @@ import { statusPatch } from '../container/status-patch.ts';
 import { localReference } from './image-source.ts';
 import { buildImageStatus, type Fetch } from './image-status.ts';
 import type { ImagePuller } from './image-puller.ts';
+import type { ImagePusher } from './image-pusher.ts';
+import { pushAll, type PushOutcome } from './image-pushes.ts';
+import { droppedTags } from './image-tags.ts';
 import { readCredentials } from './prepare-image.ts';
 import { normaliseReference } from './reference.ts';
 
@@ -21,8 +25,9 @@ const RECHECK_MS = 5 * 60_000;
 export interface ImageReconcilerDeps {
   readonly cluster: Cluster;
   readonly client: Pick<KindClient<Image>, 'mergePatch'>;
-  readonly runtime: Pick<NodeRuntime, 'inspectImage' | 'importImage' | 'tagImage'>;
+  readonly runtime: Pick<NodeRuntime, 'inspectImage' | 'importImage' | 'tagImage' | 'untagImage'>;
   readonly puller: ImagePuller;
+  readonly pusher: ImagePusher;
   readonly clock: Clock;
   readonly nodeName: string;
   readonly record: (image: Image, type: 'Normal' | 'Warning', reason: string, message: string) => void;
@@ -39,11 +44,35 @@ export function createImageReconciler(deps: ImageReconcilerDeps) {
     const fetch = image.spec.import
       ? await importImage(deps, image, signal)
       : await pullImage(deps, image, key, signal);
-    if (fetch.kind === 'here') await tagAll(deps, image, fetch.image);
-    await writeStatus(deps, image, fetch, signal);
-    if (fetch.kind === 'busy') return { requeueAfterMs: 1000 };
-    return { requeueAfterMs: fetch.requeueAfterMs ?? RECHECK_MS };
+    if (fetch.kind !== 'here') {
+      await writeStatus(deps, image, fetch, signal);
+      return { requeueAfterMs: fetch.kind === 'busy' ? 1000 : fetch.requeueAfterMs };
+    }
+    await tagAll(deps, image, fetch.image);
+    const pushes = await push(deps, image, fetch.image.digest, key, signal);
+    await writeStatus(deps, image, { ...fetch, pushes }, signal);
+    return { requeueAfterMs: Math.min(fetch.requeueAfterMs ?? RECHECK_MS, pushes.requeueAfterMs ?? RECHECK_MS) };
   };
+}
+
+function push(
+  { cluster, pusher, clock, enqueue }: ImageReconcilerDeps,
+  image: Image,
+  digest: string,
+  key: string,
+  signal: AbortSignal,
+): Promise<PushOutcome> {
+  const namespace = image.metadata.namespace ?? '';
+  return pushAll(
+    {
+      pusher,
+      now: clock.now,
+      credentialsFor: (names, reference) => readCredentials(cluster, namespace, names, reference, signal),
+      onChange: () => enqueue(key),
+    },
+    image,
+    digest,
+  );
 }
 
 async function pullImage(deps: ImageReconcilerDeps, image: Image, key: string, signal: AbortSignal): Promise<Fetch> {
@@ -172,6 +201,7 @@ async function tagAll(deps: ImageReconcilerDeps, image: Image, inspected: Inspec
   for (const tag of (image.spec.tags ?? []).map(normaliseReference)) {
     if (!inspected.references.includes(tag)) await deps.runtime.tagImage(inspected.id, tag);
   }
+  for (const tag of droppedTags(image, inspected, deps.cluster.images.list())) await deps.runtime.untagImage(tag);
 }
 
 async function writeStatus(deps: ImageReconcilerDeps, image: Image, fetch: Fetch, signal: AbortSignal): Promise<void> {
@@ -191,6 +221,7 @@ async function writeStatus(deps: ImageReconcilerDeps, image: Image, fetch: Fetch
     if (!isNotFound(error) && !isConflict(error)) throw error;
     return;
   }
+  recordPushes(deps, image, next);
   if (fetch.kind === 'here' && image.status?.digest !== fetch.image.digest) {
     deps.record(
       image,
@@ -199,4 +230,16 @@ async function writeStatus(deps: ImageReconcilerDeps, image: Image, fetch: Fetch
       `${fetch.image.digest} is on node ${deps.nodeName}`,
     );
   } else if (fetch.kind === 'failed') deps.record(image, 'Warning', fetch.reason, fetch.message);
+}
+
+function recordPushes({ record }: ImageReconcilerDeps, image: Image, next: ImageStatus): void {
+  for (const { reference, digest } of next.pushed ?? []) {
+    const isOld = image.status?.pushed?.some((done) => done.reference === reference && done.digest === digest);
+    if (!isOld) record(image, 'Normal', 'Pushed', `${digest} is at ${reference}`);
+  }
+  const now = findCondition({ status: next }, 'Pushed');
+  const before = findCondition(image, 'Pushed');
+  if (now?.reason === 'ErrImagePush' && now.message !== before?.message) {
+    record(image, 'Warning', now.reason, now.message);
+  }
 }

@@ -4,6 +4,7 @@ import { rfc3339 } from '../../../lib/clock.ts';
 import { formatSize } from '../../../lib/quantity.ts';
 import { setConditions, type NewCondition } from '../../runtime/conditions.ts';
 import type { InspectedImage, OciImageConfig } from '../runtime/node-runtime.ts';
+import type { PushOutcome } from './image-pushes.ts';
 import { normaliseReference } from './reference.ts';
 
 /** What a look at the image came to. */
@@ -12,6 +13,7 @@ export type Fetch =
       readonly kind: 'here';
       readonly image: InspectedImage;
       readonly fetched: boolean;
+      readonly pushes?: PushOutcome;
       readonly requeueAfterMs?: number | undefined;
     }
   | { readonly kind: 'busy'; readonly progress: ImageStatus['progress'] }
@@ -22,9 +24,12 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
   const old = image.status;
   const type = image.spec.import ? 'Imported' : 'Pulled';
   const generation = image.metadata.generation;
+  // Nothing to push any more: nothing to say about it.
+  const isPushGone = (image.spec.push?.length ?? 0) === 0;
+  const oldConditions = old?.conditions?.filter((condition) => !(isPushGone && condition.type === 'Pushed'));
   const withConditions = (rest: ImageStatus, conditions: NewCondition[]): ImageStatus => ({
     ...rest,
-    conditions: setConditions(old?.conditions, conditions, { now, generation }),
+    conditions: setConditions(oldConditions, conditions, { now, generation }),
   });
   const { progress: _, ...kept } = old ?? {};
   if (fetch.kind === 'busy') {
@@ -55,13 +60,17 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
     );
   }
   const found = describeImage(fetch.image);
+  const { pushed = [], condition: pushCondition, progress } = fetch.pushes ?? {};
+  const { pushed: _pushed, ...rest } = kept;
   const references = [image.spec.reference, ...(image.spec.tags ?? [])]
     .filter((text) => text !== undefined)
     .map(normaliseReference);
   return withConditions(
     {
-      ...kept,
+      ...rest,
       ...found,
+      ...(pushed.length > 0 ? { pushed } : {}),
+      ...(progress === undefined ? {} : { progress: { phase: 'Pushing', ...progress } }),
       ...(references[0] === undefined ? {} : { reference: references[0] }),
       tags: [...new Set(references)],
       nodes: [...new Set([...(old?.nodes ?? []), nodeName])].toSorted(),
@@ -71,6 +80,7 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
     [
       { type, status: 'True', reason: type, message: `on node ${nodeName}` },
       { type: 'Ready', status: 'True', reason: type, message: `on node ${nodeName}` },
+      ...(pushCondition === undefined ? [] : [pushCondition]),
     ],
   );
 }

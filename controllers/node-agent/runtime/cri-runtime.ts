@@ -120,6 +120,11 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
         for await (const progress of stream)
           onProgress({ ...progress, phase: progress.phase as PullProgress['phase'] });
       }),
+    pushImage: (image, reference, credentials, onProgress, signal) =>
+      timed('push_image', async () => {
+        const stream = node.pushImage({ image, reference, ...credentials }, { signal });
+        for await (const { completedBytes, totalBytes } of stream) onProgress({ completedBytes, totalBytes });
+      }),
     importImage: (path, references, config, signal) =>
       timed('import_image', async () => {
         const answer = await node.importImage({ path, references, config: config ?? null }, { signal, timeoutMs: 0 });

@@ -141,10 +141,13 @@ export interface NetworkNames {
   readonly records: readonly { readonly name: string; readonly ipv4Addresses: readonly string[] }[];
 }
 
-export interface PullProgress {
-  readonly phase: 'Resolving' | 'Pulling' | 'Unpacking' | 'Done';
+export interface TransferProgress {
   readonly completedBytes: number;
   readonly totalBytes: number;
+}
+
+export interface PullProgress extends TransferProgress {
+  readonly phase: 'Resolving' | 'Pulling' | 'Unpacking' | 'Done';
 }
 
 export interface ContainerUsage {
@@ -210,6 +213,14 @@ export interface NodeRuntime {
     reference: string,
     credentials: Credentials | undefined,
     onProgress: ((progress: PullProgress) => void) | undefined,
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** Pushes an image that is on the node (any name of it) as `reference`. */
+  pushImage(
+    image: string,
+    reference: string,
+    credentials: Credentials | undefined,
+    onProgress: (progress: TransferProgress) => void,
     signal: AbortSignal,
   ): Promise<void>;
   importImage(

@@ -154,6 +154,48 @@ spec: { reference: '${reference}', refreshSeconds: 10, tags: [moving.test/app:1]
   await node().remove('byname', 'bytag', 'after');
 });
 
+test('an Image is pushed where spec.push says, with the credentials of its Secret, and its tags come and go', async (t) => {
+  if (!requireRoot(t)) return;
+  assert.ok(guard);
+  const { port } = guard.address() as AddressInfo;
+  const reference = await store().push(version('pushed'), 'team/source', '1');
+  const target = `127.0.0.1:${port}/team/copy:1`;
+  const apply = (spec: string): Promise<unknown> =>
+    node().put(`
+apiVersion: windlass.dev/v1
+kind: Image
+metadata: { name: copied }
+spec: { reference: '${reference}', ${spec} }`);
+  const read = (path: string): Promise<string> =>
+    node().kubectlOk(['get', 'img', 'copied', '-o', `jsonpath={${path}}`]);
+  const reason = (): Promise<string> => read('.status.conditions[?(@.type=="Pushed")].reason');
+  await apply(`tags: [copy.test/app:1], push: [{ reference: '${target}', secretName: pusher }]`);
+  await node().kubectlOk(['wait', '--for=condition=Ready', 'img/copied', '--timeout=30s']);
+  await waitFor(async () => /^(ErrImagePush|ImagePushBackOff)$/.test(await reason()), { what: 'the missing Secret' });
+  assert.match(await read('.status.conditions[?(@.type=="Pushed")].message'), /secret "pusher" not found/);
+  const config = Buffer.from(JSON.stringify({ auths: { [`127.0.0.1:${port}`]: { auth: SECRET } } })).toString('base64');
+  await node().put(`
+apiVersion: v1
+kind: Secret
+type: kubernetes.io/dockerconfigjson
+metadata: { name: pusher }
+data: { .dockerconfigjson: ${config} }`);
+  await node().kubectlOk(['wait', '--for=condition=Pushed', 'img/copied', '--timeout=60s']);
+  const digest = await read('.status.digest');
+  assert.deepEqual(JSON.parse(await read('.status.pushed')), [{ reference: target, digest }]);
+  await node().make('fromcopy', `image: '${store().host}/team/copy:1'`);
+  await node().make('bytag', 'image: copy.test/app:1');
+  for (const name of ['fromcopy', 'bytag']) await node().reach(name, /^Running$/);
+  await node().remove('fromcopy', 'bytag');
+  await node().kubectlOk(['patch', 'img', 'copied', '--type=merge', '-p', '{"spec":{"tags":null,"push":null}}']);
+  await waitFor(async () => (await read('.status.conditions[?(@.type=="Pushed")].status')) === '', {
+    what: 'Pushed to go',
+  });
+  await node().make('gone', 'image: copy.test/app:1, imagePullPolicy: Never');
+  await node().reach('gone', /^ErrImageNeverPull$/);
+  await node().remove('gone');
+});
+
 test('the HEALTHCHECK of an image is run, its times as the spec sets them', async (t) => {
   if (!requireRoot(t)) return;
   const image = makeBusyboxImage({
