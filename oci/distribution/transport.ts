@@ -160,7 +160,8 @@ function unreachable(url: URL, error: unknown): WindlassError {
   });
 }
 
-function redirectTarget(from: URL, location: string, redirects: number): URL {
+/** Where a redirect leads; never from TLS to none, and never with a name and password in the address. */
+export function redirectTarget(from: URL, location: string, redirects: number): URL {
   if (redirects >= MAX_REDIRECTS) {
     throw new WindlassError('Unavailable', `registry ${from.host} redirects more than ${MAX_REDIRECTS} times`);
   }

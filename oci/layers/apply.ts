@@ -27,6 +27,8 @@ import { createTarReader, type TarReader, type TarSink } from './tar-reader.ts';
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
 const METADATA = '.wh..wh.';
+/** ext4 keeps a link's target in its inode up to here. */
+const INLINE_LINK_BYTES = 60;
 /** Bytes of new content between two looks at the free space. */
 const SPACE_CHECK_BYTES = 64 * 1024 * 1024;
 
@@ -45,8 +47,9 @@ export const DEFAULT_APPLY_OPTIONS: ApplyOptions = {
 };
 
 export interface ApplyResult {
-  readonly sizeBytes: number;
-  readonly entries: number;
+  /** What the layer takes on disk, in whole blocks as the file system hands them out. */
+  readonly usedBytes: number;
+  readonly inodes: number;
   /** Directories the archive only implied; they take mode and owner from the layers below. Byte strings. */
   readonly implicitDirectories: readonly string[];
   /** The layer hides everything below it. */
@@ -65,10 +68,17 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
   const implicit = new Set<string>(['']);
   const paths = createRootedPaths(root, (path) => {
     implicit.add(path);
+    use(blockBytes);
     if (whiteouts.delete(`${root}/${path}`)) setOpaque(`${root}/${path}`);
   });
   const directoryTimes = new Map<string, TarEntry['mtime']>();
   const whiteouts = new Set<string>();
+  const blockBytes = statfsSync(nativePath(root)).bsize;
+  const usage = { usedBytes: blockBytes, inodes: 1 };
+  const use = (bytes: number): void => {
+    usage.inodes += 1;
+    usage.usedBytes += Math.ceil(bytes / blockBytes) * blockBytes;
+  };
   let sizeBytes = 0;
   let uncheckedBytes = SPACE_CHECK_BYTES;
   let entries = 0;
@@ -128,6 +138,7 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
     const existing = lstatOf(path);
     if (existing === undefined) {
       calls.mknod(path, FILE_TYPE.char, 0, 0);
+      use(0);
       whiteouts.add(path);
     } else if (existing.isDirectory()) {
       // A whiteout hides what is below the layer, never what the layer itself brings.
@@ -154,6 +165,7 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
       case 'symlink':
         if (entry.linkName === '') throw tarError(`link ${JSON.stringify(entry.name)} has no target`);
         symlinkSync(nativePath(entry.linkName), native);
+        use(entry.linkName.length < INLINE_LINK_BYTES ? 0 : blockBytes);
         lchownSync(native, entry.uid, entry.gid);
         setXattrs(path, entry);
         calls.lutimens(path, entry.mtime.seconds, entry.mtime.nanoseconds);
@@ -168,6 +180,7 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
           throw tarError(`device ${JSON.stringify(entry.name)} is 0/0, which the kernel takes for a whiteout`);
         }
         calls.mknod(path, FILE_TYPE[entry.type] | 0o600, entry.major, entry.minor);
+        use(0);
         setMetadata(path, entry);
         calls.lutimens(path, entry.mtime.seconds, entry.mtime.nanoseconds);
         return undefined;
@@ -177,12 +190,14 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
   function makeDirectory(path: string, parts: readonly string[]): void {
     try {
       mkdirSync(nativePath(path), 0o700);
+      use(blockBytes);
       paths.remember(parts, path);
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error;
       const replaced = clear(path, true);
       if (replaced === 'kept') return;
       mkdirSync(nativePath(path), 0o700);
+      use(blockBytes);
       if (replaced === 'whiteout') setOpaque(path);
     }
   }
@@ -219,7 +234,9 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
   }
 
   function writeFile(path: string, entry: TarEntry): TarSink {
-    account(entry.sparse ? entry.sparse.reduce((sum, { length }) => sum + length, 0) : entry.size, entry.name);
+    const stored = entry.sparse ? entry.sparse.reduce((sum, { length }) => sum + length, 0) : entry.size;
+    account(stored, entry.name);
+    use(stored);
     const fd = openNew(path);
     openFiles.add(fd);
     const isSparse = entry.sparse !== undefined;
@@ -294,7 +311,7 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
     },
     finish() {
       for (const [path, { seconds, nanoseconds }] of directoryTimes) calls.lutimens(path, seconds, nanoseconds);
-      return { sizeBytes, entries, implicitDirectories: [...implicit], isRootOpaque };
+      return { ...usage, implicitDirectories: [...implicit], isRootOpaque };
     },
   };
 }

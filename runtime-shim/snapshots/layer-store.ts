@@ -31,7 +31,7 @@ export interface LayerSource {
 
 interface LayerRecord {
   readonly chainId: Digest;
-  readonly sizeBytes: number;
+  readonly usedBytes: number;
   readonly inodes: number;
   readonly isRootOpaque: boolean;
 }
@@ -123,8 +123,8 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
       adoptImplicit(join(staging, 'diff'), unpacked.value.implicitDirectories, lowerDirs(below));
       const record: LayerRecord = {
         chainId: layer.chainId,
-        sizeBytes: unpacked.value.sizeBytes,
-        inodes: unpacked.value.entries,
+        usedBytes: unpacked.value.usedBytes,
+        inodes: unpacked.value.inodes,
         isRootOpaque: unpacked.value.isRootOpaque,
       };
       await writeFile(join(staging, 'record.json'), JSON.stringify(record), { mode: 0o600 });
@@ -185,7 +185,7 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
       const total = { usedBytes: 0, inodes: 0 };
       for (const chainId of list()) {
         const record = recordOf(chainId);
-        total.usedBytes += record?.sizeBytes ?? 0;
+        total.usedBytes += record?.usedBytes ?? 0;
         total.inodes += record?.inodes ?? 0;
       }
       return total;

@@ -1,6 +1,6 @@
 // A few worker threads for unpacking, started when needed and stopped when idle.
 import { Worker } from 'node:worker_threads';
-import { WindlassError } from '../../lib/errors.ts';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { createLimit } from '../../lib/limit.ts';
 import type { ApplyResult } from '../../oci/layers/apply.ts';
 import type { UnpackRequest } from '../../oci/layers/unpack.ts';
@@ -10,6 +10,8 @@ const IDLE_MS = 5000;
 /** Memory that all workers together may hold for layers inflated in one go. */
 const WHOLE_LAYERS_BYTES = 1024 ** 3;
 const MAX_WHOLE_LAYER_BYTES = 256 * 1024 * 1024;
+/** A layer of millions of directories runs into this and takes its worker along, not the shim. */
+const resourceLimits = { maxOldGenerationSizeMb: 768 } as const;
 
 export interface UnpackPool extends AsyncDisposable {
   /** Unpacks one layer in a worker. An abort ends the worker at once; what it wrote is the caller's to delete. */
@@ -42,7 +44,8 @@ export function createUnpackPool(size: number, compileCacheDir?: string): Unpack
     return worker;
   }
 
-  const start = (): Worker => new Worker(new URL('./unpack-worker.ts', import.meta.url), { workerData, env });
+  const start = (): Worker =>
+    new Worker(new URL('./unpack-worker.ts', import.meta.url), { workerData, env, resourceLimits });
 
   function release(worker: Worker, isUsable: boolean): void {
     running.delete(worker);
@@ -99,7 +102,7 @@ async function runOne(worker: Worker, request: UnpackRequest, signal: AbortSigna
       const onExit = (): void => reject(new WindlassError('Internal', `layer ${request.digest}: the unpacker ended`));
       const onAbort = (): void => reject(signal.reason as Error);
       worker.once('message', resolve);
-      worker.once('error', reject);
+      worker.once('error', (error) => reject(unpackerError(request.digest, error)));
       worker.once('exit', onExit);
       signal.addEventListener('abort', onAbort, { once: true, signal: listeners.signal });
       worker.postMessage(request);
@@ -110,4 +113,9 @@ async function runOne(worker: Worker, request: UnpackRequest, signal: AbortSigna
     worker.removeAllListeners('error');
     worker.removeAllListeners('exit');
   }
+}
+
+function unpackerError(digest: string, error: unknown): unknown {
+  if (errnoOf(error) !== 'ERR_WORKER_OUT_OF_MEMORY') return error;
+  return new WindlassError('Invalid', `layer ${digest}: needs too much memory to unpack`, { cause: error });
 }

@@ -328,3 +328,81 @@ test('pull() refuses a manifest over 4 MiB, a blob longer than its manifest says
     assert.deepEqual(images.service.list(), []);
   });
 });
+
+test('credential leaks: the URLs of a foreign layer are never asked', async (t) => {
+  if (!requireRoot(t)) return;
+  await using elsewhere = await startBadRegistry(image);
+  const foreign = {
+    ...image.layers[0],
+    mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
+    urls: [`http://${elsewhere.host}/v2/x/blobs/${layer}`],
+  };
+  const manifest = JSON.stringify({ schemaVersion: 2, config: image.config, layers: [foreign] });
+  let isThere = false;
+  const behaviour: BadBehaviour = ({ url = '' }, response) => {
+    if (url.includes('/manifests/')) {
+      response.setHeader('content-type', MEDIA_TYPES.ociManifest);
+      response.end(manifest);
+      return true;
+    }
+    if (isThere || !url.endsWith(layer)) return false;
+    response.writeHead(404).end('{}');
+    return true;
+  };
+  const use = async (_: TestImages, __: BadRegistry, pull: () => Promise<unknown>): Promise<void> => {
+    await assert.rejects(pull(), {
+      reason: 'NotFound',
+      message: new RegExp(`layer ${layer} is foreign .*not supported`),
+    });
+    assert.deepEqual(elsewhere.requests, []);
+    isThere = true;
+    await pull();
+    assert.deepEqual(elsewhere.requests, []);
+  };
+  await withRegistry(t, behaviour, use, { username: 'u', password: 'p' });
+});
+
+test('pull() waits as long as a registry that limits requests asks for, and no longer than ten seconds', async (t) => {
+  if (!requireRoot(t)) return;
+  const answers = ['7', new Date(Date.UTC(2026, 0, 1) + 3000).toUTCString(), '3600', undefined];
+  const slept: number[] = [];
+  const clock = {
+    now: () => Date.UTC(2026, 0, 1),
+    sleep: async (ms: number) => void slept.push(ms),
+  };
+  await using registry = await startBadRegistry(image, (_, response) => {
+    const retryAfter = answers.shift();
+    if (retryAfter === undefined) return false;
+    response.writeHead(slept.length === 0 ? 503 : 429, { 'retry-after': retryAfter }).end('{}');
+    return true;
+  });
+  await using images = await openTestImages({ clock });
+  await images.service.pull(`${registry.host}/a:1`, undefined, { signal });
+  assert.deepEqual(slept, [7000, 3000, 10_000]);
+});
+
+test('pulls of different images at once fetch a layer they share once, and several layers at a time', async (t) => {
+  if (!requireRoot(t)) return;
+  const waiting: (() => void)[] = [];
+  const two = makeImage({ layers: [[{ name: 'a', content: 'a' }], [{ name: 'b', content: 'b' }]] });
+  const layers = two.layers.map(({ digest }) => digest);
+  await using registry = await startBadRegistry(two, ({ url = '' }, response) => {
+    const digest = layers.find((one) => url.endsWith(one));
+    if (digest === undefined) return false;
+    waiting.push(() => response.end(two.blobs.get(digest)));
+    // Nobody is served before both layers were asked for.
+    if (waiting.length === 2) for (const serve of waiting) serve();
+    return true;
+  });
+  await using images = await openTestImages();
+  const pulls = ['a:1', 'b:1', 'b:2'].map((name) =>
+    images.service.pull(`${registry.host}/${name}`, undefined, { signal }),
+  );
+  assert.deepEqual(
+    (await Promise.all(pulls)).map(({ id }) => id),
+    pulls.map(() => two.config.digest),
+  );
+  for (const digest of layers) {
+    assert.equal(registry.requests.filter(({ url }) => url.endsWith(digest)).length, 1, digest);
+  }
+});

@@ -6,7 +6,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { digestOf } from '../../../oci/digest.ts';
+import { messageOf } from '../../../lib/errors.ts';
+import { createWholeGzip, type WholeGzip } from '../../../oci/layers/inflate-gzip.ts';
 import { unpackLayer } from '../../../oci/layers/unpack.ts';
+import { createGzipInflater } from '../../../runtime-shim/host/gzip.ts';
 import { createLayerFiles } from '../../../runtime-shim/host/layer-files.ts';
 import { makeTar } from '../../support/images.ts';
 import { gnuTar, openLayerSandbox, xattrOf } from '../../support/layers.ts';
@@ -91,16 +94,36 @@ for (const flags of [
   });
 }
 
+/** Unpacks as a stream and, where the library is installed, in one go: both must come to the same. */
 async function unpack(
   blob: Buffer,
   compression: 'gzip' | 'zstd',
   tar: Buffer | undefined,
 ): Promise<Record<string, string>> {
+  const inflater = compression === 'gzip' ? createGzipInflater() : undefined;
+  const ways = [undefined, ...(inflater ? [createWholeGzip(inflater, 64 * 1024 * 1024)] : [])];
+  const results = await Promise.allSettled(ways.map((whole) => unpackOnce(blob, compression, tar, whole)));
+  const [first, second = first] = results.map((result) =>
+    result.status === 'fulfilled' ? result.value : `refused: ${messageOf(result.reason)}`,
+  );
+  assert.deepEqual(second, first);
+  const [result] = results as [(typeof results)[number]];
+  if (result.status === 'rejected') throw result.reason;
+  return result.value;
+}
+
+async function unpackOnce(
+  blob: Buffer,
+  compression: 'gzip' | 'zstd',
+  tar: Buffer | undefined,
+  whole: WholeGzip | undefined,
+): Promise<Record<string, string>> {
   using sandbox = openLayerSandbox();
   const blobPath = join(sandbox.outside, 'blob');
   writeFileSync(blobPath, blob);
   const diffId = tar === undefined ? undefined : digestOf(tar);
-  await unpackLayer({ blobPath, digest: 'sha256:x', compression, diffId, target: sandbox.root }, createLayerFiles());
+  const request = { blobPath, digest: 'sha256:x', compression, diffId, target: sandbox.root };
+  await unpackLayer(request, createLayerFiles(), whole);
   return sandbox.list();
 }
 
@@ -147,6 +170,16 @@ test('decompression bombs (CVE-2023-25153): a layer that grows beyond reason is 
     148,
     'latin1',
   );
+  // Many empty members, and a last one that lies about the size of them all.
+  const tar = makeTar([{ name: 'a', content: '1' }]);
+  const empty = gzipSync('');
+  const members = Buffer.concat([...Array.from({ length: 50_000 }, () => empty), gzipSync(tar)]);
+  assert.deepEqual(await unpack(members, 'gzip', tar), { a: '644 1' });
+  const lying = Buffer.concat([gzipSync(tar), empty]);
+  assert.deepEqual(await unpack(lying, 'gzip', tar), { a: '644 1' });
+  const huge = gzipSync(tar);
+  huge.writeUInt32LE(0xffff_ffff, huge.length - 4);
+  await assert.rejects(unpack(huge, 'gzip', tar), { reason: 'Invalid', message: /damaged/ });
   const zeros = gzipSync(Buffer.alloc(8_000_000), { level: 1 });
   const bomb = Buffer.concat([gzipSync(head), ...Array.from({ length: 150 }, () => zeros)]);
   await assert.rejects(unpack(bomb, 'gzip', undefined), {
@@ -156,4 +189,21 @@ test('decompression bombs (CVE-2023-25153): a layer that grows beyond reason is 
   // A frame that wants a window of 2 GiB.
   const window = Buffer.from('28b52ffd00a8010000', 'hex');
   await assert.rejects(unpack(window, 'zstd', undefined), { reason: 'Invalid', message: /damaged/ });
+});
+
+test('createLayerApplier() says what a layer takes on disk', (t) => {
+  if (!requireRoot(t)) return;
+  using sandbox = openLayerSandbox();
+  const result = sandbox.apply([
+    { name: 'd/small', content: 'x' },
+    { name: 'd/large', content: 'x'.repeat(100_000) },
+    { name: 'd/linked', type: 'hardlink', linkName: 'd/large' },
+    { name: 'short', type: 'symlink', linkName: 'd' },
+    { name: 'long', type: 'symlink', linkName: 'd'.repeat(200) },
+    { name: '.wh.gone' },
+    { name: 'empty', content: '' },
+  ]);
+  const [bytes] = execFileSync('du', ['-s', '--block-size=1', sandbox.root], { encoding: 'utf8' }).split('\t');
+  const [inodes] = execFileSync('du', ['-s', '--inodes', sandbox.root], { encoding: 'utf8' }).split('\t');
+  assert.deepEqual([result.usedBytes, result.inodes], [Number(bytes), Number(inodes)]);
 });

@@ -195,7 +195,9 @@ test('GC race: an image that is removed while it is pushed arrives whole', async
   let removal: Promise<void> | undefined;
   await images.service.push('windlass.local/pushed:1', target, undefined, {
     signal,
-    onProgress: () => (removal ??= images.service.remove('windlass.local/pushed:1')),
+    onProgress() {
+      removal ??= images.service.remove('windlass.local/pushed:1');
+    },
   });
   await removal;
   assert.equal(images.service.list().length, 0);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { redirectTarget } from '../../../../oci/distribution/transport.ts';
 import { parseChallenge } from '../../../../oci/distribution/challenge.ts';
 import { endpointsOf, mayGetCredentials, parseRegistriesConfig } from '../../../../oci/distribution/registries.ts';
 
@@ -80,4 +81,15 @@ test('parseChallenge() prefers bearer and reads quoted values', () => {
   for (const header of [undefined, '', 'Digest x="y"', 'Bearer service="s"', 'x'.repeat(100_000)]) {
     assert.equal(parseChallenge(header), undefined);
   }
+});
+
+test('credential leaks: redirectTarget() refuses to leave TLS, and takes names and passwords out of addresses', () => {
+  const from = new URL('https://r.example.com/v2/a/blobs/x');
+  assert.equal(redirectTarget(from, '/b?c=1', 0).href, 'https://r.example.com/b?c=1');
+  assert.equal(redirectTarget(from, 'https://user:pass@cdn.example.net/x', 0).href, 'https://cdn.example.net/x');
+  assert.throws(() => redirectTarget(from, 'http://r.example.com/x', 0), { reason: 'Forbidden', message: /to http/ });
+  for (const location of ['file:///etc/passwd', 'ftp://x/y', 'javascript:1', 'http://[']) {
+    assert.throws(() => redirectTarget(from, location, 0), { reason: 'Invalid' }, location);
+  }
+  assert.throws(() => redirectTarget(from, '/again', 5), { reason: 'Unavailable', message: /more than 5 times/ });
 });
