@@ -57,7 +57,7 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
     ...runtime,
     describe,
     async runSandbox(config) {
-      await requireNothing(missingForSandbox(config));
+      await requireNothing([...missingForSandbox(config), ...(await missingFeatures(client, config))]);
       if (!isPlain) return runtime.runSandbox(config);
       // What is published is the runtime's secret from now on: it is written down where it can be read again.
       const ports = JSON.stringify(config.portMappings ?? []);
@@ -126,6 +126,14 @@ export function missingForSandbox({ annotations = {}, linux, portMappings = [] }
     ...(portMappings.some((port) => (port.hostPort ?? 0) === 0) ? ['choice of a free host port'] : []),
     ...missingNetworks(annotations[RUNTIME_ANNOTATIONS.attachments]),
   ];
+}
+
+/** A runtime that does not know the field would run root of the container as root of the host. */
+async function missingFeatures({ runtime }: Pick<CriClient, 'runtime'>, { linux }: SandboxConfig): Promise<string[]> {
+  if (!linux?.securityContext?.namespaceOptions?.usernsOptions) return [];
+  const { runtimeHandlers } = await runtime.status({});
+  const isKnown = runtimeHandlers.some(({ name, features }) => name === '' && features?.userNamespaces);
+  return isKnown ? [] : ['user namespaces'];
 }
 
 function missingNetworks(text: string | undefined): string[] {

@@ -98,13 +98,19 @@ describe('node network', { skip: isRoot ? false : 'needs root' }, () => {
     assert.equal(await b.peer.ask('TCP', '192.0.2.2', 8101), 'outside 192.0.2.1');
   });
 
-  it('a port published on one address is not reachable by another, nor loopback from a neighbour', async () => {
+  it('published ports: one on an address is reachable by that address alone', async () => {
     const web = await harness.addSandbox('local', ['default/net201'], [publish(18200, { hostIp: '127.0.0.1' })]);
-    const neighbour = await harness.addSandbox('neighbour', ['default/net201']);
+    const neighbour = await harness.addSandbox('beside', ['default/net201']);
     await web.peer.serve('TCP', 80, 'web');
     assert.equal(await host.ask('TCP', '127.0.0.1', 18200), 'web 10.201.0.1');
-    await assert.rejects(host.ask('TCP', '192.0.2.1', 18200, 400));
-    await assert.rejects(outside.ask('TCP', '192.0.2.1', 18200, 400));
+    for (const peer of [host, outside, neighbour.peer]) {
+      await assert.rejects(peer.ask('TCP', '192.0.2.1', 18200, 400));
+    }
+    await assert.rejects(neighbour.peer.ask('TCP', '10.201.0.1', 18200, 400));
+  });
+
+  it('route_localnet: what a neighbour sends to 127.0.0.1 arrives nowhere, published or not', async () => {
+    const neighbour = await harness.addSandbox('neighbour', ['default/net201']);
     await host.serve('TCP', 18201, 'loopback service');
     for (const [name, netns, peer, gateway] of [
       ['container', neighbour.netns, neighbour.peer, '10.201.0.1'],

@@ -108,7 +108,7 @@ describe('node network under drift', { skip: isRoot ? false : 'needs root' }, ()
     ['a map is emptied', () => nft('flush', 'map', 'inet', kernelNames.nftTable(harness.instance), 'ports')],
   ];
   for (const [name, damage] of damages) {
-    it(`comes back when ${name}`, async () => {
+    it(`${/table|map/.test(name) ? 'published ports: ' : ''}comes back when ${name}`, async () => {
       const whole = tableText();
       damage();
       const isWhole = (): boolean => {
@@ -222,7 +222,7 @@ describe('node network under drift', { skip: isRoot ? false : 'needs root' }, ()
     }
   });
 
-  it('drops what a container sends in the name of another (ARP, address, IPv6 router advertisement)', async () => {
+  it('L2/L3 spoofing: drops what a container sends in the name of another (ARP, address, IPv6 router advertisement)', async () => {
     const thief = await harness.addSandbox('thief', ['default/net201']);
     execFileSync('nsenter', [`--net=${thief.netns}`, 'ip', 'addr', 'add', '10.201.0.99/24', 'dev', 'eth0']);
     await assert.rejects(

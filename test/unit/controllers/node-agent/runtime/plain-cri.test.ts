@@ -42,6 +42,7 @@ function makePlain(overrides: Partial<NodeRuntime> = {}) {
         asked.image === 'gone' ? { image: null, info: {} } : { image, info: { info } },
     },
     runtime: {
+      status: async () => ({ runtimeHandlers: [] }),
       podSandboxStatus: async () => ({
         status: { network: { ip: '10.1.0.2' }, annotations: attachments({ network: 'ns/default' }) },
       }),
@@ -91,6 +92,17 @@ test('toleratePlainCri() leaves a runtime with our node service, and every other
     },
   });
   await assert.rejects(failing.runtime.listNetworks(), { reason: 'Unavailable' });
+});
+
+test('toleratePlainCri() gives no sandbox to a runtime that would overlook its user namespace', async () => {
+  const { runtime, calls } = makePlain();
+  const mapping = [{ containerId: 0, hostId: 1_000_000, length: 65_536 }];
+  const usernsOptions = { mode: 'POD', uids: mapping, gids: mapping } as const;
+  await assert.rejects(runtime.runSandbox({ linux: { securityContext: { namespaceOptions: { usernsOptions } } } }), {
+    reason: 'Unimplemented',
+    message: /has no user namespaces/,
+  });
+  assert.deepEqual(calls, []);
 });
 
 test('missingForSandbox() and missingForContainer() name the fields a user wrote', () => {
