@@ -18,7 +18,7 @@ import { publishSandboxEvent } from './events.ts';
 import { refuseForeignSandboxParts } from './refuse-foreign.ts';
 import { hostsFile, resolvConf } from './sandbox-files.ts';
 import { teardownSandbox } from './teardown.ts';
-import { makeUserNamespace, rootOwnerOf } from './user-namespace.ts';
+import { makeUserNamespace, requireUserNamespaces, rootOwnerOf } from './user-namespace.ts';
 
 const NO_NETWORK: SandboxNetwork = { interfaces: [], ports: [] };
 
@@ -111,10 +111,7 @@ function planSandbox(shim: Shim, id: string, config: PodSandboxConfig, runtimeHa
     return path === undefined ? {} : { [kind]: path };
   };
   const mapping = planUserNamespace(options);
-  const { userNamespaces, userNamespacesHostNetwork } = shim.rights;
-  if (mapping && !(options?.network === 'NODE' ? userNamespacesHostNetwork : userNamespaces)) {
-    throw new WindlassError('Unimplemented', 'user namespaces do not work on this host: the log of the start says why');
-  }
+  if (mapping) requireUserNamespaces(shim.rights, options);
   const namespaces = {
     ...(mapping === undefined ? {} : { user: { path: join(directory, 'ns', 'user'), mapping } }),
     ...pin('net', options?.network),

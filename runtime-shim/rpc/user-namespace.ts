@@ -4,10 +4,11 @@
 // The folder is the one place from which the container's root user, whom the host knows under another id, reaches them.
 import { chownSync, lstatSync, mkdirSync, realpathSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { ContainerConfig, Mount } from '../../cri/messages.ts';
+import type { ContainerConfig, Mount, NamespaceOption } from '../../cri/messages.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { paths } from '../../lib/instance.ts';
 import { findProgram } from '../oci-runtime/runtime.ts';
+import type { RuntimeRights } from '../oci-runtime/try-rights.ts';
 import { isSameMapping, mapText } from '../oci-runtime/user-namespace.ts';
 import type { RootOwner } from '../snapshots/container-store.ts';
 import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
@@ -16,6 +17,12 @@ import type { Shim } from './deps.ts';
 const CREATE_MS = 10_000;
 
 const folderOf = (shim: Shim, containerId: string): string => join(paths.shimState(shim.instance), 'u', containerId);
+
+/** Throws Unimplemented where the trial at the start has shown that they do not work. */
+export function requireUserNamespaces(rights: RuntimeRights, options: NamespaceOption | undefined): void {
+  if (options?.network === 'NODE' ? rights.userNamespacesHostNetwork : rights.userNamespaces) return;
+  throw new WindlassError('Unimplemented', 'user namespaces do not work on this host: the log of the start says why');
+}
 
 /** Makes the sandbox's user namespace with those that are to belong to it. */
 export async function makeUserNamespace(

@@ -36,11 +36,17 @@ function makeShim(t: TestContext) {
     queue: createKeyedQueue(),
     shared: createSharedCalls(),
     runtime: { kind: 'runc' },
+    rights: { userNamespaces: true, userNamespacesHostNetwork: false, recursiveReadOnly: true },
     host: {
       createSandboxNamespaces(wanted: { net?: string; ipc?: string; uts?: string }) {
         for (const path of [wanted.net, wanted.ipc, wanted.uts]) if (path) held.add(path);
         step('namespaces');
       },
+      async createUserNamespace({ pins }: { pins: Record<string, string> }) {
+        for (const path of Object.values(pins)) held.add(path);
+        step('namespaces');
+      },
+      setHostname: () => undefined,
       unpinNamespace(path: string) {
         step('unpin');
         held.delete(path);
@@ -97,6 +103,29 @@ for (const failed of STEPS) {
     assert.deepEqual(await runPodSandbox(shim, request, context), { podSandboxId });
   });
 }
+
+const mapping = [{ containerId: 0, hostId: 1000, length: 100 }];
+const withUsers = (network: 'POD' | 'NODE'): RunPodSandboxRequest => {
+  const usernsOptions = { mode: 'POD', uids: mapping, gids: mapping } as const;
+  const namespaceOptions = { network, pid: 'POD', ipc: 'POD', targetId: '', usernsOptions } as const;
+  const linux = { sysctls: {}, securityContext: { namespaceOptions } } as unknown as PodSandboxConfig['linux'];
+  return { ...request, config: { ...config, linux } };
+};
+
+test('runPodSandbox() makes a user namespace with those that belong to it, or nothing', async (t) => {
+  const { shim, failing, held } = makeShim(t);
+  for (const failed of ['namespaces', 'network'] as const) {
+    failing.add(failed);
+    await assert.rejects(runPodSandbox(shim, withUsers('POD'), context), { message: `${failed} failed` });
+    assert.deepEqual([[...held], shim.store.sandboxes.list()], [[], []]);
+    failing.clear();
+  }
+  await assert.rejects(runPodSandbox(shim, withUsers('NODE'), context), { reason: 'Unimplemented' });
+  const { podSandboxId } = await runPodSandbox(shim, withUsers('POD'), context);
+  const pins = [...held].flatMap((name) => /\/ns\/(\w+)$/.exec(name)?.[1] ?? []);
+  assert.deepEqual(pins.toSorted(), ['ipc', 'net', 'user', 'uts']);
+  assert.equal(shim.store.sandboxes.get(podSandboxId)?.namespaces.user?.mapping.uids[0]?.hostID, 1000);
+});
 
 for (const undo of UNDO_STEPS) {
   test(`runPodSandbox() whose undo fails at ${undo} keeps the record, and its retry finishes the undo first`, async (t) => {
