@@ -3,6 +3,7 @@ import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { createPipe } from '../host/pipe.ts';
 import type { Exit, Spawner } from '../host/spawn.ts';
+import { openEndedPipe } from './harmless-stdio.ts';
 
 export interface ProgramOptions {
   readonly file: string;
@@ -30,7 +31,8 @@ export function spawnPiped(
   const out = createPipe();
   const err = createPipe();
   const input = options.stdin ? createPipe() : undefined;
-  const childEnds = [out.writeFd, err.writeFd, ...(input ? [input.readFd] : [])];
+  const stdin = input?.readFd ?? openEndedPipe();
+  const childEnds = [out.writeFd, err.writeFd, stdin];
   const ownEnds = [out.readFd, err.readFd, ...(input ? [input.writeFd] : [])];
   try {
     const { pid, exited } = spawner.spawnProcess({
@@ -38,7 +40,7 @@ export function spawnPiped(
       argv: options.argv,
       env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      fds: { ...(input ? { 0: input.readFd } : {}), 1: out.writeFd, 2: err.writeFd },
+      fds: { 0: stdin, 1: out.writeFd, 2: err.writeFd },
       newSession: true,
     });
     const reader = (fd: number): Socket => new Socket({ fd, readable: true, writable: false });

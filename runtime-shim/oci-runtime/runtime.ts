@@ -15,8 +15,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
 import { parseCgroupMounts } from '../cgroups/cgroups.ts';
+import { createPipe } from '../host/pipe.ts';
 import type { Spawner } from '../host/spawn.ts';
 import { lastComplaint } from './conmon.ts';
+import { openEndedPipe } from './harmless-stdio.ts';
 import { hidingArguments, mountToHide } from './hidden-mount.ts';
 import { runProgram } from './run-program.ts';
 
@@ -89,17 +91,20 @@ export function openOciRuntime(
     async runDetached(containerId, bundle, signal) {
       const [pidFile, logFile] = [join(bundle, 'pid'), join(bundle, 'log')];
       const own = ['--log', logFile, 'run', '--detach', '--bundle', bundle, '--pid-file', pidFile, containerId];
-      // No pipes: what is started would hold them open for as long as it lives.
-      const { pid, exited } = spawner.spawnProcess({
-        file: path,
-        argv: [path, ...globalArgs, ...own],
-        env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' },
-        cwd: bundle,
-        newSession: true,
-      });
-      const kill = (): void => void process.kill(pid, 'SIGKILL');
-      signal.addEventListener('abort', kill, { once: true });
-      const { code } = await exited.finally(() => signal.removeEventListener('abort', kill));
+      const [stdin, output] = [openEndedPipe(), createPipe()];
+      const env = { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' };
+      const fds = { 0: stdin, 1: output.writeFd, 2: output.writeFd };
+      let code: number | undefined;
+      try {
+        const argv = [path, ...globalArgs, ...own];
+        const child = spawner.spawnProcess({ file: path, argv, env, cwd: bundle, fds, newSession: true });
+        const kill = (): void => void process.kill(child.pid, 'SIGKILL');
+        signal.addEventListener('abort', kill, { once: true });
+        // Its end is waited for, not that of its output: what was started has that open for as long as it lives.
+        ({ code } = await child.exited.finally(() => signal.removeEventListener('abort', kill)));
+      } finally {
+        for (const fd of [stdin, output.readFd, output.writeFd]) closeSync(fd);
+      }
       signal.throwIfAborted();
       if (code === 0) return Number(readFileSync(pidFile, 'utf8'));
       const complaint = lastComplaint(existsSync(logFile) ? readFileSync(logFile, 'utf8') : '');

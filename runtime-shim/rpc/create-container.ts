@@ -10,6 +10,7 @@ import { identifyProcess } from '../../lib/process-identity.ts';
 import { toWritableResources, type WritableResources } from '../cgroups/resources.ts';
 import type { ImageRecord } from '../images/image-service.ts';
 import { bundleFiles, createByConmon } from '../oci-runtime/conmon.ts';
+import { withoutNull } from '../oci-runtime/harmless-stdio.ts';
 import { prepareLogFile } from '../oci-runtime/log-file.ts';
 import { stringifySpec } from '../oci-runtime/oci-spec.ts';
 import { resolveInRoot } from '../oci-runtime/rooted-path.ts';
@@ -83,12 +84,16 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
     checkLinkFreeSources(making.config, new Set(sources));
     for (const warning of planned.warnings) shim.log.warn({ container: id }, warning);
     const { config } = making;
+    const { path, globalArgs, kind } = shim.runtime;
+    // Where conmon gives it a pipe to read from, there is no need, and that must stay.
+    const isNull = kind === 'crun' && sandbox.namespaces.user && (config.tty || !config.stdin);
+    const runtime = isNull ? withoutNull(path, globalArgs, { terminal: config.tty }) : { path, args: globalArgs };
     const pid = await createByConmon(
       shim.spawner,
       {
         conmonPath: shim.conmonPath,
-        runtimePath: shim.runtime.path,
-        runtimeArgs: shim.runtime.globalArgs,
+        runtimePath: runtime.path,
+        runtimeArgs: runtime.args,
         containerId: id,
         name: config.metadata?.name ?? id,
         bundle: record.bundle,

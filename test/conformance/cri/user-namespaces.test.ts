@@ -9,6 +9,7 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -263,4 +264,30 @@ test('restart of the shim, a lost mount, removal: the sandbox works on and leave
   );
   assert.deepEqual(left, []);
   assert.equal(readFileSync(join(volume, 'mine'), 'utf8'), 'mine', 'what was mounted is untouched');
+});
+
+test("the host's /dev/null is nobody's but root's, whoever starts and whatever has a terminal", async (t) => {
+  if (!requireRoot(t)) return;
+  const uid = 4242;
+  const owners = new Set<number>();
+  const look = (): void => void owners.add(statSync('/dev/null').uid);
+  const plain = await shim.runSandbox('null-plain');
+  for (const sandbox of [await runSandbox(), plain]) {
+    const namespaceOptions = sandbox === plain ? { ...userns(), usernsOptions: null } : userns();
+    for (const [tty, stdin] of [
+      [false, false],
+      [true, false],
+      [false, true],
+      [true, true],
+    ] as const) {
+      const id = await start(sandbox, {
+        ...{ tty, stdin },
+        linux: { securityContext: { namespaceOptions, runAsUser: { value: uid } } },
+      });
+      look();
+      await shim.exec(id, 'true');
+      look();
+    }
+  }
+  for (const owner of [uid, 1_000_000 + uid, 1_000_000]) assert.ok(!owners.has(owner), `owned by ${owner} for a time`);
 });
