@@ -11,11 +11,12 @@ import {
   openSync,
   closeSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -52,6 +53,10 @@ export interface ContentStore {
 export function openContentStore(root: string): ContentStore {
   for (const folder of ['blobs/sha256', 'blobs/sha512', 'ingest']) {
     mkdirSync(join(root, folder), { recursive: true, mode: 0o700 });
+  }
+  // Of a writer that was killed; what has a digest for a name is kept, to be resumed.
+  for (const name of readdirSync(join(root, 'ingest'))) {
+    if (name.startsWith('tmp-')) rmSync(join(root, 'ingest', name), { force: true });
   }
   if (!existsSync(join(root, 'oci-layout'))) replaceFile(join(root, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
   let entries = readIndex(join(root, 'index.json'));
@@ -90,7 +95,7 @@ export function openContentStore(root: string): ContentStore {
         await rename(temporary, blobPath(digest));
       } catch (error) {
         await rm(temporary, { force: true });
-        throw asStoreError(`failed to write blob ${digest}`, error);
+        throw asStoreError(`failed to write blob ${digest} to ${root}`, error);
       }
       return digest;
     },
@@ -115,7 +120,7 @@ export function openContentStore(root: string): ContentStore {
           result.bytes += size;
         }
       }
-      await removeOldPartials(join(root, 'ingest'));
+      await removeOldPartials(join(root, 'ingest'), isLive);
       return result;
     },
     async usage() {
@@ -160,18 +165,25 @@ function serializeIndex(entries: readonly Descriptor[]): string {
 /** Temp file, fsync, rename; synchronous, so that no other change of the same file comes between. */
 function replaceFile(path: string, text: string): void {
   const temporary = `${path}.tmp`;
-  const fd = openSync(temporary, 'w', 0o600);
   try {
-    writeSync(fd, text);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
+    const fd = openSync(temporary, 'w', 0o600);
+    try {
+      writeFileSync(fd, text);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    throw asStoreError(`failed to write ${path}`, error);
   }
-  renameSync(temporary, path);
 }
 
-async function removeOldPartials(folder: string): Promise<void> {
+/** What is being written is let be, however old a clock that was set may make it look. */
+async function removeOldPartials(folder: string, isLive: (digest: Digest) => boolean): Promise<void> {
   for (const name of await readdir(folder)) {
+    const digest = name.replace('-', ':');
+    if (isDigest(digest) && isLive(digest)) continue;
     const path = join(folder, name);
     const found = await stat(path).catch(() => undefined);
     if (found && Date.now() - found.mtimeMs > PARTIAL_MAX_AGE_MS) await unlink(path).catch(() => undefined);

@@ -11,6 +11,8 @@ const MIN_FREE_BYTES = 128 * 1024 * 1024;
 /** Network pieces are gathered to this size before they go to the disk: each write is a trip to another thread. */
 const WRITE_BYTES = 1024 * 1024;
 
+export const NO_SPACE = 'no space left on device';
+
 /** A blob being written; its owner is the only writer of the digest. */
 export interface Ingest {
   /** Bytes taken so far, those of an earlier try included. */
@@ -41,9 +43,12 @@ export async function openIngest(folder: string, target: string, digest: Digest,
   const path = join(folder, `${algorithm}-${hex}`);
   const { bavail, bsize } = await statfs(folder);
   if (bavail * bsize < sizeBytes + MIN_FREE_BYTES) {
-    throw new WindlassError('Unavailable', `no space left on device for blob ${digest} of ${sizeBytes} bytes`);
+    throw new WindlassError(
+      'Unavailable',
+      `no space left on device in ${folder} for blob ${digest} of ${sizeBytes} bytes`,
+    );
   }
-  const file = await open(path, 'a+', 0o600);
+  const file = await openFile(path, 'a+', `failed to write blob ${digest} to ${folder}`);
   let hash = hasherFor(digest);
   let offset = 0;
   let isOpen = true;
@@ -56,7 +61,7 @@ export async function openIngest(folder: string, target: string, digest: Digest,
     try {
       if (chunks.length > 0) await writeAll(file, chunks);
     } catch (error) {
-      throw asStoreError(`failed to write blob ${digest}`, error);
+      throw asStoreError(`failed to write blob ${digest} to ${folder}`, error);
     }
   };
   // What an earlier try left is hashed again, since a hash in progress cannot be stored.
@@ -131,7 +136,7 @@ export async function stage(
   source: AsyncIterable<Buffer>,
 ): Promise<StagedBlob> {
   const path = join(folder, `tmp-${randomUUID()}`);
-  const file = await open(path, 'wx', 0o600);
+  const file = await openFile(path, 'wx', `failed to write a blob to ${folder}`);
   const hash = createHash('sha256');
   let sizeBytes = 0;
   try {
@@ -144,7 +149,7 @@ export async function stage(
   } catch (error) {
     await file.close().catch(() => undefined);
     await rm(path, { force: true });
-    throw asStoreError('failed to write a blob', error);
+    throw asStoreError(`failed to write a blob to ${folder}`, error);
   }
   const digest = `sha256:${hash.digest('hex')}` as Digest;
   return {
@@ -156,10 +161,21 @@ export async function stage(
   };
 }
 
+async function openFile(path: string, flags: 'a+' | 'wx', what: string): Promise<FileHandle> {
+  try {
+    return await open(path, flags, 0o600);
+  } catch (error) {
+    throw asStoreError(what, error);
+  }
+}
+
 /** A full disk is named as such; everything else keeps its own words. */
 export function asStoreError(what: string, error: unknown): unknown {
+  // A worker's words, which do not say where.
+  if (error instanceof WindlassError && error.message === NO_SPACE)
+    return new WindlassError('Unavailable', `${what}: ${NO_SPACE}`, { cause: error });
   const code = errnoOf(error) ?? '';
   if (!['ENOSPC', 'EDQUOT', 'EIO', 'EROFS'].includes(code)) return error;
-  const problem = code === 'EIO' || code === 'EROFS' ? code : 'no space left on device';
+  const problem = code === 'EIO' || code === 'EROFS' ? code : NO_SPACE;
   return new WindlassError('Unavailable', `${what}: ${problem}`, { cause: error });
 }

@@ -47,7 +47,8 @@ try {
   for (const folder of [instance.home, instance.run, paths.shimState(instance)]) {
     mkdirSync(folder, { recursive: true, mode: 0o711 });
   }
-  using _lock = acquireLock(join(instance.run, 'shim.lock'));
+  using _runLock = acquireLock(join(instance.run, 'shim.lock'));
+  using _homeLock = acquireLock(join(instance.home, 'shim.lock'));
   const registry = createMetrics();
   const metrics = createShimMetrics(registry);
   await using metricsServer = await serveMetrics(registry, parseHostPort(config.metricsListen));

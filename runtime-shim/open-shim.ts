@@ -99,12 +99,16 @@ export function watchExits(shim: Shim): RunPart {
     name: 'exits',
     run: (signal) =>
       shim.exits.run(
-        (containerId) => {
-          recordExit(shim, containerId).catch((error: unknown) =>
-            shim.log.error({ container: containerId, err: error }, 'failed to record the end of a container'),
-          );
+        {
+          onExit(containerId) {
+            recordExit(shim, containerId).catch((error: unknown) =>
+              shim.log.error({ container: containerId, err: error }, 'failed to record the end of a container'),
+            );
+          },
+          onTick: () => findOrphans(shim),
+          onUnwatched: (error) =>
+            shim.log.warn({ err: error }, 'the folder of exit files cannot be watched: it is read ten times a second'),
         },
-        () => findOrphans(shim),
         signal,
       ),
   };

@@ -19,8 +19,9 @@ export async function purgeInstance(instance: Instance): Promise<void> {
   const cgroups = openCgroups();
   const parent = kernelNames.cgroupParent(instance);
   await cgroups.killAll(parent, AbortSignal.timeout(STEP_TIMEOUT_MS));
-  // A conmon sees its container end and writes the exit file; one that is stuck is ended.
-  await Promise.all(findConmons(instance).map((conmon) => endProcess(conmon, CONMON_GRACE_MS)));
+  // A conmon sees its container end and writes the exit file; one that is stuck is ended, and so is an OCI runtime that was
+  // cut short.
+  await Promise.all(findMonitors(instance).map((monitor) => endProcess(monitor, CONMON_GRACE_MS)));
   for (const folder of [instance.run, instance.home]) umountTree(folder);
   deleteLinks(kernelNames.linkPrefix(instance));
   for (const family of ['inet', 'ip', 'ip6', 'bridge', 'arp']) {
@@ -34,12 +35,13 @@ function deleteLinks(prefix: string): void {
   for (const link of listLinks(socket, prefix)) deleteLink(socket, link.name);
 }
 
-function findConmons(instance: Instance): ProcessIdentity[] {
+function findMonitors(instance: Instance): ProcessIdentity[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {
       const [program = '', ...args] = readCommandLine(name);
-      const isOurs = /(^|\/)conmon$/.test(program) && args.some((argument) => argument.startsWith(`${instance.run}/`));
+      const isOurs =
+        /(^|\/)(conmon|runc|crun)$/.test(program) && args.some((argument) => argument.startsWith(`${instance.run}/`));
       const identity = isOurs ? identifyProcess(Number(name)) : undefined;
       return identity ? [identity] : [];
     });

@@ -19,6 +19,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { NO_SPACE } from '../ingest.ts';
 import { FILE_TYPE, nativePath, type FileSystemCalls } from './file-system-calls.ts';
 import { createRootedPaths, lstatOf, splitEntryName } from './rooted-paths.ts';
 import { tarError, type TarEntry } from './tar-header.ts';
@@ -317,5 +318,5 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
 }
 
 function noSpace(cause?: unknown): WindlassError {
-  return new WindlassError('Unavailable', 'no space left on device', cause === undefined ? {} : { cause });
+  return new WindlassError('Unavailable', NO_SPACE, cause === undefined ? {} : { cause });
 }

@@ -68,11 +68,11 @@ export function writeAllOrNone(writes: readonly FileWrite[]): void {
   }
 }
 
-/** Pids of a cgroup.procs tree. */
+/** Pids of a cgroup.procs tree, without those that this pid namespace cannot name: 0 means oneself to kill(2). */
 export function readProcsBelow(directory: string): number[] {
   const own = readCgroupFile(directory, 'cgroup.procs');
   if (own === undefined) return [];
-  const pids = own.split('\n').flatMap((line) => (line === '' ? [] : [Number(line)]));
+  const pids = own.split('\n').flatMap((line) => (Number(line) > 0 ? [Number(line)] : []));
   for (const child of childDirectories(directory)) pids.push(...readProcsBelow(join(directory, child)));
   return pids;
 }

@@ -55,8 +55,10 @@ export function createCgroupsV1(mounts: CgroupMounts): Cgroups {
 
   /** One round of SIGKILL; true when there was nobody left to kill. */
   function killRound(path: string): boolean {
-    const pids = ['freezer', 'pids'].flatMap((controller) => readProcsBelow(directory(controller, path)));
-    for (const pid of pids) killQuietly(pid);
+    let pids = ['freezer', 'pids'].flatMap((controller) => readProcsBelow(directory(controller, path)));
+    // A process whose maker was killed while it moved it in is in some of the hierarchies only.
+    if (pids.length === 0) pids = everywhere(path).flatMap(readProcsBelow);
+    for (const pid of new Set(pids)) killQuietly(pid);
     return pids.length === 0;
   }
 

@@ -86,6 +86,7 @@ export const libc = {
     'void *',
     'int',
   ]),
+  flock: bind<(fd: number, operation: number) => number>('flock', 'int', ['int', 'int']),
   fcntl: bind<(fd: number, command: number, argument: number) => number>('fcntl', 'int', ['int', 'int', 'long']),
   socket: bind<(domain: number, type: number, protocol: number) => number>('socket', 'int', ['int', 'int', 'int']),
   bind: bind<(fd: number, address: Buffer, length: number) => number>('bind', 'int', ['int', 'void *', 'uint']),

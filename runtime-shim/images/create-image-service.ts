@@ -126,6 +126,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
     },
     mountView: (image, holder, userNamespace) => withChain(image, (chain) => views.mount(chain, holder, userNamespace)),
     unmountView: (holder) => views.unmount(holder),
+    listViewHolders: () => views.holders(),
     async usage() {
       const content = await store.usage();
       const snapshots = layers.usage();

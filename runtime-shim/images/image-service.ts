@@ -94,6 +94,8 @@ export interface ImageService {
   /** A read-only mounted view of an image's files, reference-counted by `holder`. */
   mountView(image: ImageRecord, holder: string, userNamespace?: string): Promise<string>;
   unmountView(holder: string): Promise<void>;
+  /** Who holds a view; after a crash some may be gone. */
+  listViewHolders(): readonly string[];
   /** Bytes and inodes used by content and snapshots: CRI ImageFsInfo. */
   usage(): Promise<{ mountpoint: string; usedBytes: number; inodesUsed: number }>;
   recover(): Promise<void>;

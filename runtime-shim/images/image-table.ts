@@ -37,7 +37,14 @@ export function createImageTable(store: ContentStore, log: Logger): ImageTable {
 
   function name(image: LoadedImage, names: readonly string[]): ImageRecord {
     images.set(image.descriptor.digest, image);
-    change((entries) => addNames(entries, image.descriptor, names));
+    try {
+      change((entries) => addNames(entries, image.descriptor, names));
+    } catch (error) {
+      // Without a name on disk it is not an image of this node, and its bytes may go.
+      if (!store.index().some(({ digest }) => digest === image.descriptor.digest))
+        images.delete(image.descriptor.digest);
+      throw error;
+    }
     return records.find(({ id }) => id === image.manifest.config.digest) as ImageRecord;
   }
 

@@ -138,6 +138,8 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     },
 
     async ensureNetwork(spec) {
+      // First, so that nobody comes between the questions and the answers.
+      await tables.settled();
       validateNetwork(spec, [...state.networks.values()]);
       const before = state.networks.get(spec.id);
       if (before && describeShape(before) !== describeShape(spec)) {
@@ -149,7 +151,6 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       }
       if (linkIndex(kernelNames.bridge(instance, spec.id)) === 0)
         refuseTakenRoutes(spec, readHostRoutes(kernelNames.linkPrefix(instance)));
-      await tables.settled();
       if (!before || JSON.stringify(before) !== JSON.stringify(spec)) records.saveNetwork(spec);
       state.networks.set(spec.id, spec);
       const bridge = ensureBridge(links, instance, spec);
@@ -161,14 +162,15 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     },
 
     async removeNetwork(networkId) {
+      await tables.settled();
       const spec = state.networks.get(networkId);
       if (!spec) return;
       const user = [...state.sandboxes.values()].find(({ endpoints }) =>
         endpoints.some(({ network }) => network === networkId),
       );
       if (user) throw new WindlassError('Conflict', `network ${networkId} is in use by ${user.label}`);
-      await tables.settled();
       state.networks.delete(networkId);
+      lastAddress.delete(networkId);
       nameServer.sync();
       deleteLink(links, kernelNames.bridge(instance, networkId));
       tables.remove(networkElements(instance, spec));
@@ -192,7 +194,13 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
         endpoints.push(planEndpoint(instance, state, lastAddress, { id: sandboxId, endpoints }, attachment));
       const claimed = ports.claim(sandboxId, label, wantedPorts);
       const record: SandboxRecord = { id: sandboxId, label, netnsPath, endpoints, ports: claimed };
-      saveSandbox(record);
+      try {
+        saveSandbox(record);
+      } catch (error) {
+        // Without a record nobody would give them back.
+        ports.release(sandboxId);
+        throw error;
+      }
       await realise(record);
       return describeSandbox(record);
     },
@@ -236,7 +244,12 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       await tables.settled();
       const before = requireSandbox(state, sandboxId);
       const claimed = ports.claim(sandboxId, before.label, wantedPorts);
-      await replaceRecord(before, { ...before, ports: claimed });
+      try {
+        await replaceRecord(before, { ...before, ports: claimed });
+      } catch (error) {
+        ports.release(sandboxId, requireSandbox(state, sandboxId).ports);
+        throw error;
+      }
       ports.release(sandboxId, claimed);
       return claimed;
     },

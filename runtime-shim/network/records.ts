@@ -1,8 +1,9 @@
 // What the network has promised, on disk: one file per network and per sandbox, written before the kernel object it
 // describes is made and removed after that object is gone. The folder does not survive a reboot, nor do the objects.
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { shortHash } from '../../lib/instance.ts';
+import { removeTemporaryFiles, writeRecordFile } from '../store/record-file.ts';
 import { parseCidr, parseIp } from './ipam.ts';
 import { validateNetwork } from './network-spec.ts';
 import type { NetworkInterface, NetworkSpec, PublishedPort } from './node-network.ts';
@@ -44,10 +45,8 @@ export function openRecords(folder: string, onDamaged: (file: string, error: unk
   for (const path of Object.values(folders)) mkdirSync(path, { recursive: true, mode: 0o700 });
   // Ids come from outside: their hash is always a safe file name.
   const fileOf = (kind: keyof typeof folders, id: string): string => join(folders[kind], `${shortHash(id, 32)}.json`);
-  const save = (path: string, value: unknown): void => {
-    writeFileSync(`${path}.tmp`, JSON.stringify(value), { mode: 0o600 });
-    renameSync(`${path}.tmp`, path);
-  };
+  for (const path of Object.values(folders)) removeTemporaryFiles(path);
+  const save = (path: string, value: unknown): void => writeRecordFile(path, JSON.stringify(value));
   const load = <T extends { readonly id: string }>(kind: keyof typeof folders, check: (record: T) => void): T[] =>
     readdirSync(folders[kind])
       .filter((name) => name.endsWith('.json'))

@@ -7,6 +7,7 @@ import { kernelNames, paths, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
 import { openCgroups } from '../cgroups/cgroups.ts';
 import type { Spawner } from '../host/spawn.ts';
+import { writeRecordFile } from '../store/record-file.ts';
 import { runProgram } from './run-program.ts';
 import { findProgram, openOciRuntime } from './runtime.ts';
 import { defaultSeccompProfile } from './seccomp-profile.ts';
@@ -54,7 +55,8 @@ export async function chooseOciRuntime(
 
   function remember(choice: string): string {
     mkdirSync(state, { recursive: true, mode: 0o711 });
-    writeFileSync(choiceFile, choice, { mode: 0o600 });
+    // Not on every start: a full disk must not keep the shim from coming back.
+    if (!existsSync(choiceFile) || readChoice() !== choice) writeRecordFile(choiceFile, choice);
     return choice;
   }
   function readChoice(): string {

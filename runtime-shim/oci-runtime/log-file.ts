@@ -2,6 +2,7 @@
 import { closeSync, constants, lstatSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { asFolderError } from '../store/record-file.ts';
 
 /** Makes the folders and the empty file of `logPath` below `logDirectory`; returns the file's path. Invalid when it leaves the folder. */
 export function prepareLogFile(logDirectory: string, logPath: string): string {
@@ -16,7 +17,11 @@ export function prepareLogFile(logDirectory: string, logPath: string): string {
       `log_path: ${JSON.stringify(logPath)} is not a plain path below the log directory`,
     );
   }
-  mkdirSync(logDirectory, { recursive: true, mode: 0o755 });
+  try {
+    mkdirSync(logDirectory, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw asFolderError(logDirectory, error);
+  }
   let folder = logDirectory;
   for (const part of parts.slice(0, -1)) {
     folder = join(folder, part);
@@ -32,7 +37,7 @@ export function prepareLogFile(logDirectory: string, logPath: string): string {
     );
   } catch (error) {
     if (errnoOf(error) === 'ELOOP') throw new WindlassError('Invalid', `log_path: ${file} is a link`, { cause: error });
-    throw error;
+    throw asFolderError(folder, error);
   }
   return file;
 }

@@ -1,7 +1,9 @@
 // A short-lived program with its output collected, started by posix_spawn.
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { identifyProcess } from '../../lib/process-identity.ts';
 import { createPipe } from '../host/pipe.ts';
+import { signalExactProcess } from '../host/processes.ts';
 import type { Exit, Spawner } from '../host/spawn.ts';
 import { openEndedPipe } from './harmless-stdio.ts';
 
@@ -66,12 +68,23 @@ export async function runProgram(
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   options.signal.throwIfAborted();
   const child = spawnPiped(spawner, { ...options, stdin: false });
-  const kill = (): void => void process.kill(child.pid, 'SIGKILL');
+  // Identified while it cannot have been reaped: its pipes may stay open for longer, held by a child, and by then the pid
+  // can be somebody else's.
+  const program = identifyProcess(child.pid);
+  const kill = (): void => {
+    if (program) signalExactProcess(program, 'SIGKILL');
+    child.stdout.destroy();
+    child.stderr.destroy();
+  };
   options.signal.addEventListener('abort', kill, { once: true });
   try {
     const [stdout, stderr, exit] = await Promise.all([readText(child.stdout), readText(child.stderr), child.exited]);
     options.signal.throwIfAborted();
     return { code: exit.code ?? -1, stdout, stderr };
+  } catch (error) {
+    // Output that was cut off because of the abort is not the failure to tell of.
+    options.signal.throwIfAborted();
+    throw error;
   } finally {
     options.signal.removeEventListener('abort', kill);
   }

@@ -14,9 +14,10 @@ const LOST_EXIT_CODE = 255;
 
 /** Records the end of a container whose exit file is there; called again = nothing. */
 export async function recordExit(shim: Shim, containerId: string): Promise<void> {
+  if (!isLive(shim.store.containers.get(containerId))) return;
   await shim.queue.run(containerId, async () => {
     const record = shim.store.containers.get(containerId);
-    if (!record || (record.phase !== 'running' && record.phase !== 'created')) return;
+    if (!isLive(record)) return;
     const exitCode = shim.exits.read(containerId);
     if (exitCode !== undefined) await finish(shim, record, exitCode, '');
   });
@@ -28,20 +29,29 @@ export async function recordExit(shim: Shim, containerId: string): Promise<void>
  */
 export function findOrphans(shim: Shim): void {
   for (const record of shim.store.containers.list()) {
-    if (record.phase !== 'running' && record.phase !== 'created') continue;
+    if (!isLive(record)) continue;
     if (record.conmon && isRunning(record.conmon)) continue;
     if (shim.exits.read(record.id) !== undefined) continue;
-    shim.queue
-      .run(record.id, async () => {
-        const current = shim.store.containers.get(record.id);
-        if (current?.phase !== record.phase || shim.exits.read(record.id) !== undefined) return;
-        await finish(shim, current, LOST_EXIT_CODE, 'the monitor process (conmon) of the container was lost');
-      })
-      .catch((error: unknown) =>
-        shim.log.error({ container: record.id, err: error }, 'failed to end an orphaned container'),
-      );
+    // The exit file can have come between the two looks: the task looks again.
+    recordLoss(shim, record.id, 'the monitor process (conmon) of the container was lost').catch((error: unknown) =>
+      shim.log.error({ container: record.id, err: error }, 'failed to end an orphaned container'),
+    );
   }
 }
+
+/** Ends a container of which nobody can say any more how it ended; one that has ended otherwise is left alone. */
+export async function recordLoss(shim: Shim, containerId: string, message: string): Promise<void> {
+  await shim.queue.run(containerId, async () => {
+    const record = shim.store.containers.get(containerId);
+    if (!isLive(record) || (record.conmon && isRunning(record.conmon))) return;
+    // Looked at last: conmon ends after it has written the file.
+    if (shim.exits.read(containerId) !== undefined) return;
+    await finish(shim, record, LOST_EXIT_CODE, message);
+  });
+}
+
+const isLive = (record: ContainerRecord | undefined): record is ContainerRecord =>
+  record?.phase === 'running' || record?.phase === 'created';
 
 async function finish(shim: Shim, record: ContainerRecord, exitCode: number, message: string): Promise<void> {
   const isOom =
@@ -57,7 +67,7 @@ async function finish(shim: Shim, record: ContainerRecord, exitCode: number, mes
     reason: exitCode === 0 ? 'Completed' : isOom ? 'OOMKilled' : 'Error',
     message,
   };
-  shim.store.containers.save(ended);
+  shim.store.containers.note(ended);
   publishEvent(shim, ended, 'CONTAINER_STOPPED_EVENT');
   shim.log.info({ container: record.id, exitCode, reason: ended.reason }, 'container ended');
 }

@@ -35,12 +35,16 @@ export async function startContainer(shim: Shim, { containerId }: ContainerId): 
       throw new WindlassError('Conflict', `container ${id} cannot be started: it is ${record.phase}`);
     }
     // Recorded first: a crash between the two leaves "running", which the exit file or a look at the process corrects.
-    const running = { ...record, phase: 'running' as const, startedAtMs: shim.clock.now() };
+    const running = {
+      ...record,
+      phase: 'running' as const,
+      startedAtMs: Math.max(shim.clock.now(), record.createdAtMs),
+    };
     shim.store.containers.save(running);
     try {
       await shim.runtime.start(id, record.init, AbortSignal.timeout(START_MS));
     } catch (error) {
-      shim.store.containers.save(record);
+      shim.store.containers.note(record);
       throw error;
     }
     publishEvent(shim, running, 'CONTAINER_STARTED_EVENT');

@@ -49,7 +49,13 @@ function isEmptyFolder(path: string): boolean {
 }
 
 async function copyFolder(shim: Shim, source: string, destination: string): Promise<void> {
-  const staging = join(dirname(destination), `.${basename(destination)}.${randomBytes(6).toString('hex')}`);
+  const prefix = `.${basename(destination)}.`;
+  // Left by a copy that died with its shim: calls for one destination come one after the other.
+  for (const name of readdirSync(dirname(destination))) {
+    if (name.startsWith(prefix) && /^[0-9a-f]{12}$/.test(name.slice(prefix.length)))
+      rmSync(join(dirname(destination), name), { recursive: true, force: true });
+  }
+  const staging = join(dirname(destination), prefix + randomBytes(6).toString('hex'));
   try {
     await copyTree(shim, source, staging);
     renameSync(staging, destination);

@@ -18,6 +18,7 @@ import { findProgram } from '../oci-runtime/runtime.ts';
 import { stopSignalNumber } from '../oci-runtime/signals.ts';
 import { buildSpec, type PlannedSpec } from '../oci-runtime/spec.ts';
 import { planSysctls } from '../oci-runtime/sysctls.ts';
+import { asFolderError } from '../store/record-file.ts';
 import { containerKey, type ContainerRecord, type SandboxRecord } from '../store/records.ts';
 import { groupsOf, pidsLimitOf, tmpfsOf, ulimitsOf, wantsInit } from './annotations.ts';
 import { checkTexts } from './check-texts.ts';
@@ -121,7 +122,7 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
     } catch (undoError) {
       shim.log.warn({ container: id, err: undoError }, 'failed to undo a container: its record stays for the next try');
     }
-    throw error;
+    throw asFolderError(record.bundle, error);
   }
 }
 

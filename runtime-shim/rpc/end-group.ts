@@ -7,10 +7,7 @@ import type { Shim } from './deps.ts';
 export async function killGroup(shim: Shim, path: string, signal: AbortSignal): Promise<void> {
   try {
     if (shim.cgroups.isFrozen(path)) shim.cgroups.thaw(path);
-    while (shim.cgroups.pids(path).length > 0) {
-      await shim.cgroups.killAll(path, signal);
-      await sleep(1, undefined, { signal });
-    }
+    await shim.cgroups.killAll(path, signal);
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }

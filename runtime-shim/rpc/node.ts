@@ -40,18 +40,21 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
       return {};
     },
     listNetworks: async () => ({ networks: network.listNetworks() }),
+    // In the sandbox's queue: a stop that came between would leave links and addresses of a sandbox that is gone.
     attachNetwork: async ({ sandboxId, attachment }) => ({
-      interface: await network.attachNetwork(
-        readySandbox(shim, sandboxId),
-        toAttachment(requireField(attachment, 'attachment')),
+      interface: await shim.queue.run(getSandbox(shim, sandboxId).id, () =>
+        network.attachNetwork(readySandbox(shim, sandboxId), toAttachment(requireField(attachment, 'attachment'))),
       ),
     }),
     detachNetwork: async ({ sandboxId, network: networkId }) => {
-      await network.detachNetwork(getSandbox(shim, sandboxId).id, requireField(networkId, 'network'));
+      const { id } = getSandbox(shim, sandboxId);
+      await shim.queue.run(id, () => network.detachNetwork(id, requireField(networkId, 'network')));
       return {};
     },
     updatePorts: async ({ sandboxId, ports }) => ({
-      ports: await network.updatePorts(readySandbox(shim, sandboxId), ports.map(toPort)),
+      ports: await shim.queue.run(getSandbox(shim, sandboxId).id, () =>
+        network.updatePorts(readySandbox(shim, sandboxId), ports.map(toPort)),
+      ),
     }),
     sandboxNetworkStatus: async ({ sandboxId }) => {
       const record = getSandbox(shim, sandboxId);

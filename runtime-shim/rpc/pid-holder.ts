@@ -19,8 +19,10 @@ const END_MS = 30_000;
 /** A static program of Debian: waits for ever as process 1 and reaps (catatonit(1), -P). */
 const PROGRAM = 'catatonit';
 
-const holderId = (sandboxId: string): string => `pid-${sandboxId}`;
-const bundleOf = (record: SandboxRecord): string => join(record.directory, 'pid-holder');
+/** Its name with the OCI runtime. */
+export const holderId = (sandboxId: string): string => `pid-${sandboxId}`;
+/** Its bundle, in the folder of its sandbox. */
+export const bundleOf = ({ directory }: Pick<SandboxRecord, 'directory'>): string => join(directory, 'pid-holder');
 const cgroupOf = (shim: Shim, sandboxId: string): string => `${shim.cgroupParent}/${holderId(sandboxId)}`;
 
 /**
@@ -120,5 +122,5 @@ async function removeHolder(shim: Shim, record: SandboxRecord): Promise<void> {
   await removeCgroup(shim, cgroupOf(shim, record.id), signal);
   rmSync(bundleOf(record), { recursive: true, force: true });
   const { pidHolder: _, ...rest } = shim.store.sandboxes.get(record.id) ?? record;
-  shim.store.sandboxes.save(rest);
+  shim.store.sandboxes.note(rest);
 }

@@ -26,8 +26,7 @@ export function watchMounts(shim: Shim): RunPart {
         for (;;) {
           await sleep(LOOK_MS, undefined, { signal });
           for (const { id } of shim.store.sandboxes.list()) {
-            const record = shim.store.sandboxes.get(id);
-            if (record && !isIntact(record)) await repair(shim, id);
+            await repair(shim, id);
           }
         }
       } catch (error) {
@@ -39,7 +38,8 @@ export function watchMounts(shim: Shim): RunPart {
 
 async function repair(shim: Shim, sandboxId: string): Promise<void> {
   try {
-    await shim.queue.run(sandboxId, () => repairSandbox(shim, sandboxId));
+    const record = shim.store.sandboxes.get(sandboxId);
+    if (record && !isIntact(record)) await shim.queue.run(sandboxId, () => repairSandbox(shim, sandboxId));
   } catch (error) {
     shim.log.error({ sandboxId, err: error }, 'failed to repair the mounts of a sandbox');
   }
@@ -57,10 +57,12 @@ export async function repairSandbox(shim: Shim, sandboxId: string): Promise<void
     if (!init) {
       shim.log.warn({ sandboxId, namespace: kind }, 'a namespace of the sandbox is gone: it counts as stopped');
       await releaseSandbox(shim, record);
-      shim.store.sandboxes.save({ ...record, phase: 'stopped' });
+      shim.store.sandboxes.note({ ...record, phase: 'stopped' });
       return;
     }
     shim.host.pinNamespace(`/proc/${init.pid}/ns/${kind}`, path);
+    // It may have ended meanwhile and its pid be a stranger's, whose namespace this would be. The next look tries again.
+    if (!isRunning(init)) return shim.host.unpinNamespace(path);
     shim.log.warn({ sandboxId, namespace: kind }, 'pinned a namespace again that someone unmounted');
   }
   if (lacksShm(record)) {

@@ -10,6 +10,7 @@ import type { PublishedPort, SandboxNetwork } from '../network/node-network.ts';
 import { POD_NETWORK } from '../network/pod-network.ts';
 import { planUserNamespace } from '../oci-runtime/user-namespace.ts';
 import { planSysctls } from '../oci-runtime/sysctls.ts';
+import { asFolderError } from '../store/record-file.ts';
 import { sandboxKey, type SandboxRecord } from '../store/records.ts';
 import { attachmentsOf, domainnameOf, hostAliasesOf, shmSizeOf } from './annotations.ts';
 import { checkTexts } from './check-texts.ts';
@@ -73,7 +74,7 @@ async function makeSandbox(
     } catch (undoError) {
       shim.log.warn({ sandboxId: id, err: undoError }, 'failed to undo a sandbox: its record stays for the next try');
     }
-    throw error;
+    throw asFolderError(record.directory, error);
   }
   publishSandboxEvent(shim, ready, 'CONTAINER_CREATED_EVENT');
   publishSandboxEvent(shim, ready, 'CONTAINER_STARTED_EVENT');

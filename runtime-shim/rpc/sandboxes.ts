@@ -28,11 +28,13 @@ export async function stopPodSandbox(shim: Shim, { podSandboxId }: PodSandboxId)
     if (!record || record.phase === 'stopped') return;
     await releaseSandbox(shim, record);
     const stopped: SandboxRecord = { ...(shim.store.sandboxes.get(found.id) ?? record), phase: 'stopped' };
-    shim.store.sandboxes.save(stopped);
+    shim.store.sandboxes.note(stopped);
     // A container that was being created meanwhile may have made one anew, up to this moment.
     await removePidHolder(shim, found.id);
     publishSandboxEvent(shim, stopped, 'CONTAINER_STOPPED_EVENT');
   });
+  // One whose creation ended in between; later ones find the sandbox stopped.
+  await Promise.all(containersOf(shim, found.id).map((container) => stopRecord(shim, container.id, 0)));
   return {};
 }
 

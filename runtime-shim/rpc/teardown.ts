@@ -2,6 +2,8 @@
 // that was cut short is simply run again.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ProcessIdentity } from '../../lib/process-identity.ts';
+import { endProcesses, findByArgument } from '../oci-runtime/monitors.ts';
 import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
 import { killGroup, removeCgroup } from './end-group.ts';
@@ -12,6 +14,8 @@ import { releaseRootFilesystem } from './root-filesystem.ts';
 import { removeMapped } from './user-namespace.ts';
 
 const TEARDOWN_MS = 60_000;
+/** How long conmon may take to write down that its container ended. */
+const MONITOR_GRACE_MS = 5_000;
 
 /** Kills what runs in the container and removes everything of it, the record last. */
 export async function teardownContainer(shim: Shim, containerId: string): Promise<void> {
@@ -19,8 +23,12 @@ export async function teardownContainer(shim: Shim, containerId: string): Promis
   if (!record) return;
   const signal = AbortSignal.timeout(TEARDOWN_MS);
   const wasVisible = record.phase !== 'creating';
-  if (record.phase !== 'removing') shim.store.containers.save({ ...record, phase: 'removing' });
+  if (record.phase !== 'removing') shim.store.containers.note({ ...record, phase: 'removing' });
+  // Half made: whoever is at it must stop before there is something to clear away.
+  if (!record.conmon) await endProcesses(findMakers(record.bundle), 0, signal);
   await killContainer(shim, record, signal);
+  // Its last act is to write the exit file, which nobody would ever remove.
+  if (record.conmon) await endProcesses([record.conmon], MONITOR_GRACE_MS, signal);
   await shim.runtime.delete(containerId, record.init, signal);
   await removeCgroup(shim, record.cgroupsPath, signal);
   removeMapped(shim, record);
@@ -36,6 +44,9 @@ export async function teardownContainer(shim: Shim, containerId: string): Promis
 
 /** Who holds the view of the image that is mounted as the container's mount `index`. */
 export const viewHolder = (containerId: string, index: number): string => `${containerId}-mount${index}`;
+
+/** conmon and, below it, the OCI runtime: what is at work on a bundle. */
+const findMakers = (bundle: string): ProcessIdentity[] => findByArgument((argument) => argument === bundle);
 
 /** SIGKILL to everything in the container's control group, paused or not; returns when the group is empty. */
 export const killContainer = (shim: Shim, record: ContainerRecord, signal: AbortSignal): Promise<void> =>
@@ -57,8 +68,11 @@ export async function releaseSandbox(shim: Shim, record: SandboxRecord): Promise
 export async function teardownSandbox(shim: Shim, sandboxId: string): Promise<void> {
   const record = shim.store.sandboxes.get(sandboxId);
   if (!record) return;
-  for (const container of containersOf(shim, sandboxId)) {
-    await shim.queue.run(container.id, () => teardownContainer(shim, container.id));
+  // From here on no container is created in it; one that is being created right now sees this in the end, or is seen.
+  if (record.phase === 'ready') shim.store.sandboxes.note({ ...record, phase: 'stopped' });
+  for (let [container] = containersOf(shim, sandboxId); container; [container] = containersOf(shim, sandboxId)) {
+    const { id } = container;
+    await shim.queue.run(id, () => teardownContainer(shim, id));
   }
   await releaseSandbox(shim, record);
   rmSync(record.directory, { recursive: true, force: true });

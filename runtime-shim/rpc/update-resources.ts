@@ -29,7 +29,7 @@ export async function updateContainerResources(shim: Shim, request: UpdateContai
       throw new WindlassError('Unimplemented', 'linux.oom_score_adj cannot be changed once the container is created');
     }
     shim.cgroups.update(record.cgroupsPath, toWritableResources(linux, shim.cgroups.hugepageSizes()));
-    shim.store.containers.save({ ...record, resources: mergeResources(record.resources, linux) });
+    shim.store.containers.note({ ...record, resources: mergeResources(record.resources, linux) });
   });
   return {};
 }

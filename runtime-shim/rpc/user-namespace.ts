@@ -2,7 +2,16 @@
 //   <state>/u/<container>/rootfs   the container's root file system
 //   <state>/u/<container>/m<index> a mount that is id-mapped
 // The folder is the one place from which the container's root user, whom the host knows under another id, reaches them.
-import { chownSync, lstatSync, mkdirSync, realpathSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  rmdirSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ContainerConfig, Mount, NamespaceOption } from '../../cri/messages.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
@@ -118,10 +127,10 @@ function hostSource({ hostPath }: Mount, label: string): string {
 }
 
 /** Removes what placeRoot() and mapMounts() made; nothing there = success. */
-export function removeMapped(shim: Shim, { id, config }: ContainerRecord): void {
+export function removeMapped(shim: Shim, { id }: Pick<ContainerRecord, 'id'>): void {
   const folder = folderOf(shim, id);
   if (!lstatSync(folder, { throwIfNoEntry: false })) return;
-  for (const name of ['rootfs', ...config.mounts.map((_, index) => `m${index}`)]) {
+  for (const name of readdirSync(folder)) {
     const target = join(folder, name);
     const stat = lstatSync(target, { throwIfNoEntry: false });
     if (!stat) continue;

@@ -63,6 +63,8 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
   const emptyDir = join(root, 'empty');
   mkdirSync(emptyDir, { recursive: true, mode: 0o755 });
   const records = new Map<string, ContainerRecord>();
+  // What has no name of ours (lost+found) is not ours to look at.
+  const listNames = (): string[] => readdirSync(containersDir).filter((name) => CONTAINER_ID.test(name));
 
   const folder = (containerId: string): string => {
     if (!CONTAINER_ID.test(containerId)) {
@@ -77,7 +79,11 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     const known = records.get(containerId);
     if (known) return known;
     try {
-      const record = JSON.parse(readFileSync(join(folder(containerId), 'record.json'), 'utf8')) as ContainerRecord;
+      const record = JSON.parse(
+        readFileSync(join(folder(containerId), 'record.json'), 'utf8'),
+      ) as ContainerRecord | null;
+      // Damaged = without one.
+      if (!Array.isArray(record?.chain)) return undefined;
       records.set(containerId, record);
       return record;
     } catch (error) {
@@ -131,7 +137,7 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
         save(containerId, record);
         return mount(containerId, record);
       } catch (error) {
-        throw asStoreError(`failed to make the root file system of container ${containerId}`, error);
+        throw asStoreError(`failed to make the root file system of container ${containerId} below ${root}`, error);
       }
     },
     path(containerId) {
@@ -140,18 +146,18 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     },
     unmount: (containerId) => mounts.unmount(join(folder(containerId), 'merged')),
     remove,
-    list: () => readdirSync(containersDir).filter((name) => recordOf(name) !== undefined),
+    list: () => listNames().filter((name) => recordOf(name) !== undefined),
     imageOf: (containerId) => recordOf(containerId)?.imageId,
     usedLayers() {
       const used = new Set<Digest>();
-      for (const name of readdirSync(containersDir)) {
+      for (const name of listNames()) {
         for (const chainId of recordOf(name)?.chain ?? []) used.add(chainId);
       }
       return used;
     },
     usage: (containerId) => usages.usage(containerId),
     async recover() {
-      for (const name of readdirSync(containersDir)) {
+      for (const name of listNames()) {
         // Without a record nobody was ever told of it.
         if (recordOf(name) === undefined) await remove(name);
       }

@@ -9,7 +9,7 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { asStoreError } from '../../oci/ingest.ts';
-import { splitDigest, type Digest } from '../../oci/digest.ts';
+import { isDigest, splitDigest, type Digest } from '../../oci/digest.ts';
 import { nativePath } from '../../oci/layers/file-system-calls.ts';
 import type { ApplyResult } from '../../oci/layers/apply.ts';
 import type { Compression } from '../../oci/media-types.ts';
@@ -75,7 +75,8 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
     if (known && existsSync(diffDir(chainId))) return known;
     records.delete(chainId);
     try {
-      const record = JSON.parse(readFileSync(join(layerDir(chainId), 'record.json'), 'utf8')) as LayerRecord;
+      const record = JSON.parse(readFileSync(join(layerDir(chainId), 'record.json'), 'utf8')) as LayerRecord | null;
+      if (record?.chainId !== chainId) return undefined;
       records.set(chainId, record);
       return record;
     } catch (error) {
@@ -134,7 +135,7 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
       records.set(layer.chainId, record);
     } catch (error) {
       await rm(staging, { recursive: true, force: true });
-      throw asStoreError(`failed to unpack layer ${layer.digest}`, error);
+      throw asStoreError(`failed to unpack layer ${layer.digest} below ${root}`, error);
     }
   }
 
@@ -158,9 +159,10 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
   }
 
   function list(): Digest[] {
-    return readdirSync(layersDir).map(
-      (name) => (name.includes('-') ? name.replace('-', ':') : `sha256:${name}`) as Digest,
-    );
+    // What has no name of ours (lost+found) is not ours to look at.
+    return readdirSync(layersDir)
+      .map((name) => (name.includes('-') ? name.replace('-', ':') : `sha256:${name}`))
+      .filter(isDigest);
   }
 
   async function discard(path: string): Promise<void> {

@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 
 import { join } from 'node:path';
 import { errnoOf } from '../../lib/errors.ts';
 import { splitDigest, digestOf, type Digest } from '../../oci/digest.ts';
+import { asStoreError } from '../../oci/ingest.ts';
 import type { LayerStore } from './layer-store.ts';
 import { isMountPoint, type OverlayMounts } from './overlay-mounts.ts';
 
@@ -18,6 +19,7 @@ export interface ViewStore {
   mount(chain: readonly Digest[], holder: string, userNamespace?: string): string;
   /** Lets go of every view that `holder` holds. */
   unmount(holder: string): Promise<void>;
+  holders(): string[];
   usedLayers(): ReadonlySet<Digest>;
   /** Forgets views that are not mounted: after a reboot their holders are gone, or will ask again. */
   recover(): Promise<void>;
@@ -32,7 +34,11 @@ export function openViewStore(root: string, layers: LayerStore, mounts: OverlayM
 
   function read(name: string): ViewRecord | undefined {
     try {
-      return JSON.parse(readFileSync(join(viewsDir, name, 'record.json'), 'utf8')) as ViewRecord;
+      const record = JSON.parse(
+        readFileSync(join(viewsDir, name, 'record.json'), 'utf8'),
+      ) as Partial<ViewRecord> | null;
+      // Damaged = nobody is known to hold it.
+      return Array.isArray(record?.chain) && Array.isArray(record.holders) ? (record as ViewRecord) : undefined;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
       throw error;
@@ -49,14 +55,18 @@ export function openViewStore(root: string, layers: LayerStore, mounts: OverlayM
       const { hex } = splitDigest(chain.at(-1) ?? digestOf(''));
       const name = userNamespace === undefined ? hex : `${hex}.${splitDigest(digestOf(holder)).hex.slice(0, 16)}`;
       const merged = join(viewsDir, name, 'merged');
-      mkdirSync(merged, { recursive: true, mode: 0o755 });
-      const holders = new Set(read(name)?.holders);
-      if (!holders.has(holder)) write(name, { chain, holders: [...holders, holder] });
-      if (!isMountPoint(merged)) {
-        // Without an upper directory the kernel wants at least two lower ones.
-        const lowerDirs = [...layers.lowerDirs(chain), emptyDir];
-        if (lowerDirs.length === 1) lowerDirs.unshift(merged);
-        mounts.mountOverlay({ lowerDirs, target: merged, userNamespace });
+      try {
+        mkdirSync(merged, { recursive: true, mode: 0o755 });
+        const holders = new Set(read(name)?.holders);
+        if (!holders.has(holder)) write(name, { chain, holders: [...holders, holder] });
+        if (!isMountPoint(merged)) {
+          // Without an upper directory the kernel wants at least two lower ones.
+          const lowerDirs = [...layers.lowerDirs(chain), emptyDir];
+          if (lowerDirs.length === 1) lowerDirs.unshift(merged);
+          mounts.mountOverlay({ lowerDirs, target: merged, userNamespace });
+        }
+      } catch (error) {
+        throw asStoreError(`failed to mount a view of an image below ${root}`, error);
       }
       return merged;
     },
@@ -80,6 +90,7 @@ export function openViewStore(root: string, layers: LayerStore, mounts: OverlayM
         await layers.discard(join(viewsDir, name));
       }
     },
+    holders: () => [...new Set(readdirSync(viewsDir).flatMap((name) => read(name)?.holders ?? []))],
     usedLayers() {
       return new Set(readdirSync(viewsDir).flatMap((name) => read(name)?.chain ?? []));
     },

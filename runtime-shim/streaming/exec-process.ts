@@ -5,15 +5,17 @@ import { join } from 'node:path';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { ReadStream } from 'node:tty';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
-import { identifyProcess, type ProcessIdentity } from '../../lib/process-identity.ts';
+import { identifyProcess, isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
 import { signalExactProcess } from '../host/processes.ts';
 import { openPty, setWindowSize } from '../host/pty.ts';
 import type { Exit, Spawner } from '../host/spawn.ts';
 import { bundleFiles, execArguments } from '../oci-runtime/conmon.ts';
+import { killTree } from '../oci-runtime/monitors.ts';
 import type { OciSpec } from '../oci-runtime/oci-spec.ts';
 import { spawnPiped } from '../oci-runtime/run-program.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
 import { planCwd } from '../oci-runtime/spec-process.ts';
+import { asFolderError } from '../store/record-file.ts';
 import { failedStartCode } from './failed-start.ts';
 
 export interface ExecOptions {
@@ -52,7 +54,13 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   if (options.command.length === 0) throw new WindlassError('Invalid', 'cmd: Required value');
   const base = join(options.bundle, `exec-${randomBytes(8).toString('hex')}`);
   const [processFile, pidFile, logFile] = [`${base}.json`, `${base}.pid`, `${base}.log`];
-  writeFileSync(processFile, JSON.stringify(planProcess(options)), { mode: 0o600 });
+  const plan = JSON.stringify(planProcess(options));
+  try {
+    writeFileSync(processFile, plan, { mode: 0o600 });
+  } catch (error) {
+    rmSync(processFile, { force: true });
+    throw asFolderError(options.bundle, error);
+  }
   // Without a log file it writes log lines instead of a message to the program's own stderr.
   const runtimeArgs = [...runtime.globalArgs, '--log', logFile, '--log-format', 'json'];
   const { containerId, monitorPath } = options;
@@ -67,7 +75,7 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   let program: ProcessIdentity | undefined;
   const findProgram = (): ProcessIdentity | undefined => {
     const pid = Number(readOrEmpty(pidFile));
-    program ??= pid > 0 ? identifyProcess(pid) : undefined;
+    program ??= pid > 0 ? identifyIn(containerId, pid) : undefined;
     return program;
   };
   const common = {
@@ -167,20 +175,18 @@ function planProcess({ bundle, command, tty }: ExecOptions): object {
   };
 }
 
+/** The process, if it is one of the container's: the pid of a program that ended long ago may be anybody's. */
+function identifyIn(containerId: string, pid: number): ProcessIdentity | undefined {
+  const identity = identifyProcess(pid);
+  const isItsOwn = identity && readOrEmpty(`/proc/${pid}/cgroup`).includes(containerId) && isRunning(identity);
+  return isItsOwn ? identity : undefined;
+}
+
 function readOrEmpty(file: string): string {
   try {
     return readFileSync(file, 'utf8').trim();
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return '';
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return '';
     throw error;
   }
-}
-
-/** Children first found, then killed from the top: a parent that is gone starts no more. */
-function killTree(root: ProcessIdentity): void {
-  const children = readOrEmpty(`/proc/${root.pid}/task/${root.pid}/children`)
-    .split(' ')
-    .flatMap((pid) => identifyProcess(Number(pid)) ?? []);
-  signalExactProcess(root, 'SIGKILL');
-  for (const child of children) killTree(child);
 }
