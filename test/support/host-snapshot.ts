@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { globSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 
 const TEMPORARY = new RegExp(` (${tmpdir()}|/run/netns)(/|$)`);
@@ -67,4 +68,23 @@ function readQuietly(read: () => string): string {
   } catch {
     return '';
   }
+}
+
+/** What the instance itself has on the host, its files included. Others may come and go with theirs meanwhile. */
+export function takeOwnSnapshot(instance: Instance): HostSnapshot & { readonly files: string[] } {
+  const { mounts, links, nftTables, cgroups, processes, networkNamespaces } = takeHostSnapshot(instance);
+  const { home, run, id } = instance;
+  return {
+    mounts: mounts.filter((line) => line.includes(run) || line.includes(home)),
+    links: links.filter((name) => name.startsWith(kernelNames.linkPrefix(instance))),
+    nftTables: nftTables.filter((name) => name.includes(id)),
+    cgroups: [...cgroups, ...globSync(`/sys/fs/cgroup/*${kernelNames.cgroupParent(instance)}/**`)].filter((path) =>
+      path.includes(id),
+    ),
+    processes,
+    networkNamespaces,
+    files: [home, run]
+      .flatMap((folder) => readdirSync(folder, { recursive: true }).map((name) => join(folder, String(name))))
+      .toSorted(),
+  };
 }

@@ -10,6 +10,7 @@ import type { ContainerConfig, ContainerStatus, Draft, PodSandboxConfig } from '
 import { describeInstance, paths, type Instance } from '../../lib/instance.ts';
 import { readStartTime } from '../../lib/process-identity.ts';
 import type { RunConfig } from '../../oci/manifest.ts';
+import { umountTree } from '../../runtime-shim/host/mount.ts';
 import { purgeInstance } from '../../runtime-shim/purge.ts';
 import { busyboxFiles, makeImage, writeOciLayout, type TarItem } from './images.ts';
 import { waitFor } from './wait.ts';
@@ -45,20 +46,27 @@ export interface TestShim extends AsyncDisposable {
 }
 
 export interface TestShimOptions {
-  /** Further flags of the shim. */
-  readonly flags?: readonly string[];
+  /** Further flags of the shim; asked for at each start. */
+  readonly flags?: readonly string[] | (() => readonly string[]);
+  /** Further variables of its environment; asked for at each start. */
+  readonly env?: () => Readonly<Record<string, string>>;
+  /** Flags of Node itself. */
+  readonly nodeFlags?: readonly string[];
+  /** Called with the folder that will hold home, run and logs, before anything is in it. */
+  readonly prepare?: (root: string) => void;
 }
 
 /** Starts a shim with a busybox image in it. */
-export async function startTestShim({ flags = [] }: TestShimOptions = {}): Promise<TestShim> {
+export async function startTestShim(options: TestShimOptions = {}): Promise<TestShim> {
   await purgeLeftOvers();
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  options.prepare?.(root);
   // As /run and /var/lib are: root of a user namespace, who is somebody else outside, passes through.
   chmodSync(root, 0o711);
   const [home, run, logs] = ['home', 'run', 'logs'].map((name) => join(root, name)) as [string, string, string];
   const instance = describeInstance(home, run);
   const cri = createCriClient({ socketPath: paths.criSocket(instance) });
-  let child = await spawnShim(instance, cri, flags);
+  let child = await spawnShim(instance, cri, options);
   let images = 0;
   const namespaceOptions = { network: 'POD', pid: 'CONTAINER', ipc: 'POD' } as const;
   const shim: TestShim = {
@@ -67,7 +75,7 @@ export async function startTestShim({ flags = [] }: TestShimOptions = {}): Promi
       return child;
     },
     async start() {
-      child = await spawnShim(instance, cri, flags);
+      child = await spawnShim(instance, cri, options);
     },
     kill: () => endChild(child, 'SIGKILL'),
     stop: () => endChild(child, 'SIGTERM'),
@@ -146,10 +154,16 @@ export async function startTestShim({ flags = [] }: TestShimOptions = {}): Promi
       cri[Symbol.dispose]();
       await endChild(child, 'SIGTERM');
       await purgeInstance(instance);
+      umountTree(root);
       rmSync(root, { recursive: true, force: true });
     },
   };
-  await shim.importImage(busyboxFiles(), { Cmd: ['sh'] }, BUSYBOX);
+  try {
+    await shim.importImage(busyboxFiles(), { Cmd: ['sh'] }, BUSYBOX);
+  } catch (error) {
+    await shim[Symbol.asyncDispose]();
+    throw error;
+  }
   return shim;
 }
 
@@ -158,16 +172,31 @@ function omitLinux(config: Draft<ContainerConfig>): Draft<ContainerConfig> {
   return rest;
 }
 
-async function spawnShim(instance: Instance, cri: CriClient, flags: readonly string[]): Promise<ChildProcess> {
-  const args = ['--home', instance.home, '--run', instance.run, '--log-level', 'warn', ...flags];
-  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+async function spawnShim(
+  instance: Instance,
+  cri: CriClient,
+  { flags = [], nodeFlags = [], env = () => ({}) }: TestShimOptions,
+): Promise<ChildProcess> {
+  const args = [
+    '--home',
+    instance.home,
+    '--run',
+    instance.run,
+    '--log-level',
+    'warn',
+    ...(typeof flags === 'function' ? flags() : flags),
+  ];
+  const child = spawn(process.execPath, [...nodeFlags, program, ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...env() },
+  });
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {
     errors += chunk.toString();
   });
   await waitFor(
     async () => {
-      if (child.exitCode !== null) throw new Error(`the shim ended: ${errors}`);
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the shim ended: ${errors}`);
       return cri.runtime.version({}, { timeoutMs: 1000 }).then(
         () => true,
         () => false,
@@ -191,6 +220,7 @@ async function purgeLeftOvers(): Promise<void> {
     if (readStartTime(Number(name.slice(PREFIX.length).split('-')[0])) !== undefined) continue;
     const root = join(tmpdir(), name);
     await purgeInstance(describeInstance(join(root, 'home'), join(root, 'run')));
+    umountTree(root);
     rmSync(root, { recursive: true, force: true });
   }
 }
