@@ -43,8 +43,9 @@ test('stop sends the stop signal, then kills; stop and remove of what is gone su
   if (!requireRoot(t)) return;
   const { runtime } = shim.cri;
   const polite = await shim.run('polite', {
-    command: ['sh', '-c', 'trap "exit 3" TERM; while true; do sleep 0.1; done'],
+    command: ['sh', '-c', 'trap "exit 3" TERM; echo ready; while true; do sleep 0.1; done'],
   });
+  await waitFor(async () => (await shim.readLog(polite)).includes('ready'), { what: 'the trap' });
   await runtime.stopContainer({ containerId: polite, timeout: 10 });
   assert.equal((await shim.status(polite)).exitCode, 3);
   const stubborn = await shim.run('stubborn', {
