@@ -5,7 +5,8 @@ import type { ContainerConfig } from '../../cri/messages.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { noFollowOf } from './annotations.ts';
 
-const O_PATH = 0o10000000;
+/** open(2): a handle of the place itself, without the right to read it. */
+export const O_PATH = 0o10000000;
 
 /** Throws Invalid when a source that the caller named leads over a link, or did when `planned` sources were found. */
 export function checkLinkFreeSources(config: ContainerConfig, planned: ReadonlySet<string | undefined>): void {
@@ -20,7 +21,8 @@ export function checkLinkFreeSources(config: ContainerConfig, planned: ReadonlyS
   }
 }
 
-function openWithoutLinks(path: string, label: string): number {
+/** A handle of what lies at `path`, the caller's to close. Throws Invalid when a step of it is a link or is not there. */
+export function openWithoutLinks(path: string, label: string): number {
   let current = openSync('/', O_PATH | constants.O_DIRECTORY);
   for (const step of path.split('/').filter((part) => part !== '')) {
     const parent = current;

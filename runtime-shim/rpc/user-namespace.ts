@@ -4,8 +4,11 @@
 // The folder is the one place from which the container's root user, whom the host knows under another id, reaches them.
 import {
   chownSync,
+  closeSync,
+  fstatSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   realpathSync,
   rmdirSync,
@@ -21,7 +24,9 @@ import type { RuntimeRights } from '../oci-runtime/try-rights.ts';
 import { isSameMapping, mapText } from '../oci-runtime/user-namespace.ts';
 import type { RootOwner } from '../snapshots/container-store.ts';
 import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
+import { noFollowOf } from './annotations.ts';
 import type { Shim } from './deps.ts';
+import { O_PATH, openWithoutLinks } from './link-free-sources.ts';
 
 const CREATE_MS = 10_000;
 
@@ -90,6 +95,7 @@ export function mapMounts(
   config: ContainerConfig,
 ): Map<number, MappedMount> {
   const mapped = new Map<number, MappedMount>();
+  const linkFree = new Set(noFollowOf(config.annotations));
   for (const [index, mount] of config.mounts.entries()) {
     if (mount.uidMappings.length === 0 && mount.gidMappings.length === 0) continue;
     const label = `mounts[${index}] (${mount.containerPath})`;
@@ -103,14 +109,18 @@ export function mapMounts(
     if (mount.image) continue;
     const target = join(makeFolder(shim, containerId, owner), `m${index}`);
     const source = hostSource(mount, label);
-    if (lstatSync(source).isDirectory()) mkdirSync(target, { mode: 0o700 });
-    else writeFileSync(target, '');
+    // By a handle: what was looked at is what is mounted, whatever happens to the path meanwhile.
+    const fd = linkFree.has(mount.containerPath) ? openWithoutLinks(mount.hostPath, label) : openSync(source, O_PATH);
     try {
-      shim.host.mountIdMapped(source, target, user.path);
+      if (fstatSync(fd).isDirectory()) mkdirSync(target, { mode: 0o700 });
+      else writeFileSync(target, '');
+      shim.host.mountIdMapped(`/proc/self/fd/${fd}`, target, user.path);
     } catch (error) {
       if (errnoOf(error) !== 'EINVAL') throw error;
       const why = `${label}: the file system of ${mount.hostPath}, or one mounted in it, cannot be id-mapped`;
       throw new WindlassError('Invalid', why, { cause: error });
+    } finally {
+      closeSync(fd);
     }
     mapped.set(index, { source, target });
   }

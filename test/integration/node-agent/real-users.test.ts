@@ -32,7 +32,7 @@ apiVersion: v1
 kind: Secret
 metadata: { name: secret }
 stringData: { key: hidden }`);
-    const mounts = `mounts: [{ mountPath: /data, hostPath: ${host}/data }, { mountPath: /s, secret: { name: secret }, mode: 256 }, { mountPath: /scratch, volume: kept }]`;
+    const mounts = `mounts: [{ mountPath: /data, hostPath: ${host}/data }, { mountPath: /s, secret: { name: secret }, mode: 256 }, { mountPath: /scratch, volume: kept }, { mountPath: /sub, volume: kept, subPath: deep/er }]`;
     await node().put(`
 apiVersion: windlass.dev/v1
 kind: Volume
@@ -54,8 +54,8 @@ spec: {}`);
     );
     // Files have inside the owners that they have outside; a name is resolved, the network works.
     assert.equal(
-      await node().sh('first', 'stat -c %u:%g / /data /s/key /scratch; cat /s/key'),
-      '0:0\n0:0\n0:0\n0:0\nhidden',
+      await node().sh('first', 'stat -c %u:%g / /data /s/key /scratch /sub; cat /s/key'),
+      '0:0\n0:0\n0:0\n0:0\n0:0\nhidden',
     );
     await node().sh('first', 'echo x > /data/made; chown 7:8 /data/made; echo x > /scratch/made; echo x > /own');
     const made = await lstat(join(host, 'data', 'made'));
