@@ -1,0 +1,90 @@
+// Our runtime shim as a process of its own, on folders and in a net namespace of its own.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createCriClient } from '../../cri/client.ts';
+import { findProgram } from '../../cli/preflight.ts';
+import { shimFlags } from '../../cli/components.ts';
+import { describeInstance, paths } from '../../lib/instance.ts';
+import { makeImage, writeOciLayout } from '../../test/support/images.ts';
+import { waitFor } from '../../test/support/wait.ts';
+import { createCriCalls } from './cri.ts';
+import { IMAGE_FILES, makeNetns, makeRunFolder, PeerMissing, removeFolder, runDetached, type Peer, type SharedInput } from './peer.ts';
+
+const IMAGE = 'bench.local/busybox:1';
+const NETWORK = {
+  ...{ id: 'default', internal: false, isolated: false, mtu: 1500, domain: 'default' },
+  subnets: [{ cidr: '10.214.0.0/16', gateway: '10.214.0.1', ranges: [] }],
+};
+const program = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+export interface ShimPeer extends Peer {
+  readonly pid: number;
+  /** Its run folder. */
+  readonly run: string;
+  /** The longest turns of the event loop since it was asked last. */
+  longestTurn(): Promise<{ wallMs: number; cpuMs: number }>;
+}
+
+export interface ShimOptions {
+  readonly ociRuntime: 'crun' | 'runc';
+  /** 0 = every sandbox is made when it is asked for. */
+  readonly poolSize: number;
+}
+
+/** Starts a shim with the image and the network in it. */
+export async function createShim(input: SharedInput, { ociRuntime, poolSize }: ShimOptions): Promise<ShimPeer> {
+  for (const name of ['conmon', ociRuntime])
+    if (!findProgram(name, process.env['PATH'])) throw new PeerMissing(`${name} is not installed`);
+  const root = mkdtempSync(join(tmpdir(), 'windlass-bench-shim-'));
+  const run = makeRunFolder('shim');
+  const instance = describeInstance(join(root, 'home'), run);
+  const netns = makeNetns(`${ociRuntime}-${poolSize}`);
+  const probe = join(root, 'probe.json');
+  const [file = '', ...args] = [
+    ...[...netns.prefix, process.execPath, ...shimFlags, '--import', program('bench/runtime/loop-probe.ts')],
+    ...[program('runtime-shim/main.ts'), '--home', instance.home, '--run', instance.run],
+    ...['--log-level', 'warn', '--oci-runtime', ociRuntime, '--sandbox-pool', String(poolSize)],
+  ];
+  const child = spawn(file, args, {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, WINDLASS_LOOP_PROBE: probe },
+  });
+  const cri = createCriClient({ socketPath: paths.criSocket(instance) });
+  const isUp = (): Promise<boolean> =>
+    cri.runtime.version({}, { timeoutMs: 1000 }).then(
+      () => true,
+      () => false,
+    );
+  await waitFor(isUp, { timeoutMs: 30_000, what: 'the shim' });
+  const layout = join(root, 'image');
+  mkdirSync(layout);
+  writeOciLayout(layout, makeImage({ layers: [IMAGE_FILES], config: { Cmd: ['sh'], Env: ['PATH=/bin'] } }));
+  await cri.node.importImage({ path: layout, references: [IMAGE] });
+  await cri.node.ensureNetwork({ network: NETWORK });
+  const calls = createCriCalls(cri, input, { image: IMAGE, logs: join(root, 'logs'), annotations: {} });
+  return {
+    name: `windlass shim, ${ociRuntime}, ${poolSize > 0 ? 'pooled' : 'cold'}`,
+    ...calls,
+    pid: child.pid ?? 0,
+    run,
+    async longestTurn() {
+      rmSync(probe, { force: true });
+      child.kill('SIGUSR2');
+      await waitFor(() => existsSync(probe) && readFileSync(probe, 'utf8') !== '', { what: 'the probe' });
+      return JSON.parse(readFileSync(probe, 'utf8')) as { wallMs: number; cpuMs: number };
+    },
+    async close() {
+      cri[Symbol.dispose]();
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGTERM');
+      await ended;
+      const folders = ['--home', instance.home, '--run', instance.run];
+      await runDetached([...netns.prefix, process.execPath, program('runtime-shim/purge.ts'), ...folders]);
+      netns.close();
+      for (const path of [run, root]) removeFolder(path);
+    },
+  };
+}
