@@ -8,7 +8,15 @@ import { findProgram } from '../../cli/preflight.ts';
 import { makeImage, writeOciLayout } from '../../test/support/images.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import { createCriCalls } from './cri.ts';
-import { IMAGE_FILES, makeNetns, makeRunFolder, PeerMissing, removeFolder, type Peer, type SharedInput } from './peer.ts';
+import {
+  IMAGE_FILES,
+  makeNetns,
+  makeRunFolder,
+  PeerMissing,
+  removeFolder,
+  type Peer,
+  type SharedInput,
+} from './peer.ts';
 
 const IMAGE = 'bench.local/busybox:1';
 const PLUGIN_FOLDERS = ['/usr/lib/cni', '/opt/cni/bin'];

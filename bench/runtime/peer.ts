@@ -52,7 +52,13 @@ export function makeInput(): SharedInput {
   const seccomp = JSON.stringify(defaultSeccompProfile(CAPABILITIES));
   const seccompFile = join(folder, 'seccomp.json');
   writeFileSync(seccompFile, seccomp);
-  return { folder, tar, seccomp, seccompFile, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
+  return {
+    folder,
+    tar,
+    seccomp,
+    seccompFile,
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  };
 }
 
 /** A net namespace of a peer's own, so that its bridge and its rules are not the host's; removed by `close`. */

@@ -4,7 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findProgram } from '../../cli/preflight.ts';
 import { runCommand } from '../../test/support/instance.ts';
-import { makeNetns, makeRunFolder, PeerMissing, removeFolder, runDetached, SLEEP, type Peer, type SharedInput } from './peer.ts';
+import {
+  makeNetns,
+  makeRunFolder,
+  PeerMissing,
+  removeFolder,
+  runDetached,
+  SLEEP,
+  type Peer,
+  type SharedInput,
+} from './peer.ts';
 
 const IMAGE = 'localhost/busybox:bench';
 
@@ -29,7 +38,16 @@ export async function createPodman(input: SharedInput): Promise<Peer> {
       podman(
         ...['run', '-d', '--name', name, '--log-driver', 'k8s-file'],
         // Its own default limits are above what a host without CAP_SYS_RESOURCE allows.
-        ...['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=4096:4096', '--security-opt', `seccomp=${input.seccompFile}`, IMAGE, ...SLEEP],
+        ...[
+          '--ulimit',
+          'nofile=1024:1024',
+          '--ulimit',
+          'nproc=4096:4096',
+          '--security-opt',
+          `seccomp=${input.seccompFile}`,
+          IMAGE,
+          ...SLEEP,
+        ],
       ),
     remove: (name) => podman('rm', '-f', '-t', '0', name),
     execTrue: (name) => podman('exec', name, '/bin/true'),

@@ -11,7 +11,16 @@ import { describeInstance, paths } from '../../lib/instance.ts';
 import { makeImage, writeOciLayout } from '../../test/support/images.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import { createCriCalls } from './cri.ts';
-import { IMAGE_FILES, makeNetns, makeRunFolder, PeerMissing, removeFolder, runDetached, type Peer, type SharedInput } from './peer.ts';
+import {
+  IMAGE_FILES,
+  makeNetns,
+  makeRunFolder,
+  PeerMissing,
+  removeFolder,
+  runDetached,
+  type Peer,
+  type SharedInput,
+} from './peer.ts';
 
 const IMAGE = 'bench.local/busybox:1';
 const NETWORK = {

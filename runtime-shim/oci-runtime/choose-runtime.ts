@@ -6,6 +6,7 @@ import { messageOf, WindlassError } from '../../lib/errors.ts';
 import { kernelNames, paths, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
 import { openCgroups } from '../cgroups/cgroups.ts';
+import { umountTree } from '../host/mount.ts';
 import type { Spawner } from '../host/spawn.ts';
 import { writeRecordFile } from '../store/record-file.ts';
 import { runProgram } from './run-program.ts';
@@ -68,24 +69,33 @@ export async function chooseOciRuntime(
 async function tryCrun(instance: Instance, spawner: Spawner, program: string): Promise<void> {
   const bundle = join(paths.shimState(instance), 'trial');
   const parent = kernelNames.cgroupParent(instance);
-  openCgroups().create(parent);
+  const group = `${parent}/trial`;
+  const cgroups = openCgroups();
+  cgroups.create(parent);
   // crun opens the root's /dev, whatever is mounted there.
   mkdirSync(join(bundle, 'rootfs', 'dev'), { recursive: true, mode: 0o700 });
   try {
-    writeFileSync(join(bundle, 'config.json'), JSON.stringify(trialSpec(`${parent}/trial`)), { mode: 0o600 });
+    const spec = trialSpec(group);
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
     const runtime = openOciRuntime(program, join(bundle, 'state'), spawner);
+    using command = runtime.command(spec.linux, true);
+    command.setLimits();
     const { code, stderr } = await runProgram(spawner, {
-      file: runtime.path,
-      argv: [runtime.path, ...runtime.globalArgs, 'run', '--bundle', bundle, `trial-${instance.id}`],
+      file: command.path,
+      argv: [command.path, ...command.args, 'run', '--bundle', bundle, `trial-${instance.id}`],
+      env: command.env,
       signal: AbortSignal.timeout(TRIAL_MS),
     });
     if (code !== 0) throw new Error(stderr.trim() || `crun ended with ${code}`);
   } finally {
+    await cgroups.killAll(group, AbortSignal.timeout(TRIAL_MS));
+    cgroups.remove(group);
+    umountTree(bundle);
     rmSync(bundle, { recursive: true, force: true });
   }
 }
 
-function trialSpec(cgroupsPath: string): object {
+function trialSpec(cgroupsPath: string) {
   const folders = ['/bin', '/lib', '/lib64', '/usr'].filter((folder) => existsSync(folder));
   const capabilities = ['CAP_KILL'];
   return {

@@ -13,6 +13,7 @@ export interface ConmonOptions {
   /** OCI runtime program and the arguments before its command. */
   readonly runtimePath: string;
   readonly runtimeArgs: readonly string[];
+  readonly runtimeEnv?: Readonly<Record<string, string>>;
   readonly containerId: string;
   readonly name: string;
   /** Folder with config.json; conmon keeps its own files in it too. */
@@ -117,7 +118,11 @@ export async function createByConmon(spawner: Spawner, options: ConmonOptions, s
     spawner.spawnProcess({
       file: options.conmonPath,
       argv: conmonArguments(options),
-      env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', _OCI_SYNCPIPE: String(SYNC_FD) },
+      env: {
+        PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
+        ...options.runtimeEnv,
+        _OCI_SYNCPIPE: String(SYNC_FD),
+      },
       cwd: options.bundle,
       fds: { [SYNC_FD]: pipe.writeFd },
       newSession: true,

@@ -8,6 +8,13 @@ export function mountToHide({ v1, v2 }: CgroupMounts): string | undefined {
   return v1.has('memory') ? v2 : undefined;
 }
 
+/** The mount point that holds `mountPoint`. */
+export function mountAbove(mountinfo: string, mountPoint: string): string {
+  const targets = mountinfo.split('\n').map((line) => line.split(' ')[4] ?? '');
+  const above = targets.filter((target) => target !== mountPoint && `${mountPoint}/`.startsWith(`${target}/`));
+  return above.toSorted((a, b) => b.length - a.length)[0] ?? '/';
+}
+
 /** True when to unmount `mountPoint` in a copy of this mount namespace would unmount it in the original too. */
 export function isShared(mountinfo: string, mountPoint: string): boolean {
   return mountinfo

@@ -10,6 +10,7 @@ import { openEndedPipe } from './harmless-stdio.ts';
 export interface ProgramOptions {
   readonly file: string;
   readonly argv: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   /** Ends the program (SIGKILL) and rejects with the signal's reason. */
   readonly signal: AbortSignal;
@@ -28,7 +29,13 @@ const MAX_OUTPUT_BYTES = 1024 * 1024;
 /** Starts a program with pipes on stdout and stderr, and on stdin when asked. */
 export function spawnPiped(
   spawner: Spawner,
-  options: { file: string; argv: readonly string[]; cwd?: string; stdin: boolean },
+  options: {
+    readonly file: string;
+    readonly argv: readonly string[];
+    readonly env?: Readonly<Record<string, string>>;
+    readonly cwd?: string;
+    readonly stdin: boolean;
+  },
 ): PipedProcess {
   const out = createPipe();
   const err = createPipe();
@@ -40,7 +47,7 @@ export function spawnPiped(
     const { pid, exited } = spawner.spawnProcess({
       file: options.file,
       argv: options.argv,
-      env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' },
+      env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', ...options.env },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       fds: { 0: stdin, 1: out.writeFd, 2: err.writeFd },
       newSession: true,

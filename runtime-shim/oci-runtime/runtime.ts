@@ -14,12 +14,16 @@ import { basename, delimiter, isAbsolute, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
-import { parseCgroupMounts } from '../cgroups/cgroups.ts';
+import { openCgroups, parseCgroupMounts } from '../cgroups/cgroups.ts';
+import { ownLimits } from '../cgroups/own-groups.ts';
+import { canMakeMountViews } from '../host/mount-view.ts';
 import { createPipe } from '../host/pipe.ts';
 import type { Spawner } from '../host/spawn.ts';
 import { lastComplaint } from './conmon.ts';
 import { openEndedPipe } from './harmless-stdio.ts';
-import { hidingArguments, mountToHide } from './hidden-mount.ts';
+import { hidingArguments, mountAbove, mountToHide } from './hidden-mount.ts';
+import type { OciSpec } from './oci-spec.ts';
+import { openJoiningCommand, type JoiningOptions, type RuntimeCommand } from './runtime-command.ts';
 import { runProgram } from './run-program.ts';
 
 export interface OciRuntime {
@@ -35,6 +39,11 @@ export interface OciRuntime {
    * pid of its first process.
    */
   runDetached(containerId: string, bundle: string, signal: AbortSignal): Promise<number>;
+  /**
+   * What to execute instead of `path` and `globalArgs` for a command of the container with this specification; one that
+   * `creates` it gets its control group made where the runtime is not to do that. Disposed when the command is done.
+   */
+  command(linux: Pick<OciSpec['linux'], 'cgroupsPath' | 'resources'>, creates: boolean): RuntimeCommand;
   /** Lets a created container run its program. Conflict when it ended before. */
   start(containerId: string, init: ProcessIdentity, signal: AbortSignal): Promise<void>;
   /** True while a created container waits to be started. */
@@ -80,6 +89,7 @@ export function openOciRuntime(
   const hidden = kind === 'crun' ? mountToHide(parseCgroupMounts(mountinfo)) : undefined;
   const path = hidden === undefined ? found : (findProgram('unshare') ?? '/usr/bin/unshare');
   const globalArgs = [...(hidden === undefined ? [] : hidingArguments(found, hidden, mountinfo)), ...['--root', root]];
+  const joining = kind === 'crun' ? planJoining(found, root, mountinfo) : undefined;
   const run = (args: readonly string[], signal: AbortSignal) =>
     runProgram(spawner, { file: path, argv: [path, ...globalArgs, ...args], signal });
   return {
@@ -87,6 +97,12 @@ export function openOciRuntime(
     program: found,
     path,
     globalArgs,
+    command(linux, creates) {
+      const limits = joining && ownLimits(linux.resources);
+      if (!joining || !limits)
+        return { path, args: globalArgs, env: {}, setLimits: () => undefined, [Symbol.dispose]: () => undefined };
+      return openJoiningCommand(joining, { path: linux.cgroupsPath, limits }, creates);
+    },
     isWaiting: (containerId) => existsSync(join(root, containerId, 'exec.fifo')),
     async runDetached(containerId, bundle, signal) {
       const [pidFile, logFile] = [join(bundle, 'pid'), join(bundle, 'log')];
@@ -143,6 +159,18 @@ export function openOciRuntime(
       }
     },
   };
+}
+
+/** How crun is handed its groups; undefined on a host where it makes them itself without being slow. */
+function planJoining(program: string, root: string, mountinfo: string): JoiningOptions | undefined {
+  const mounts = parseCgroupMounts(mountinfo);
+  const nsenter = findProgram('nsenter');
+  if (!mounts.v1.has('memory') || !mounts.v1.has('devices') || nsenter === undefined || !canMakeMountViews())
+    return undefined;
+  const mountPoint = mountToHide(mounts);
+  const sealedProgram = join(root, '..', 'sealed-runtime');
+  const hidden = mountPoint === undefined ? undefined : { mountPoint, around: mountAbove(mountinfo, mountPoint) };
+  return { program, sealedProgram, root, cgroups: openCgroups(mountinfo), mounts, nsenter, hidden };
 }
 
 /**

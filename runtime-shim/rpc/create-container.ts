@@ -85,16 +85,17 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
     checkLinkFreeSources(making.config, new Set(sources));
     for (const warning of planned.warnings) shim.log.warn({ container: id }, warning);
     const { config } = making;
-    const { path, globalArgs, kind } = shim.runtime;
+    using command = shim.runtime.command(planned.spec.linux, true);
     // Where conmon gives it a pipe to read from, there is no need, and that must stay.
-    const isNull = kind === 'crun' && sandbox.namespaces.user && (config.tty || !config.stdin);
-    const runtime = isNull ? withoutNull(path, globalArgs, { terminal: config.tty }) : { path, args: globalArgs };
+    const isNull = shim.runtime.kind === 'crun' && sandbox.namespaces.user && (config.tty || !config.stdin);
+    const runtime = isNull ? withoutNull(command.path, command.args, { terminal: config.tty }) : command;
     const pid = await createByConmon(
       shim.spawner,
       {
         conmonPath: shim.conmonPath,
         runtimePath: runtime.path,
         runtimeArgs: runtime.args,
+        runtimeEnv: command.env,
         containerId: id,
         name: config.metadata?.name ?? id,
         bundle: record.bundle,
@@ -106,6 +107,7 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
       },
       signal,
     );
+    command.setLimits();
     shim.filters.learn(id, planned.spec);
     checkPidNamespace(pidNamespace, pid);
     const created = describeCreated(shim, record, planned, pid);

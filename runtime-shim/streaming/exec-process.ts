@@ -54,22 +54,24 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   if (options.command.length === 0) throw new WindlassError('Invalid', 'cmd: Required value');
   const base = join(options.bundle, `exec-${randomBytes(8).toString('hex')}`);
   const [processFile, pidFile, logFile] = [`${base}.json`, `${base}.pid`, `${base}.log`];
-  const plan = JSON.stringify(planProcess(options));
+  const spec = JSON.parse(readFileSync(bundleFiles.config(options.bundle), 'utf8')) as OciSpec;
+  const plan = JSON.stringify(planProcess(spec, options));
   try {
     writeFileSync(processFile, plan, { mode: 0o600 });
   } catch (error) {
     rmSync(processFile, { force: true });
     throw asFolderError(options.bundle, error);
   }
+  const command = runtime.command(spec.linux, false);
   // Without a log file it writes log lines instead of a message to the program's own stderr.
-  const runtimeArgs = [...runtime.globalArgs, '--log', logFile, '--log-format', 'json'];
+  const runtimeArgs = [...command.args, '--log', logFile, '--log-format', 'json'];
   const { containerId, monitorPath } = options;
   // A terminal is hung up when its program ends, so nobody can keep that open.
   const argv =
     monitorPath === undefined || options.tty
-      ? [runtime.path, ...runtimeArgs, 'exec', '--process', processFile, '--pid-file', pidFile, containerId]
+      ? [command.path, ...runtimeArgs, 'exec', '--process', processFile, '--pid-file', pidFile, containerId]
       : execArguments({
-          ...{ conmonPath: monitorPath, runtimePath: runtime.path, runtimeArgs, containerId, bundle: options.bundle },
+          ...{ conmonPath: monitorPath, runtimePath: command.path, runtimeArgs, containerId, bundle: options.bundle },
           ...{ processFile, pidFile },
         });
   let program: ProcessIdentity | undefined;
@@ -98,7 +100,9 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
     },
   };
   try {
-    const child = options.tty ? startOnTerminal(spawner, argv, common) : startOnPipes(spawner, argv, options, common);
+    const child = options.tty
+      ? startOnTerminal(spawner, argv, command.env, common)
+      : startOnPipes(spawner, argv, command.env, options, common);
     const exited = child.exited.then((exit) => {
       const code = exit.code === 0 ? undefined : failedStartCode(readOrEmpty(logFile));
       return code === undefined ? exit : { ...exit, code };
@@ -116,22 +120,30 @@ interface Common {
   dispose(): void;
 }
 
-function startOnPipes(spawner: Spawner, argv: string[], { stdin, bundle }: ExecOptions, common: Common): ExecProcess {
+type Environment = Readonly<Record<string, string>>;
+
+function startOnPipes(
+  spawner: Spawner,
+  argv: string[],
+  env: Environment,
+  { stdin, bundle }: ExecOptions,
+  common: Common,
+): ExecProcess {
   // conmon leaves a note in its working directory when memory runs out: it belongs with the container's own.
-  const child = spawnPiped(spawner, { file: argv[0] ?? '', argv, cwd: bundle, stdin });
+  const child = spawnPiped(spawner, { file: argv[0] ?? '', argv, env, cwd: bundle, stdin });
   const identity = identifyProcess(child.pid);
   return { ...common, ...child, kill: () => common.kill(identity), resize: () => undefined };
 }
 
 /** The runtime gets the far end of a terminal of ours as its stdio and passes bytes on to the container's own. */
-function startOnTerminal(spawner: Spawner, argv: string[], common: Common): ExecProcess {
+function startOnTerminal(spawner: Spawner, argv: string[], env: Environment, common: Common): ExecProcess {
   const { masterFd, slaveFd } = openPty();
   let child: { pid: number; exited: Promise<Exit> };
   try {
     child = spawner.spawnProcess({
       file: argv[0] ?? '',
       argv,
-      env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' },
+      env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', ...env },
       fds: { 0: slaveFd, 1: slaveFd, 2: slaveFd },
       newSession: true,
     });
@@ -161,8 +173,7 @@ function startOnTerminal(spawner: Spawner, argv: string[], common: Common): Exec
   };
 }
 
-function planProcess({ bundle, command, tty }: ExecOptions): object {
-  const spec = JSON.parse(readFileSync(bundleFiles.config(bundle), 'utf8')) as OciSpec;
+function planProcess(spec: OciSpec, { command, tty }: ExecOptions): object {
   const { oomScoreAdj: _, ...process } = spec.process;
   const hasTerm = process.env.some((entry) => entry.startsWith('TERM='));
   return {
