@@ -12,7 +12,7 @@ export const Config = z.object({
   /** Range for sandboxes that name no network; auto = the first of 10.200.0.0/16 and on that is free here. */
   podCidr: z.string().default('auto'),
   /** Sandboxes kept ready for the next starts; 0 = each is made when it is asked for. */
-  sandboxPool: z.coerce.number().int().min(0).max(256).default(16),
+  sandboxPool: z.coerce.number().int().min(0).max(256).default(8),
   /** YAML or JSON file with the mirror table. */
   registriesConfig: z.string().optional(),
 });

@@ -72,6 +72,7 @@ try {
     images: images.service,
     network,
     podCidr: config.podCidr,
+    sandboxPool: config.sandboxPool,
     spawner,
     ociRuntime,
     metricsAddress: metricsServer.address,
@@ -92,7 +93,7 @@ try {
   await using _listener = await listenOnSocket(server, paths.criSocket(instance));
   log.info({ socket: paths.criSocket(instance), ociRuntime: shim.runtime.program }, 'serving');
   await runAll(
-    [watchExits(shim), watchMounts(shim), { name: 'network', run: (signal) => network.run(signal) }],
+    [watchExits(shim), watchMounts(shim), shim.pool.part, { name: 'network', run: (signal) => network.run(signal) }],
     stop.signal,
   );
   log.info('stopped');

@@ -21,7 +21,8 @@ import { canPassThrough, readConmonVersion } from './oci-runtime/conmon.ts';
 import { findProgram, openOciRuntime } from './oci-runtime/runtime.ts';
 import type { RuntimeRights } from './oci-runtime/try-rights.ts';
 import { findOrphans, recordExit } from './rpc/container-exit.ts';
-import type { Shim } from './rpc/deps.ts';
+import { createSandboxPool } from './pool/sandbox-pool.ts';
+import type { SandboxHost, Shim } from './rpc/deps.ts';
 import { createEventHub } from './store/events.ts';
 import { openExitFiles } from './store/exit-watcher.ts';
 import { createKeyedQueue, createSharedCalls } from './store/keyed-queue.ts';
@@ -34,6 +35,8 @@ export interface ShimOptions {
   readonly network: NodeNetwork;
   /** See createPodNetwork(). */
   readonly podCidr: string;
+  /** How many sandboxes are kept ready. */
+  readonly sandboxPool: number;
   /** See chooseOciRuntime(). */
   readonly ociRuntime: string;
   readonly rights: RuntimeRights;
@@ -55,26 +58,32 @@ export function openShim(options: ShimOptions): Shim {
   const cgroupParent = kernelNames.cgroupParent(instance);
   cgroups.create(cgroupParent);
   const runtime = openOciRuntime(options.ociRuntime, join(state, 'runtime'), spawner);
+  const host: SandboxHost = {
+    createSandboxNamespaces,
+    createUserNamespace: (request) => createUserNamespace(spawner, request),
+    setHostname,
+    bindMount: (source, target) => bindMount(source, target),
+    mountIdMapped,
+    pinNamespace,
+    unpinNamespace,
+    mountTmpfs: (target, data) => mountTmpfs(target, data),
+    unmount: (target) => umount(target, MNT.detach),
+  };
+  const store = openRecordStore(state, (file, error) =>
+    log.error({ file, err: error }, 'a record is damaged: put aside'),
+  );
+  const sandboxes = join(state, 's');
+  mkdirSync(sandboxes, { recursive: true, mode: 0o711 });
   return {
     instance,
     log,
     clock: systemClock,
-    store: openRecordStore(state, (file, error) => log.error({ file, err: error }, 'a record is damaged: put aside')),
+    store,
     events: createEventHub(),
     exits: openExitFiles(join(state, 'exits')),
     queue: createKeyedQueue(),
     shared: createSharedCalls(),
-    host: {
-      createSandboxNamespaces,
-      createUserNamespace: (request) => createUserNamespace(spawner, request),
-      setHostname,
-      bindMount: (source, target) => bindMount(source, target),
-      mountIdMapped,
-      pinNamespace,
-      unpinNamespace,
-      mountTmpfs: (target, data) => mountTmpfs(target, data),
-      unmount: (target) => umount(target, MNT.detach),
-    },
+    host,
     spawner,
     runtime,
     filters: createFilterCache(runtime.readFilter),
@@ -84,6 +93,7 @@ export function openShim(options: ShimOptions): Shim {
     cgroupParent,
     images: options.images,
     network: options.network,
+    pool: createSandboxPool({ host, network: options.network, log, store }, sandboxes, options.sandboxPool),
     podNetwork: createPodNetwork(instance, options.network, options.podCidr),
     rights: options.rights,
     hasSwapLimit: cgroups.version === 'v2' || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes'),

@@ -214,6 +214,9 @@ export function isLinkMessage(message: NetlinkMessage): boolean {
   return message.type === RTM.newLink || message.type === RTM.delLink;
 }
 
+/** True for the message that a link is gone. */
+export const isDeletedLink = (message: NetlinkMessage): boolean => message.type === RTM.delLink;
+
 /** Decodes a NEWLINK or DELLINK message. */
 export function decodeLink(message: NetlinkMessage): Link {
   const attributes = decodeAttributes(message.body.subarray(16));

@@ -1,6 +1,6 @@
 // Composes the node's network: state and records, links, tables, ports, names.
 import { join } from 'node:path';
-import { WindlassError } from '../../lib/errors.ts';
+import { reasonOf, WindlassError } from '../../lib/errors.ts';
 import { readHostRoutes } from '../../lib/host-routes.ts';
 import { kernelNames, paths, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -8,9 +8,10 @@ import { forgetUdpFlows } from '../host/conntrack.ts';
 import { openNfnetlink } from '../host/nfnetlink.ts';
 import { deleteLink, linkIndex, listLinks, openRtnetlink } from '../host/rtnetlink.ts';
 import { writeSysctl } from '../host/sysctl.ts';
+import { createDepartures, withoutRights } from './departures.ts';
 import { createNameServer } from './dns/name-server.ts';
 import { ensureBridge, ensureEndpoint, ensureLoopback } from './links.ts';
-import type { NodeNetwork, PublishedPort } from './node-network.ts';
+import type { Attachment, NodeNetwork, PublishedPort } from './node-network.ts';
 import { createLinkRemover } from './link-remover.ts';
 import { describeShape, refuseTakenRoutes, validateNetwork } from './network-spec.ts';
 import { createPortTable } from './ports.ts';
@@ -43,6 +44,8 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
   const ports = createPortTable();
   const lastAddress = new Map<string, number>();
   let trouble: string | undefined;
+  const departures = createDepartures(log);
+  let returnReserved: (networkId: string) => Promise<void> = () => Promise.resolve();
   const nameServer = createNameServer({
     state,
     log,
@@ -67,7 +70,10 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
   };
   const connect = (record: SandboxRecord, endpoint: EndpointRecord): void => {
     const spec = requireNetwork(state, endpoint.network);
-    ensureEndpoint(links, record.netnsPath, ensureBridge(links, instance, spec), endpoint, spec);
+    const bridge = kernelNames.bridge(instance, spec.id);
+    // Made with the network and watched since: to look at all of its settings again is dearer than the endpoint.
+    if (linkIndex(bridge) === 0) ensureBridge(links, instance, spec);
+    ensureEndpoint(links, record.netnsPath, bridge, endpoint, spec);
   };
   /** Makes what the record says; on failure everything of the sandbox goes, so that a retry starts clean. */
   const realise = async (record: SandboxRecord): Promise<void> => {
@@ -83,20 +89,47 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
   };
   const removeEndpoint = ({ hostLink }: EndpointRecord): Promise<void> => removeLink(hostLink);
   /** Order: the record goes last, so that a crash in between leaves something to finish from. */
-  const forget = async (record: SandboxRecord): Promise<void> => {
-    const elements = sandboxElements(instance, state, record);
-    tables.remove(elements);
-    const rebuilds = tables.rebuilds();
-    await Promise.all(record.endpoints.map(removeEndpoint));
-    await tables.settled();
-    // Only now is nobody left who answers to the addresses, which may be given out again.
-    state.sandboxes.delete(record.id);
-    // A table that was rebuilt in the meantime holds the elements again. (To remove in vain is dear: the kernel waits
-    // for all readers of the tables before it gives up a transaction.)
-    if (tables.rebuilds() !== rebuilds) tables.remove(elements);
+  const forget = (record: SandboxRecord): Promise<void> => {
+    tables.remove(sandboxElements(instance, state, record));
+    const rest = withoutRights(record);
+    if (record.ports.length > 0) records.saveSandbox(rest);
+    state.sandboxes.set(record.id, rest);
     forgetFlows(record.ports);
     ports.release(record.id);
-    records.deleteSandbox(record.id);
+    const rebuilds = tables.rebuilds();
+    return departures.begin(record, async () => {
+      await Promise.all(rest.endpoints.map(removeEndpoint));
+      await tables.settled();
+      // Only now is nobody left who answers to the addresses, which may be given out again.
+      state.sandboxes.delete(record.id);
+      // A table that was rebuilt in the meantime holds the elements again. (To remove in vain is dear: the kernel waits
+      // for all readers of the tables before it gives up a transaction.)
+      if (tables.rebuilds() !== rebuilds) tables.remove(sandboxElements(instance, state, rest));
+      records.deleteSandbox(record.id);
+    });
+  };
+  /** Waits for those who leave and has the ones kept ready removed; true when that can have freed an address. */
+  const makeRoom = async (networkId: string): Promise<boolean> => {
+    const hasLeft = await departures.settled();
+    const reserved = [...state.sandboxes.values()].some(
+      ({ isReserved, endpoints }) => isReserved && endpoints.some(({ network }) => network === networkId),
+    );
+    if (reserved) await returnReserved(networkId);
+    await departures.settled();
+    return hasLeft || reserved;
+  };
+  const planWithRoom = async (
+    sandbox: Pick<SandboxRecord, 'id' | 'endpoints'>,
+    attachment: Attachment,
+  ): Promise<EndpointRecord> => {
+    const plan = (): EndpointRecord => planEndpoint(instance, state, lastAddress, sandbox, attachment);
+    try {
+      return plan();
+    } catch (error) {
+      const isTaken = ['Unavailable', 'Conflict'].includes(reasonOf(error) ?? '');
+      if (!isTaken || !(await makeRoom(attachment.network))) throw error;
+      return plan();
+    }
   };
   /** Clients that went on sending to a UDP port must notice that it leads elsewhere now. */
   const forgetFlows = (changed: readonly PublishedPort[]): void => {
@@ -143,6 +176,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       validateNetwork(spec, [...state.networks.values()]);
       const before = state.networks.get(spec.id);
       if (before && describeShape(before) !== describeShape(spec)) {
+        await makeRoom(spec.id);
         const holder = [...state.sandboxes.values()].find(({ endpoints }) =>
           endpoints.some(({ network }) => network === spec.id),
         );
@@ -165,6 +199,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       await tables.settled();
       const spec = state.networks.get(networkId);
       if (!spec) return;
+      await makeRoom(networkId);
       const user = [...state.sandboxes.values()].find(({ endpoints }) =>
         endpoints.some(({ network }) => network === networkId),
       );
@@ -181,6 +216,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     listNetworks: () => [...state.networks.values()],
 
     async attachSandbox(sandboxId, netnsPath, attachments, wantedPorts, label) {
+      if (departures.has(sandboxId)) await departures.settled();
       await tables.settled();
       const existing = state.sandboxes.get(sandboxId);
       if (existing) {
@@ -191,7 +227,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       }
       const endpoints: EndpointRecord[] = [];
       for (const attachment of attachments)
-        endpoints.push(planEndpoint(instance, state, lastAddress, { id: sandboxId, endpoints }, attachment));
+        endpoints.push(await planWithRoom({ id: sandboxId, endpoints }, attachment));
       const claimed = ports.claim(sandboxId, label, wantedPorts);
       const record: SandboxRecord = { id: sandboxId, label, netnsPath, endpoints, ports: claimed };
       try {
@@ -205,17 +241,58 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       return describeSandbox(record);
     },
 
+    async reserveSandbox(sandboxId, netnsPath, networkId) {
+      await tables.settled();
+      const endpoint = planEndpoint(
+        instance,
+        state,
+        lastAddress,
+        { id: sandboxId, endpoints: [] },
+        {
+          network: networkId,
+          names: [],
+        },
+      );
+      const label = 'a sandbox that is kept ready';
+      const record: SandboxRecord = {
+        id: sandboxId,
+        label,
+        netnsPath,
+        endpoints: [endpoint],
+        ports: [],
+        isReserved: true,
+      };
+      saveSandbox(record);
+      await realise(record);
+    },
+
+    async adoptSandbox(sandboxId, names, wantedPorts, label) {
+      await tables.settled();
+      const { isReserved: _, ...before } = requireSandbox(state, sandboxId);
+      const claimed = ports.claim(sandboxId, label, wantedPorts);
+      const endpoints = before.endpoints.map((endpoint) => ({ ...endpoint, names }));
+      const after: SandboxRecord = { ...before, label, endpoints, ports: claimed };
+      await replaceRecord(before, after);
+      return describeSandbox(after);
+    },
+
+    onReservedInTheWay(listener) {
+      returnReserved = listener;
+    },
+
+    listSandboxes: () => [...state.sandboxes.keys()].filter((id) => !departures.has(id)),
+
     async detachSandbox(sandboxId) {
       await tables.settled();
       const record = state.sandboxes.get(sandboxId);
-      if (record) await forget(record);
+      if (record && !departures.has(sandboxId)) void forget(record);
     },
 
     async attachNetwork(sandboxId, attachment) {
       await tables.settled();
       const before = requireSandbox(state, sandboxId);
       const present = before.endpoints.find(({ network }) => network === attachment.network);
-      const endpoint = present ?? planEndpoint(instance, state, lastAddress, before, attachment);
+      const endpoint = present ?? (await planWithRoom(before, attachment));
       const after = present ? before : { ...before, endpoints: [...before.endpoints, endpoint] };
       saveSandbox(after);
       try {
@@ -255,7 +332,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     },
 
     sandboxStatus(sandboxId) {
-      const record = state.sandboxes.get(sandboxId);
+      const record = departures.has(sandboxId) ? undefined : state.sandboxes.get(sandboxId);
       return record && describeSandbox(record);
     },
 
@@ -275,6 +352,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
 
     async purge() {
       nameServer.close();
+      await departures.settled();
       for (const id of state.sandboxes.keys()) ports.release(id);
       for (const { id } of state.services) ports.release(holderOf(id));
       state.sandboxes.clear();

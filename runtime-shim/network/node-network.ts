@@ -87,7 +87,23 @@ export interface NodeNetwork {
     ports: readonly PublishedPort[],
     label: string,
   ): Promise<SandboxNetwork>;
-  /** Removes links, addresses, ports and names of the sandbox; succeeds when nothing is there. */
+  /** Connects a namespace to one network before anybody asks for it. Unavailable when no address is free. */
+  reserveSandbox(sandboxId: string, netnsPath: string, networkId: string): Promise<void>;
+  /** Makes a reserved sandbox an attached one: gives it names and ports. Throws as attachSandbox(). */
+  adoptSandbox(
+    sandboxId: string,
+    names: readonly string[],
+    ports: readonly PublishedPort[],
+    label: string,
+  ): Promise<SandboxNetwork>;
+  /** `listener` detaches the reserved sandboxes of the network, which stand in the way of a caller. */
+  onReservedInTheWay(listener: (networkId: string) => Promise<void>): void;
+  /** Ids of all that are attached or reserved. */
+  listSandboxes(): readonly string[];
+  /**
+   * Removes links, addresses, ports and names of the sandbox; succeeds when nothing is there. Names and ports are free
+   * when it returns; an address that somebody asks for meanwhile is waited for.
+   */
   detachSandbox(sandboxId: string): Promise<void>;
   attachNetwork(sandboxId: string, attachment: Attachment): Promise<NetworkInterface>;
   detachNetwork(sandboxId: string, networkId: string): Promise<void>;

@@ -24,6 +24,8 @@ export interface SandboxRecord {
   readonly netnsPath: string;
   readonly endpoints: readonly EndpointRecord[];
   readonly ports: readonly PublishedPort[];
+  /** Made ahead and nobody's yet: it gives way to whoever needs its address or the end of its network. */
+  readonly isReserved?: true;
 }
 
 export interface NetworkRecords {

@@ -6,9 +6,10 @@ import { kernelNames, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { NetlinkSocket } from '../host/netlink.ts';
 import { NFNLGRP_NFTABLES, openNfnetlink } from '../host/nfnetlink.ts';
-import { decodeLink, isLinkMessage, openRtnetlink, RTNLGRP } from '../host/rtnetlink.ts';
+import { linkIndex, openRtnetlink, RTNLGRP } from '../host/rtnetlink.ts';
 import { repairLinks } from './repair.ts';
 import type { NetworkState } from './state.ts';
+import { isSuspicious } from './suspicion.ts';
 import type { Tables } from './tables.ts';
 
 const POLL_MS = 200;
@@ -34,7 +35,7 @@ export async function watchDrift(watch: DriftWatch, signal: AbortSignal): Promis
   let checkedAt = performance.now();
   while (!signal.aborted) {
     try {
-      if (concernsLinks(watch.instance, linkEvents) || performance.now() - checkedAt > FULL_CHECK_MS) {
+      if (concernsLinks(watch, linkEvents) || performance.now() - checkedAt > FULL_CHECK_MS) {
         checkedAt = performance.now();
         checkLinks(watch);
       }
@@ -51,10 +52,9 @@ export async function watchDrift(watch: DriftWatch, signal: AbortSignal): Promis
   }
 }
 
-function concernsLinks(instance: Instance, events: NetlinkSocket): boolean {
+function concernsLinks({ instance, state }: DriftWatch, events: NetlinkSocket): boolean {
   const { messages, overrun } = events.receive();
-  const prefix = kernelNames.linkPrefix(instance);
-  return overrun || messages.some((message) => !isLinkMessage(message) || decodeLink(message).name.startsWith(prefix));
+  return overrun || isSuspicious(instance, state, messages, linkIndex);
 }
 
 function checkLinks({ instance, state, links, log }: DriftWatch): void {

@@ -74,8 +74,9 @@ export const tmpfsOf = (annotations: Annotations) => parse(annotations, ANNOTATI
 export const ulimitsOf = (annotations: Annotations) => parse(annotations, ANNOTATIONS.ulimits, ulimitsSchema) ?? [];
 /** Names and numbers; numbers are given to CRI's own field too, twice does no harm. */
 export const groupsOf = (annotations: Annotations) => parse(annotations, ANNOTATIONS.groups, groupsSchema) ?? [];
+export const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
 export const shmSizeOf = (annotations: Annotations) =>
-  parseNumber(annotations, ANNOTATIONS.shmSize) ?? 64 * 1024 * 1024;
+  parseNumber(annotations, ANNOTATIONS.shmSize) ?? DEFAULT_SHM_BYTES;
 export const pidsLimitOf = (annotations: Annotations) => parseNumber(annotations, ANNOTATIONS.pidsLimit);
 export const wantsInit = (annotations: Annotations) => annotations[ANNOTATIONS.init] === 'true';
 export const domainnameOf = (annotations: Annotations) => annotations[ANNOTATIONS.domainname] ?? '';

@@ -14,6 +14,7 @@ import type { PodNetwork } from '../network/pod-network.ts';
 import type { FilterCache } from '../oci-runtime/filter-cache.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
 import type { RuntimeRights } from '../oci-runtime/try-rights.ts';
+import type { SandboxPool } from '../pool/sandbox-pool.ts';
 import type { EventHub } from '../store/events.ts';
 import type { ExitFiles } from '../store/exit-watcher.ts';
 import type { KeyedQueue, SharedCalls } from '../store/keyed-queue.ts';
@@ -55,6 +56,7 @@ export interface Shim {
   readonly cgroupParent: string;
   readonly images: ImageService;
   readonly network: NodeNetwork;
+  readonly pool: SandboxPool;
   readonly podNetwork: PodNetwork;
   /** What a trial at the start has shown to work. */
   readonly rights: RuntimeRights;

@@ -47,12 +47,12 @@ async function endStray(shim: Shim, id: string, bundle: string): Promise<void> {
   rmSync(bundle, { recursive: true, force: true });
 }
 
-/** Removes sandboxes without a record: mounts, network, files. */
+/** Removes sandboxes without a record (kept ready and never taken, or the record was lost): mounts, network, files. */
 export async function removeStraySandboxes(shim: Shim): Promise<void> {
   const folder = join(paths.shimState(shim.instance), 's');
   for (const id of listIds(folder)) {
     if (shim.store.sandboxes.get(id)) continue;
-    shim.log.warn({ sandboxId: id }, 'removing what is left of a sandbox that has no record');
+    shim.log.info({ sandboxId: id }, 'removing what is left of a sandbox that has no record');
     await endStray(shim, holderId(id), bundleOf({ directory: join(folder, id) }));
     await shim.network.detachSandbox(id);
     umountTree(join(folder, id));

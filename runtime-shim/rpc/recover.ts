@@ -34,6 +34,7 @@ export async function recoverShim(shim: Shim): Promise<void> {
     await attempt(shim, `sandbox ${record.id}`, () => recoverSandbox(shim, record, isNewBoot));
   }
   await attempt(shim, 'stray sandboxes', () => removeStraySandboxes(shim));
+  await attempt(shim, 'sandboxes kept ready', () => shim.pool.recover());
   await attempt(shim, 'writable layers', () => removeStrayRootFilesystems(shim));
   await attempt(shim, 'views of images', () => releaseStrayViews(shim));
 }

@@ -9,6 +9,7 @@ import { paths } from '../../lib/instance.ts';
 import type { PublishedPort, SandboxNetwork } from '../network/node-network.ts';
 import { POD_NETWORK } from '../network/pod-network.ts';
 import { planUserNamespace } from '../oci-runtime/user-namespace.ts';
+import { pooledNetworkOf } from '../pool/pooled-network.ts';
 import { planSysctls } from '../oci-runtime/sysctls.ts';
 import { asFolderError } from '../store/record-file.ts';
 import { sandboxKey, type SandboxRecord } from '../store/records.ts';
@@ -48,25 +49,33 @@ export async function runPodSandbox(
     }
     // Left half made by a run that died or whose undo failed.
     if (existing) await shim.queue.run(existing.id, () => teardownSandbox(shim, existing.id));
-    const id = randomBytes(32).toString('hex');
-    return shim.queue.run(id, () => makeSandbox(shim, id, config, request.runtimeHandler));
+    const network = pooledNetworkOf(config);
+    const pooled = network === undefined ? undefined : shim.pool.take(network);
+    const id = pooled ?? randomBytes(32).toString('hex');
+    const { runtimeHandler } = request;
+    return shim.queue.run(id, () => makeSandbox(shim, { id, config, runtimeHandler, isPooled: pooled !== undefined }));
   });
 }
 
-async function makeSandbox(
-  shim: Shim,
-  id: string,
-  config: PodSandboxConfig,
-  runtimeHandler: string,
-): Promise<PodSandboxId> {
+interface Making {
+  readonly id: string;
+  readonly config: PodSandboxConfig;
+  readonly runtimeHandler: string;
+  /** The parts that every sandbox has are there already: see pool/. */
+  readonly isPooled: boolean;
+}
+
+async function makeSandbox(shim: Shim, { id, config, runtimeHandler, isPooled }: Making): Promise<PodSandboxId> {
   const record = planSandbox(shim, id, config, runtimeHandler);
   const ready: SandboxRecord = { ...record, phase: 'ready' };
   shim.store.sandboxes.save(record);
   try {
     mkdirSync(record.directory, { recursive: true, mode: 0o711 });
-    await makeNamespaces(shim, record);
-    const network = await connect(shim, record);
-    writeFiles(shim, record, network);
+    if (isPooled) nameNamespaces(shim, record);
+    else await makeNamespaces(shim, record);
+    const network = await (isPooled ? adopt(shim, record) : connect(shim, record));
+    writeFiles(record, network);
+    if (!isPooled) mountShm(shim, record);
     shim.store.sandboxes.save(ready);
   } catch (error) {
     try {
@@ -153,20 +162,33 @@ async function makeNamespaces(shim: Shim, record: SandboxRecord): Promise<void> 
     ...(isOwn(record, ipc) ? { ipc } : {}),
     ...(isOwn(record, uts) ? { uts } : {}),
   };
-  const setDomainname = (): void => {
-    const domainname = domainnameOf(record.config.annotations);
-    if (domainname !== '' && isOwn(record, uts)) writeFileSync('/proc/sys/kernel/domainname', domainname);
+  const inside = (): void => {
+    if (isOwn(record, uts)) setDomainname(record);
   };
-  if (!user) return shim.host.createSandboxNamespaces({ ...own, hostname: record.hostname }, setDomainname);
+  if (!user) return shim.host.createSandboxNamespaces({ ...own, hostname: record.hostname }, inside);
   await makeUserNamespace(shim, record, own);
-  if (isOwn(record, uts)) shim.host.setHostname(uts, record.hostname, setDomainname);
+  if (isOwn(record, uts)) shim.host.setHostname(uts, record.hostname, inside);
+}
+
+function setDomainname(record: SandboxRecord): void {
+  const domainname = domainnameOf(record.config.annotations);
+  if (domainname !== '') writeFileSync('/proc/sys/kernel/domainname', domainname);
+}
+
+function nameNamespaces(shim: Shim, record: SandboxRecord): void {
+  const { uts } = record.namespaces;
+  if (uts !== undefined) shim.host.setHostname(uts, record.hostname, () => setDomainname(record));
+}
+
+function adopt(shim: Shim, { id, config }: SandboxRecord): Promise<SandboxNetwork> {
+  const names = attachmentsOf(config.annotations).flatMap((attachment) => attachment.names);
+  return shim.network.adoptSandbox(id, names, publishedPorts(config), labelOf(config));
 }
 
 async function connect(shim: Shim, record: SandboxRecord): Promise<SandboxNetwork> {
   const { net } = record.namespaces;
   if (record.networkOf !== undefined) return shim.network.sandboxStatus(record.networkOf) ?? NO_NETWORK;
   if (!isOwn(record, net)) return NO_NETWORK;
-  const { metadata } = record.config;
   const attachments = attachmentsOf(record.config.annotations);
   if (attachments.some(({ network }) => network === POD_NETWORK)) await shim.podNetwork.ensure();
   return shim.network.attachSandbox(
@@ -179,9 +201,13 @@ async function connect(shim: Shim, record: SandboxRecord): Promise<SandboxNetwor
       names,
     })),
     publishedPorts(record.config),
-    `container ${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`,
+    labelOf(record.config),
   );
 }
+
+/** For messages about what the sandbox holds. */
+const labelOf = ({ metadata }: PodSandboxConfig): string =>
+  `container ${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`;
 
 function publishedPorts(config: PodSandboxConfig): PublishedPort[] {
   return config.portMappings.flatMap(({ protocol, containerPort, hostPort, hostIp }) =>
@@ -189,7 +215,7 @@ function publishedPorts(config: PodSandboxConfig): PublishedPort[] {
   );
 }
 
-function writeFiles(shim: Shim, record: SandboxRecord, network: SandboxNetwork): void {
+function writeFiles(record: SandboxRecord, network: SandboxNetwork): void {
   const { annotations, dnsConfig } = record.config;
   const write = (name: string, text: string): void => {
     const file = join(record.directory, name);
@@ -210,9 +236,11 @@ function writeFiles(shim: Shim, record: SandboxRecord, network: SandboxNetwork):
     }),
   );
   write('resolv.conf', resolvConf(dnsConfig, hostNetwork ? [] : network.interfaces));
-  if (isOwn(record, record.namespaces.ipc)) {
-    const shm = join(record.directory, 'shm');
-    mkdirSync(shm, { recursive: true });
-    shim.host.mountTmpfs(shm, `mode=1777,size=${shmSizeOf(annotations)}`);
-  }
+}
+
+function mountShm(shim: Shim, record: SandboxRecord): void {
+  if (!isOwn(record, record.namespaces.ipc)) return;
+  const shm = join(record.directory, 'shm');
+  mkdirSync(shm, { recursive: true });
+  shim.host.mountTmpfs(shm, `mode=1777,size=${shmSizeOf(record.config.annotations)}`);
 }

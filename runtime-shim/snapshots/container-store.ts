@@ -120,7 +120,7 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     usages.forget(containerId);
     mounts.unmount(join(own, 'merged'));
     records.delete(containerId);
-    await layers.discard(own);
+    layers.discardSoon(own);
   }
 
   return {

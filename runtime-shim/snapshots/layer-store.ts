@@ -50,6 +50,8 @@ export interface LayerStore {
   sweep(isLive: (chainId: Digest) => boolean): Promise<number>;
   /** Renames `path` out of the way at once and deletes it. */
   discard(path: string): Promise<void>;
+  /** Renames `path` out of the way at once; it is deleted later, by recover() at the latest. */
+  discardSoon(path: string): void;
   /** Deletes what a crash left in staging. */
   recover(): Promise<void>;
 }
@@ -165,15 +167,23 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
       .filter(isDigest);
   }
 
-  async function discard(path: string): Promise<void> {
+  function moveAway(path: string): string {
     const trash = join(stagingDir, `trash-${randomUUID()}`);
     try {
       renameSync(path, trash);
     } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return;
-      throw error;
+      if (errnoOf(error) !== 'ENOENT') throw error;
     }
-    await rm(trash, { recursive: true, force: true });
+    return trash;
+  }
+
+  async function discard(path: string): Promise<void> {
+    await rm(moveAway(path), { recursive: true, force: true });
+  }
+
+  function discardSoon(path: string): void {
+    // What cannot be deleted now lies in staging, where nobody looks but recover().
+    rm(moveAway(path), { recursive: true, force: true }).catch(() => undefined);
   }
 
   return {
@@ -183,6 +193,7 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
     lowerDirs,
     list,
     discard,
+    discardSoon,
     usage() {
       const total = { usedBytes: 0, inodes: 0 };
       for (const chainId of list()) {

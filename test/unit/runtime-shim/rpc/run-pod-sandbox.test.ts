@@ -61,6 +61,7 @@ function makeShim(t: TestContext) {
       },
     },
     podNetwork: { ensure: async () => undefined },
+    pool: { take: () => undefined },
     network: {
       async attachSandbox(id: string) {
         held.add(`network ${id}`);
