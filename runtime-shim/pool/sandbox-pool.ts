@@ -6,7 +6,6 @@
 // without a sandbox record is one that nobody took: recovery removes it.
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAbort } from '../../lib/errors.ts';
@@ -34,9 +33,8 @@ export interface SandboxPool {
 const KINDS = ['net', 'ipc', 'uts'] as const;
 /** Nothing was started for so long: whoever starts many at once needs the processors more than the next one does. */
 const QUIET_MS = 40;
-const PAUSE_MS = 10;
-/** Runnable processes per processor above which the next sandbox is as well made when it is asked for. */
-const MAX_LOAD = 4;
+/** Rest after a step, in times of what the step took: the busier the machine, the slower the pool fills. */
+const REST = 3;
 
 /** An empty pool of at most `capacity` sandboxes, below the folder `sandboxes` of the shim's state. */
 export function createSandboxPool(parts: PoolParts, sandboxes: string, capacity: number): SandboxPool {
@@ -93,7 +91,6 @@ export function createSandboxPool(parts: PoolParts, sandboxes: string, capacity:
   /** One step towards a full pool; false when there is nothing to do now. */
   async function fill(): Promise<boolean> {
     if (wanted === undefined || performance.now() - askedAt < QUIET_MS) return false;
-    if ((loadavg()[0] ?? 0) > MAX_LOAD * availableParallelism()) return false;
     const [other] = [...ready.keys()].filter((id) => id !== wanted);
     if (size() >= capacity) {
       if (other === undefined) return false;
@@ -134,13 +131,13 @@ export function createSandboxPool(parts: PoolParts, sandboxes: string, capacity:
       async run(signal) {
         while (!signal.aborted) {
           try {
-            const isBusy = await fill();
-            if (isBusy) {
-              await sleep(PAUSE_MS, undefined, { signal });
+            const startedAt = performance.now();
+            if (await fill()) {
+              await sleep(REST * (performance.now() - startedAt), undefined, { signal });
               continue;
             }
             const asked = new Promise<void>((resolve) => (wake = resolve));
-            // Full: nothing to do until one is taken. Else it is too early, or the machine is busy.
+            // Full: nothing to do until one is taken. Else it is too early.
             const isFull = wanted === undefined || size() >= capacity;
             await (isFull ? untilAborted(asked, signal) : sleep(QUIET_MS, undefined, { signal }));
           } catch (error) {
