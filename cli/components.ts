@@ -51,13 +51,13 @@ export function planComponents(instance: Instance, options: UpOptions, etcdPorts
         ...['--etcd-metrics', `127.0.0.1:${etcdPorts.metrics}`],
       ]
     : [];
+  const shim = node('runtime-shim/main.ts', [
+    ...metrics(0),
+    ...['--oci-runtime', options.ociRuntime],
+    ...(options.registriesConfig ? ['--registries-config', options.registriesConfig] : []),
+  ]);
   const runtimeShim: Component = {
-    name: 'runtime-shim',
-    ...node('runtime-shim/main.ts', [
-      ...metrics(0),
-      ...['--oci-runtime', options.ociRuntime],
-      ...(options.registriesConfig ? ['--registries-config', options.registriesConfig] : []),
-    ]),
+    ...{ name: 'runtime-shim', file: shim.file, args: [...shimFlags, ...shim.args] },
     needs: [],
   };
   const components: Component[] = [

@@ -14,6 +14,7 @@ import { parseRegistriesConfig } from '../oci/distribution/registries.ts';
 import { Config } from './config.ts';
 import { openImages } from './images/open-images.ts';
 import { listenOnSocket } from './listen.ts';
+import { giveBackMemory } from './host/give-back-memory.ts';
 import { createSpawner } from './host/spawn.ts';
 import { createNodeNetwork } from './network/create-node-network.ts';
 import { chooseOciRuntime } from './oci-runtime/choose-runtime.ts';
@@ -28,6 +29,8 @@ import { acquireLock } from './store/lock.ts';
 import { createAttachments } from './streaming/attachments.ts';
 import { serveConnection } from './streaming/serve-connection.ts';
 import { startStreamingServer } from './streaming/server.ts';
+
+const START_IS_OVER_MS = 5_000;
 
 const { config } = loadConfig(Config, { argv: process.argv.slice(2), env: process.env });
 const log = createLogger('runtime-shim', config.logLevel);
@@ -92,6 +95,8 @@ try {
   });
   await using _listener = await listenOnSocket(server, paths.criSocket(instance));
   log.info({ socket: paths.criSocket(instance), ociRuntime: shim.runtime.program }, 'serving');
+  // By then everything that only a start needs has been used for the last time.
+  setTimeout(giveBackMemory, START_IS_OVER_MS).unref();
   await runAll(
     [watchExits(shim), watchMounts(shim), shim.pool.part, { name: 'network', run: (signal) => network.run(signal) }],
     stop.signal,

@@ -27,6 +27,7 @@ import { createEventHub } from './store/events.ts';
 import { openExitFiles } from './store/exit-watcher.ts';
 import { createKeyedQueue, createSharedCalls } from './store/keyed-queue.ts';
 import { openRecordStore } from './store/record-store.ts';
+import { createTurns } from './store/turns.ts';
 
 export interface ShimOptions {
   readonly instance: Instance;
@@ -82,6 +83,7 @@ export function openShim(options: ShimOptions): Shim {
     events: createEventHub(),
     exits: openExitFiles(join(state, 'exits')),
     queue: createKeyedQueue(),
+    turns: createTurns(),
     shared: createSharedCalls(),
     host,
     spawner,

@@ -1,5 +1,5 @@
 // `podman run -d` on folders and in a net namespace of its own.
-import { mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findProgram } from '../../cli/preflight.ts';
@@ -21,6 +21,9 @@ export async function createPodman(input: SharedInput): Promise<Peer> {
   if (!findProgram('podman', process.env['PATH'])) throw new PeerMissing('podman is not installed');
   const folder = mkdtempSync(join(tmpdir(), 'windlass-bench-podman-'));
   const run = makeRunFolder('podman');
+  // Its lock table is the one thing that it puts elsewhere.
+  const locks = '/dev/shm/libpod_lock';
+  const hadLocks = existsSync(locks);
   const netns = makeNetns('podman');
   // Everything by command line, so that no file of the host's own podman is read or written.
   const command = [
@@ -54,6 +57,7 @@ export async function createPodman(input: SharedInput): Promise<Peer> {
     close() {
       netns.close();
       for (const path of [run, folder]) removeFolder(path);
+      if (!hadLocks) rmSync(locks, { force: true });
       return Promise.resolve();
     },
   };

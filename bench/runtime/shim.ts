@@ -59,7 +59,8 @@ export async function createShim(input: SharedInput, { ociRuntime, poolSize }: S
   ];
   const child = spawn(file, args, {
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, WINDLASS_LOOP_PROBE: probe },
+    // As bin/windlass starts it: from the second start on, no type is stripped and nothing compiled.
+    env: { ...process.env, WINDLASS_LOOP_PROBE: probe, NODE_COMPILE_CACHE: program('node_modules/.cache/windlass') },
   });
   const cri = createCriClient({ socketPath: paths.criSocket(instance) });
   const isUp = (): Promise<boolean> =>

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { paths, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
-import { createRegistryClient } from '../../oci/distribution/create-registry-client.ts';
+import { createLazyRegistryClient } from '../../oci/distribution/lazy-registry-client.ts';
 import type { RegistriesConfig } from '../../oci/distribution/registries.ts';
 import { createLayerFiles } from '../host/layer-files.ts';
 import { kernelMounts } from '../snapshots/overlay-mounts.ts';
@@ -20,7 +20,7 @@ export interface NodeImages extends AsyncDisposable {
  */
 export function openImages(instance: Instance, registries: RegistriesConfig, log: Logger): NodeImages {
   const pool = createUnpackPool(Math.min(Math.max(availableParallelism(), 2), 8), paths.compileCache(instance));
-  const registry = createRegistryClient({ registries });
+  const registry = createLazyRegistryClient({ registries });
   const service = createImageService({
     contentDir: paths.content(instance),
     snapshotsDir: paths.snapshots(instance),

@@ -76,6 +76,7 @@ interface Making {
 async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
   const { id, sandbox } = making;
   const signal = AbortSignal.timeout(CREATE_MS);
+  await shim.turns.next();
   const record = planRecord(shim, making);
   requireFreeRootFilesystem(shim, record);
   shim.store.containers.save(record);
@@ -85,6 +86,7 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
     checkLinkFreeSources(making.config, new Set(sources));
     for (const warning of planned.warnings) shim.log.warn({ container: id }, warning);
     const { config } = making;
+    await shim.turns.next();
     using command = shim.runtime.command(planned.spec.linux, true);
     // Where conmon gives it a pipe to read from, there is no need, and that must stay.
     const isNull = shim.runtime.kind === 'crun' && sandbox.namespaces.user && (config.tty || !config.stdin);

@@ -19,6 +19,7 @@ import type { EventHub } from '../store/events.ts';
 import type { ExitFiles } from '../store/exit-watcher.ts';
 import type { KeyedQueue, SharedCalls } from '../store/keyed-queue.ts';
 import type { RecordStore } from '../store/record-store.ts';
+import type { Turns } from '../store/turns.ts';
 import type { StreamTarget } from '../streaming/targets.ts';
 
 /** System calls of the sandbox steps. */
@@ -44,6 +45,7 @@ export interface Shim {
   readonly events: EventHub<Draft<ContainerEvent>>;
   readonly exits: ExitFiles;
   readonly queue: KeyedQueue;
+  readonly turns: Turns;
   readonly shared: SharedCalls;
   readonly host: SandboxHost;
   readonly spawner: Spawner;

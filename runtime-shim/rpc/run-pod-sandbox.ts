@@ -66,6 +66,7 @@ interface Making {
 }
 
 async function makeSandbox(shim: Shim, { id, config, runtimeHandler, isPooled }: Making): Promise<PodSandboxId> {
+  await shim.turns.next();
   const record = planSandbox(shim, id, config, runtimeHandler);
   const ready: SandboxRecord = { ...record, phase: 'ready' };
   shim.store.sandboxes.save(record);

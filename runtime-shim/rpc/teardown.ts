@@ -19,6 +19,7 @@ const MONITOR_GRACE_MS = 5_000;
 
 /** Kills what runs in the container and removes everything of it, the record last. */
 export async function teardownContainer(shim: Shim, containerId: string): Promise<void> {
+  await shim.turns.next();
   const record = shim.store.containers.get(containerId);
   if (!record) return;
   const signal = AbortSignal.timeout(TEARDOWN_MS);
@@ -54,6 +55,7 @@ export const killContainer = (shim: Shim, record: ContainerRecord, signal: Abort
 
 /** Frees what the sandbox holds on the host, its address first of all; the files and the record stay. */
 export async function releaseSandbox(shim: Shim, record: SandboxRecord): Promise<void> {
+  await shim.turns.next();
   await shim.network.detachSandbox(record.id);
   await removePidHolder(shim, record.id);
   for (const kind of ['net', 'ipc', 'uts', 'user'] as const) {

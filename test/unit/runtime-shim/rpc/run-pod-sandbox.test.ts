@@ -62,6 +62,7 @@ function makeShim(t: TestContext) {
     },
     podNetwork: { ensure: async () => undefined },
     pool: { take: () => undefined },
+    turns: { next: async () => undefined },
     network: {
       async attachSandbox(id: string) {
         held.add(`network ${id}`);
