@@ -33,7 +33,7 @@ export async function createContainerd(input: SharedInput): Promise<Peer> {
   mkdirSync(`${folder}/cni`);
   writeFileSync(`${folder}/cni/10-bench.conflist`, JSON.stringify(cniConfig(`${folder}/ipam`)));
   writeFileSync(`${folder}/config.toml`, daemonConfig({ folder, run, address, plugins }));
-  const [file = '', ...args] = [...netns.prefix, 'containerd', '--config', `${folder}/config.toml`];
+  const [file = '', ...args]: string[] = [...netns.prefix, 'containerd', '--config', `${folder}/config.toml`];
   const daemon = spawn(file, args, { stdio: 'ignore' });
   const cri = createCriClient({ socketPath: address });
   const isUp = (): Promise<boolean> =>

@@ -32,7 +32,7 @@ export async function createPodman(input: SharedInput): Promise<Peer> {
     ...['--events-backend', 'none', '--runtime', 'runc', '--storage-driver', 'overlay'],
   ];
   const podman = (...args: string[]): Promise<void> => runDetached([...command, ...args]);
-  const [file = '', ...args] = [...command, 'import', input.tar, IMAGE];
+  const [file = '', ...args]: string[] = [...command, 'import', input.tar, IMAGE];
   const imported = await runCommand(file, args);
   if (imported.code !== 0) throw new Error(`podman import: ${imported.stderr}`);
   return {
