@@ -11,9 +11,19 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   sleep: async (ms, signal) => {
-    await sleep(ms, undefined, signal ? { signal } : {});
+    for (const part of timerParts(ms)) await sleep(part, undefined, signal ? { signal } : {});
   },
 };
+
+/** What a timer of Node can wait: it takes a longer delay for 1 ms. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** `ms` as delays that a timer can wait, one after the other. */
+export function* timerParts(ms: number): Generator<number> {
+  let left = ms;
+  for (; left > LONGEST_TIMER_MS; left -= LONGEST_TIMER_MS) yield LONGEST_TIMER_MS;
+  yield left;
+}
 
 /** RFC 3339 in whole seconds, the form Kubernetes' metav1.Time has on the wire. */
 export function rfc3339(ms: number): string {
