@@ -8,15 +8,21 @@ import type { ResolvedHealthCheck } from './health-check.ts';
 import { INITIAL_HEALTH, nextHealth, nextProbeDelayMs, type HealthState } from './health-state.ts';
 import { runProbe } from './run-probe.ts';
 
+/** A run and how it is checked. */
+export interface HealthTarget {
+  readonly run: ContainerState;
+  readonly check: ResolvedHealthCheck | undefined;
+  readonly network: SandboxNetwork | undefined;
+  /** A frozen process answers nothing: it is not asked, and what was known of it stands. */
+  readonly isPaused: boolean;
+}
+
 export interface HealthMonitor {
-  /** Sees to it that the run is checked as said; `run` undefined = nothing of this Container runs. */
-  follow(
-    container: Container,
-    run: ContainerState | undefined,
-    check: ResolvedHealthCheck | undefined,
-    network: SandboxNetwork | undefined,
-  ): void;
+  /** Sees to it that the run is checked as said; undefined = nothing of this Container runs. */
+  follow(container: Container, target: HealthTarget | undefined): void;
   stateOf(containerId: string): HealthState | undefined;
+  /** Stops the checks of Containers of which none has a UID in `known`: deleted by force. */
+  retain(known: ReadonlySet<string>): void;
 }
 
 export interface HealthMonitorDeps {
@@ -38,10 +44,11 @@ interface Loop {
 export function createHealthMonitor(deps: HealthMonitorDeps, signal: AbortSignal): HealthMonitor {
   const loops = new Map<string, Loop>();
   return {
-    follow(container, run, check, network) {
+    follow(container, target) {
       const uid = container.metadata.uid ?? '';
+      const { run, check, network, isPaused } = target ?? {};
       const ip = container.spec.hostNetwork ? '127.0.0.1' : network?.interfaces[0]?.ipv4Address;
-      const text = JSON.stringify([check, ip]);
+      const text = JSON.stringify([check, ip, isPaused]);
       const loop = loops.get(uid);
       if (loop && run && check && loop.containerId === run.id && loop.text === text) return;
       loop?.stop.abort();
@@ -55,6 +62,7 @@ export function createHealthMonitor(deps: HealthMonitorDeps, signal: AbortSignal
         state: loop?.containerId === run.id ? loop.state : knownState(container, run),
       };
       loops.set(uid, next);
+      if (isPaused) return;
       const key = `${container.metadata.namespace ?? ''}/${container.metadata.name}`;
       const stop = AbortSignal.any([signal, next.stop.signal]);
       checkForEver(deps, next, { key, check, ip, startedAtMs: run.startedAtMs, signal: stop }).catch(
@@ -66,6 +74,13 @@ export function createHealthMonitor(deps: HealthMonitorDeps, signal: AbortSignal
     stateOf(containerId) {
       for (const loop of loops.values()) if (loop.containerId === containerId) return loop.state;
       return undefined;
+    },
+    retain(known) {
+      for (const [uid, loop] of loops) {
+        if (known.has(uid)) continue;
+        loop.stop.abort();
+        loops.delete(uid);
+      }
     },
   };
 }

@@ -1,6 +1,7 @@
 // Runs one probe against a container.
 import { get } from 'node:http';
 import { connect } from 'node:net';
+import { LONGEST_TIMER_MS } from '../../../lib/clock.ts';
 import { isAbort, messageOf } from '../../../lib/errors.ts';
 import type { Probe } from './health-check.ts';
 import type { ProbeResult } from './health-state.ts';
@@ -25,7 +26,7 @@ export async function runProbe(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<ProbeResult> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(Math.min(timeoutMs, LONGEST_TIMER_MS))]);
   try {
     if (probe.kind === 'exec') {
       const { exitCode, output } = await target.exec(probe.command, timeoutMs, signal);
