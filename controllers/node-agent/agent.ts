@@ -177,6 +177,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     retire: async ({ metadata }) => {
       if (metadata.labels?.[SERVICE_LABEL] !== undefined) await tables.reconcile('tables', { signal, log });
     },
+    newest: (container) => {
+      const cached = cluster.containers.get(container.metadata.namespace ?? '', container.metadata.name);
+      return cached?.metadata.uid === container.metadata.uid ? (cached ?? container) : container;
+    },
     cleanUp: (container, stop) => cleanUpContainer(cleanUpDeps, container, stop),
     observeStart: metrics.observeStart,
   });
@@ -200,6 +204,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     ...{ watched, cluster, runtime, cache, nodeName },
     cleanUp: cleanUpDeps,
     networks: networkDeps,
+    onLook: (uids) => {
+      memory.retain(uids);
+      health.retain(uids);
+    },
   });
   const follower = createRuntimeFollower({
     runtime,

@@ -25,6 +25,8 @@ export interface StrayDeps {
   readonly cleanUp: CleanUpDeps;
   readonly networks: NetworkReconcilerDeps;
   readonly nodeName: string;
+  /** Gets the UIDs of all Containers of this node at each look: what is remembered of others can go. */
+  readonly onLook: (uids: ReadonlySet<string>) => void;
 }
 
 export interface StrayController {
@@ -82,7 +84,9 @@ async function removeStrays({ log }: LoopDeps, deps: StrayDeps): Promise<void> {
       if (!isConflict(error)) throw error;
     }
   }
-  await removeStrayFolders(deps.cleanUp, new Set(listOwn().map(({ metadata }) => metadata.uid ?? '')));
+  const uids = new Set(listOwn().map(({ metadata }) => metadata.uid ?? ''));
+  deps.onLook(uids);
+  await removeStrayFolders(deps.cleanUp, uids);
   await removeStrayNetworks(deps.networks);
 }
 

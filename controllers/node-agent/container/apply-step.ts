@@ -3,24 +3,25 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Container } from '../../../crds/container.ts';
 import type { Clock } from '../../../lib/clock.ts';
-import { isAlreadyExists, messageOf } from '../../../lib/errors.ts';
+import { isAlreadyExists, isNotFound, messageOf } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { listAttemptFiles, listAttempts, logDirectoryName } from '../logs/log-files.ts';
 import type { NodeRuntime, SandboxNetwork } from '../runtime/node-runtime.ts';
 import type { RuntimeCache } from '../runtime/runtime-cache.ts';
 import type { UserRange, UserRanges } from '../users/user-ranges.ts';
 import { containerConfig } from './container-config.ts';
-import { resourcesKey } from './drift.ts';
+import { attachmentKeys, resourcesKey } from './drift.ts';
 import { terminationOf, type Termination } from './last-termination.ts';
 import type { ContainerMemory } from './memory.ts';
 import { mendDrift } from './mend-drift.ts';
 import type { Step } from './plan.ts';
 import type { Prepared } from './prepared.ts';
 import { rootfsKey } from './rootfs-key.ts';
-import { sandboxConfig, type SandboxInput } from './sandbox-config.ts';
+import { attachmentsOf, sandboxConfig, type SandboxInput } from './sandbox-config.ts';
 import { ANNOTATIONS } from './annotations.ts';
 import { specHash } from './spec-hash.ts';
 import { isTransient, rememberFailure } from './start-failure.ts';
+import { stopRun } from './stop-run.ts';
 
 export interface ApplyDeps {
   readonly runtime: NodeRuntime;
@@ -31,6 +32,8 @@ export interface ApplyDeps {
   readonly userRanges: Pick<UserRanges, 'rangeOf'>;
   /** Resolves when the node sends no client of a Service to the Container any more. */
   readonly retire: (container: Container) => Promise<void>;
+  /** The same object (by UID) as it is now. */
+  readonly newest: (container: Container) => Container;
   readonly record: (container: Container, type: 'Normal' | 'Warning', reason: string, message: string) => void;
 }
 
@@ -49,7 +52,7 @@ export async function applyStep(deps: ApplyDeps, input: ApplyInput, step: HostSt
     case 'run-sandbox':
       return remembering(deps, input, 'SandboxFailed', () => runSandbox(deps, input, step.attempt));
     case 'create':
-      return remembering(deps, input, 'CreateFailed', () => createRun(deps, input, step));
+      return remembering(deps, input, 'CreateFailed', () => createRun(deps, input, step), step.sandboxId);
     case 'start':
       return startRun(deps, input, step.containerId);
     case 'stop':
@@ -96,6 +99,7 @@ async function runSandbox(deps: ApplyDeps, input: ApplyInput, attempt: number): 
     labels: config.labels as Record<string, string>,
   });
   input.memory.network = undefined;
+  input.memory.appliedAttachments = { sandboxId: id, keys: attachmentKeys(attachmentsOf(input.container)) };
 }
 
 async function removeSandbox(deps: ApplyDeps, { container, memory }: ApplyInput, sandboxId: string): Promise<void> {
@@ -207,7 +211,8 @@ async function startRun(deps: ApplyDeps, input: ApplyInput, containerId: string)
     const learnt = learnNetwork(deps, memory, sandboxId).catch(() => undefined);
     await Promise.all([deps.runtime.startContainer(containerId), learnt]);
   } catch (error) {
-    if (isTransient(error)) throw error;
+    const isGone = isNotFound(error) && !(await deps.cache.refreshContainer(containerId));
+    if (isGone || isTransient(error)) throw error;
     // What could not be started is of no use: the next try makes a new one.
     await deps.runtime.removeContainer(containerId);
     deps.cache.dropContainer(containerId);
@@ -225,37 +230,19 @@ async function startRun(deps: ApplyDeps, input: ApplyInput, containerId: string)
   deps.record(container, 'Normal', 'Started', 'started the container');
 }
 
-async function stopRun(deps: ApplyDeps, input: ApplyInput, step: HostStep & { kind: 'stop' }): Promise<void> {
-  const { container, memory } = input;
-  deps.record(container, step.unhealthy ? 'Warning' : 'Normal', 'Killing', `stopping the container: ${step.why}`);
-  if (step.unhealthy) memory.unhealthyStops.add(step.containerId);
-  // Many programs refuse connections from the moment they are asked to stop.
-  if (container.metadata.deletionTimestamp !== undefined) await deps.retire(container);
-  if (memory.isPaused) {
-    await deps.runtime.unpause(step.containerId);
-    memory.isPaused = false;
-  }
-  await deps.runtime.stopContainer(step.containerId, graceSecondsOf(container));
-  const ended = await deps.cache.refreshContainer(step.containerId);
-  if (ended?.state === 'Running') throw new Error(`container ${step.containerId} still runs after it was stopped`);
-}
-
-/** `kubectl delete --grace-period` wins over the spec while the object is being deleted. */
-function graceSecondsOf({ metadata, spec }: Container): number {
-  const own = spec.terminationGracePeriodSeconds ?? 10;
-  return metadata.deletionTimestamp === undefined ? own : (metadata.deletionGracePeriodSeconds ?? own);
-}
-
 async function remembering(
   deps: ApplyDeps,
   input: ApplyInput,
   reason: string,
   action: () => Promise<void>,
+  sandboxId?: string,
 ): Promise<void> {
   try {
     await action();
   } catch (error) {
     if (isTransient(error)) throw error;
+    // Something that the container names is missing, or its sandbox has gone meanwhile: only the latter is nobody's fault.
+    if (isNotFound(error) && sandboxId !== undefined && !(await hasSandbox(deps, sandboxId))) throw error;
     rememberFailure(
       deps,
       input,
@@ -263,4 +250,9 @@ async function remembering(
       messageOf(error),
     );
   }
+}
+
+async function hasSandbox({ cache }: ApplyDeps, sandboxId: string): Promise<boolean> {
+  await cache.relist();
+  return cache.sandboxes().some(({ id }) => id === sandboxId);
 }

@@ -17,9 +17,21 @@ export function checkDependencies(
     if (!object) return { state: 'Waiting', reason: 'DependencyNotFound', message: `${label} not found` };
     const isMet =
       kind === 'Service' ? serviceHas(object as Service, condition) : containerHas(object as Container, condition);
-    if (!isMet) {
-      return { state: 'Waiting', reason: 'WaitingForDependency', message: `${label} is not ${condition} yet` };
+    if (isMet) continue;
+    const cycle = kind === 'Container' ? findCycle(cluster, container) : undefined;
+    if (cycle) {
+      return {
+        state: 'Waiting',
+        reason: 'DependencyCycle',
+        message: `dependsOn goes in a circle: ${cycle.join(' -> ')}`,
+      };
     }
+    if (condition === 'Completed' && kind === 'Container' && (object as Container).status?.phase === 'Failed') {
+      const { exitCode } = (object as Container).status ?? {};
+      const how = exitCode === undefined ? 'failed' : `failed with exit code ${exitCode}`;
+      return { state: 'Waiting', reason: 'DependencyFailed', message: `${label} ${how}` };
+    }
+    return { state: 'Waiting', reason: 'WaitingForDependency', message: `${label} is not ${condition} yet` };
   }
   return { state: 'Ready' };
 }
@@ -35,4 +47,22 @@ function serviceHas(service: Service, condition: string): boolean {
   if (condition === 'Started') return (service.status?.readyReplicas ?? 0) > 0 || isConditionTrue(service, 'Ready');
   if (condition === 'Completed' && service.spec.mode !== 'Job') return false;
   return isConditionTrue(service, 'Ready');
+}
+
+/** The way from `container` over dependsOn back to itself; undefined when there is none. */
+function findCycle({ containers }: Pick<Cluster, 'containers'>, container: Container): string[] | undefined {
+  const { name: start, namespace = '' } = container.metadata;
+  const seen = new Set<string>();
+  const walk = ({ spec }: Container, path: readonly string[]): string[] | undefined => {
+    for (const { kind, name } of spec.dependsOn ?? []) {
+      if (kind !== 'Container') continue;
+      if (name === start) return [...path, start];
+      const next = seen.has(name) ? undefined : containers.get(namespace, name);
+      seen.add(name);
+      const found = next && walk(next, [...path, name]);
+      if (found) return found;
+    }
+    return undefined;
+  };
+  return walk(container, [start]);
 }

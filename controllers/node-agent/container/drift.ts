@@ -13,6 +13,8 @@ export interface DriftInput {
   readonly network: SandboxNetwork | undefined;
   /** canonicalJson of the resources the run has. */
   readonly appliedResources: string;
+  /** attachmentKey() by network, as the sandbox was connected; a network that is not listed is not compared. */
+  readonly appliedAttachments: ReadonlyMap<string, string>;
 }
 
 /** What is to be mended, in the order it is done: networks before the ports that need them. */
@@ -22,7 +24,14 @@ export function findDrift(input: DriftInput): DriftStep[] {
   if (network && !container.spec.hostNetwork && container.spec.shareNamespaces?.network === undefined) {
     const wanted = attachmentsOf(container);
     const present = new Set(network.interfaces.map((one) => one.network));
-    for (const { network: id } of wanted) if (!present.has(id)) steps.push({ kind: 'attach-network', network: id });
+    for (const attachment of wanted) {
+      const { network: id } = attachment;
+      const applied = input.appliedAttachments.get(id);
+      if (!present.has(id)) steps.push({ kind: 'attach-network', network: id });
+      // Another address or other aliases: disconnected here, connected anew by the next look.
+      else if (applied !== undefined && applied !== attachmentKey(attachment))
+        steps.push({ kind: 'detach-network', network: id });
+    }
     const wantedIds = new Set(wanted.map((attachment) => attachment.network));
     for (const id of present) if (!wantedIds.has(id)) steps.push({ kind: 'detach-network', network: id });
     if (!hasPorts(network.ports, publishedPortsOf(container, input.imageConfig))) steps.push({ kind: 'update-ports' });
@@ -33,6 +42,13 @@ export function findDrift(input: DriftInput): DriftStep[] {
 
 /** Identity of a Container's resources, to compare what is wanted with what was applied. */
 export const resourcesKey = (container: Container): string => canonicalJson(linuxResources(container.spec.resources));
+
+/** Identity of an attachment, to compare what is wanted with what was applied. */
+export const attachmentKey = (attachment: NetworkAttachment): string => canonicalJson(attachment);
+
+/** attachmentKey() of all of them by network. */
+export const attachmentKeys = (attachments: readonly NetworkAttachment[]): Map<string, string> =>
+  new Map(attachments.map((attachment) => [attachment.network, attachmentKey(attachment)]));
 
 /** The attachment of one network of `container`. */
 export function attachmentFor(container: Container, networkId: string): NetworkAttachment | undefined {

@@ -13,6 +13,8 @@ export interface ContainerMemory {
   image: InspectedImage | undefined;
   /** Identity of the resources last applied, by container id. */
   appliedResources: { readonly containerId: string; readonly key: string } | undefined;
+  /** attachmentKey() by network, as the sandbox was connected last. */
+  appliedAttachments: { readonly sandboxId: string; readonly keys: Map<string, string> } | undefined;
   isPaused: boolean;
   driftError: { readonly reason: string; readonly message: string } | undefined;
   healthCheck: ResolvedHealthCheck | undefined;
@@ -26,6 +28,8 @@ export interface ContainerMemory {
 export interface MemoryStore {
   of(uid: string): ContainerMemory;
   drop(uid: string): void;
+  /** Drops all but these. */
+  retain(uids: ReadonlySet<string>): void;
 }
 
 /** An empty store. */
@@ -41,6 +45,7 @@ export function createMemoryStore(): MemoryStore {
           network: undefined,
           image: undefined,
           appliedResources: undefined,
+          appliedAttachments: undefined,
           isPaused: false,
           driftError: undefined,
           healthCheck: undefined,
@@ -53,5 +58,8 @@ export function createMemoryStore(): MemoryStore {
       return memory;
     },
     drop: (uid) => void byUid.delete(uid),
+    retain(uids) {
+      for (const uid of byUid.keys()) if (!uids.has(uid)) byUid.delete(uid);
+    },
   };
 }

@@ -1,7 +1,7 @@
 // Changes what can be changed on a running container.
 import { isAlreadyExists, messageOf } from '../../../lib/errors.ts';
 import type { ApplyDeps, ApplyInput, HostStep } from './apply-step.ts';
-import { attachmentFor, resourcesKey } from './drift.ts';
+import { attachmentFor, attachmentKey, resourcesKey } from './drift.ts';
 import { currentOf } from './plan.ts';
 import { linuxResources } from './resources.ts';
 import { publishedPortsOf } from './sandbox-config.ts';
@@ -19,9 +19,13 @@ export async function mendDrift(deps: ApplyDeps, input: ApplyInput, step: HostSt
       await deps.runtime.updatePorts(sandbox.id, publishedPortsOf(container, memory.image?.config ?? {}));
     } else if (step.kind === 'attach-network') {
       const attachment = attachmentFor(container, step.network);
-      if (attachment) await deps.runtime.attachNetwork(sandbox.id, attachment);
+      if (attachment) {
+        await deps.runtime.attachNetwork(sandbox.id, attachment);
+        memory.appliedAttachments?.keys.set(step.network, attachmentKey(attachment));
+      }
     } else if (step.kind === 'detach-network') {
       await deps.runtime.detachNetwork(sandbox.id, step.network);
+      memory.appliedAttachments?.keys.delete(step.network);
     }
     memory.driftError = undefined;
     deps.record(container, 'Normal', 'Updated', describeDrift(step));

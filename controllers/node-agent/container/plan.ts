@@ -6,6 +6,7 @@ import { ANNOTATIONS, numberAnnotation } from './annotations.ts';
 import { firstMissing, type Prepared } from './prepared.ts';
 import { decideRestart, type RestartDecision } from './restart.ts';
 import { specHash } from './spec-hash.ts';
+import { failureOf } from './start-failure.ts';
 
 export interface Observed {
   readonly container: Container;
@@ -36,6 +37,7 @@ export interface StartFailure {
   readonly retryAtMs: number;
   readonly exitCode: number;
   readonly specHash: string;
+  readonly restartedAt: string | undefined;
 }
 
 export type DriftStep =
@@ -248,9 +250,10 @@ function planNewRun(
 }
 
 function waitAfterFailure({ startFailure, nowMs, container }: Observed): Step | undefined {
-  if (!startFailure || startFailure.specHash !== specHash(container.spec)) return undefined;
+  const failure = failureOf(container, startFailure);
+  if (!failure) return undefined;
   if ((container.spec.restartPolicy ?? 'Always') === 'Never') return { kind: 'rest' };
-  return startFailure.retryAtMs > nowMs ? { kind: 'rest', untilMs: startFailure.retryAtMs } : undefined;
+  return failure.retryAtMs > nowMs ? { kind: 'rest', untilMs: failure.retryAtMs } : undefined;
 }
 
 // Attempts only ever rise, also across replacements: each has its own log file in the same folder.

@@ -2,15 +2,13 @@
 // in its status how it stands, in one write.
 import type { KindClient } from '../../../client/client.ts';
 import type { Container } from '../../../crds/container.ts';
-import { isConflict, isNotFound } from '../../../lib/errors.ts';
-import { findCondition } from '../../runtime/conditions.ts';
+import { isConflict, isNotFound, messageOf } from '../../../lib/errors.ts';
 import { hasFinalizer, NODE_FINALIZER, splitKey } from '../../runtime/object-key.ts';
 import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
 import type { Cluster } from '../cluster.ts';
 import type { HealthMonitor } from '../health/health-monitor.ts';
-import { resolveHealthCheck } from '../health/health-check.ts';
 import type { KeptImage } from '../images/prepare-image.ts';
-import { ANNOTATIONS } from './annotations.ts';
+import { adopt } from './adopt.ts';
 import { applyStep, type ApplyDeps } from './apply-step.ts';
 import { findDrift, resourcesKey } from './drift.ts';
 import type { ContainerMemory, MemoryStore } from './memory.ts';
@@ -18,6 +16,7 @@ import { currentOf, planStep, type Observed, type Step } from './plan.ts';
 import type { Prepared } from './prepared.ts';
 import { keptImage } from './rootfs-key.ts';
 import { networkNamesOf } from './sandbox-config.ts';
+import { isTransient } from './start-failure.ts';
 import { buildStatus } from './status.ts';
 import { eventsOfChange } from './status-events.ts';
 import { statusPatch } from './status-patch.ts';
@@ -79,7 +78,17 @@ interface Outcome {
   readonly observed: Observed;
   /** What stopped the steps before they came to rest. */
   readonly error?: unknown;
+  /** The same in words for the user. */
+  readonly trouble?: { readonly reason: string; readonly message: string } | undefined;
 }
+
+/** What the user reads when a step failed; the steps that make and start the container have words of their own. */
+const STEP_FAILED: Partial<Record<Step['kind'], string>> = {
+  prepare: 'PrepareFailed',
+  stop: 'StopFailed',
+  'remove-sandbox': 'RemoveFailed',
+  'remove-container': 'RemoveFailed',
+};
 
 async function runSteps(
   deps: ContainerReconcilerDeps,
@@ -88,24 +97,29 @@ async function runSteps(
   signal: AbortSignal,
 ): Promise<Outcome> {
   let prepared: Prepared | undefined;
+  // Asked to run again after this, it tries again, whatever it failed from.
+  if (container.spec.desiredState === 'Stopped') memory.startFailure = undefined;
   for (let count = 0; count < MAX_STEPS; count += 1) {
     signal.throwIfAborted();
     const observed = await observe(deps, container, memory, prepared);
     const step = planStep(observed);
     if (step.kind === 'rest' || step.kind === 'release') return { step, observed };
-    if (step.kind === 'prepare') {
+    try {
+      if (step.kind !== 'prepare') {
+        await applyStep(deps, { container, memory, prepared }, step);
+        continue;
+      }
       memory.startIntentMs ??= deps.clock.now();
       prepared = await deps.prepare(container, { kept: keptImage(observed), signal });
       if (prepared.image.state === 'Ready') memory.image = prepared.image.image;
-      continue;
-    }
-    try {
-      await applyStep(deps, { container, memory, prepared }, step);
     } catch (error) {
-      // An in-place change that failed shows in the status; everything else is simply tried again.
-      if (memory.driftError)
-        return { step: { kind: 'rest' }, observed: await observe(deps, container, memory, prepared), error };
-      throw error;
+      // A cache that is behind, or a runtime that is away, is nothing to tell.
+      if (isTransient(error) || isConflict(error) || isNotFound(error)) throw error;
+      const reason = STEP_FAILED[step.kind];
+      const trouble = reason === undefined ? undefined : { reason, message: messageOf(error) };
+      if (trouble) deps.record(container, 'Warning', trouble.reason, trouble.message);
+      const seen = await observe(deps, container, memory, prepared);
+      return { step: { kind: 'rest' }, observed: seen, error, trouble };
     }
   }
   throw new Error(`container ${container.metadata.name} did not come to rest within ${MAX_STEPS} steps`);
@@ -120,8 +134,9 @@ async function observe(
   const view = deps.cache.viewOf(container.metadata.uid ?? '');
   const { run, sandbox } = currentOf({ container, ...view });
   const isRunning = run?.state === 'Running';
-  if (isRunning && sandbox) await adopt(deps, container, memory, { run, sandboxId: sandbox.id });
-  deps.health.follow(container, isRunning ? run : undefined, memory.healthCheck, memory.network?.value);
+  if (isRunning && sandbox) await adopt(deps, container, memory, { run, sandbox });
+  const { healthCheck: check, isPaused } = memory;
+  deps.health.follow(container, isRunning ? { run, check, network: memory.network?.value, isPaused } : undefined);
   return {
     container,
     nowMs: deps.clock.now(),
@@ -139,34 +154,10 @@ async function observe(
           imageConfig: memory.image?.config ?? {},
           network: memory.network?.value,
           appliedResources: memory.appliedResources?.key ?? resourcesKey(container),
+          appliedAttachments: memory.appliedAttachments?.keys ?? new Map(),
         })
       : [],
   };
-}
-
-/** Learns what a running container has, after a restart of the agent or a start. */
-async function adopt(
-  deps: ContainerReconcilerDeps,
-  container: Container,
-  memory: ContainerMemory,
-  { run, sandboxId }: { run: { id: string; annotations: Readonly<Record<string, string>> }; sandboxId: string },
-): Promise<void> {
-  if (memory.network?.sandboxId !== sandboxId) {
-    memory.network = { sandboxId, value: await deps.runtime.sandboxNetwork(sandboxId) };
-  }
-  if (!memory.image) {
-    const image = run.annotations[ANNOTATIONS.image];
-    memory.image = image === undefined ? undefined : await deps.runtime.inspectImage(image);
-  }
-  memory.healthCheck = resolveHealthCheck(
-    container.spec.healthCheck,
-    memory.image?.config.config?.Healthcheck ?? undefined,
-  );
-  if (memory.appliedResources?.containerId === run.id) return;
-  // First sight of it in this process: whether it is paused, and its resources, are as the last status says.
-  memory.isPaused = findCondition(container, 'Ready')?.reason === 'Paused' && container.status?.containerID === run.id;
-  const isUpToDate = container.status?.observedGeneration === container.metadata.generation;
-  memory.appliedResources = { containerId: run.id, key: isUpToDate ? resourcesKey(container) : '' };
 }
 
 async function addFinalizer(deps: ContainerReconcilerDeps, container: Container, signal: AbortSignal): Promise<void> {
@@ -187,7 +178,7 @@ async function addFinalizer(deps: ContainerReconcilerDeps, container: Container,
 
 async function release(deps: ContainerReconcilerDeps, container: Container, signal: AbortSignal): Promise<void> {
   const { name, namespace, uid = '' } = container.metadata;
-  deps.health.follow(container, undefined, undefined, undefined);
+  deps.health.follow(container, undefined);
   await deps.cleanUp(container, signal);
   deps.memory.drop(uid);
   const current = hasFinalizer(container, NODE_FINALIZER) ? await deps.client.get(name, namespace, signal) : undefined;
@@ -210,7 +201,7 @@ async function writeStatus(
   deps: ContainerReconcilerDeps,
   container: Container,
   memory: ContainerMemory,
-  { observed }: Outcome,
+  { observed, trouble }: Outcome,
   signal: AbortSignal,
 ): Promise<void> {
   const status = buildStatus({
@@ -220,6 +211,7 @@ async function writeStatus(
     network: networkNamesOf(container).length > 0 ? memory.network?.value : undefined,
     healthCheck: memory.healthCheck,
     driftError: memory.driftError,
+    trouble,
   });
   if (container.metadata.deletionTimestamp !== undefined && !observed.sandboxes.length) return;
   const patch = statusPatch(container.status, status);

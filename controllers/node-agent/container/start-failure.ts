@@ -1,13 +1,20 @@
 // A container that could not be made or started: what the user is told, and when it is tried again.
 import { backoffDelayMs } from '../../../lib/backoff.ts';
-import { isAbort, isNotFound, isUnavailable } from '../../../lib/errors.ts';
+import { isAbort, isUnavailable } from '../../../lib/errors.ts';
+import type { Container } from '../../../crds/container.ts';
 import type { ApplyDeps, ApplyInput } from './apply-step.ts';
+import type { StartFailure } from './plan.ts';
 import { specHash } from './spec-hash.ts';
 
 const START_BACKOFF = { initialMs: 1000, maxMs: 60_000 } as const;
 
-/** The runtime is away, or its state has moved on: nothing to tell the user, the next look decides anew. */
-export const isTransient = (error: unknown): boolean => isAbort(error) || isUnavailable(error) || isNotFound(error);
+/** The runtime is away, or the agent is being stopped: nothing to tell the user, the next look decides anew. */
+export const isTransient = (error: unknown): boolean => isAbort(error) || isUnavailable(error);
+
+/** `failure` if it is one of the present spec, and no restart was asked for since. */
+export function failureOf({ spec }: Container, failure: StartFailure | undefined): StartFailure | undefined {
+  return failure?.specHash === specHash(spec) && failure.restartedAt === spec.restartedAt ? failure : undefined;
+}
 
 /** Remembers the failure with its backoff, and tells the user. */
 export function rememberFailure(
@@ -19,7 +26,7 @@ export function rememberFailure(
   // Each try has an id of its own, which tells the user nothing and would make every Event a new one.
   const message = text.replace(/^failed to (create|start) container [0-9a-f]{64}: /, '');
   const hash = specHash(container.spec);
-  const failures = memory.startFailure?.specHash === hash ? memory.startFailure.failures + 1 : 1;
+  const failures = (failureOf(container, memory.startFailure)?.failures ?? 0) + 1;
   const now = deps.clock.now();
   memory.startFailure = {
     reason,
@@ -30,6 +37,7 @@ export function rememberFailure(
     // As a shell says it: 127 = no such command, 126 = not to be executed.
     exitCode: /no such file|not found/i.test(message) ? 127 : /permission denied/i.test(message) ? 126 : 128,
     specHash: hash,
+    restartedAt: container.spec.restartedAt,
   };
   deps.log.info({ container: container.metadata.name, reason, message }, 'container could not be started');
   deps.record(container, 'Warning', reason, message);

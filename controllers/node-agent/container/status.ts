@@ -10,6 +10,7 @@ import { carriedTermination, exitReason } from './last-termination.ts';
 import { currentOf, decideExited, type Observed } from './plan.ts';
 import { firstMissing, type Need } from './prepared.ts';
 import { specHash } from './spec-hash.ts';
+import { failureOf } from './start-failure.ts';
 
 export interface StatusInput extends Observed {
   readonly nodeName: string;
@@ -18,6 +19,8 @@ export interface StatusInput extends Observed {
   readonly healthCheck?: ResolvedHealthCheck | undefined;
   /** A running container's drift that cannot be mended now, e.g. a port that is taken. */
   readonly driftError?: { readonly reason: string; readonly message: string } | undefined;
+  /** A step that failed and is tried again. */
+  readonly trouble?: { readonly reason: string; readonly message: string } | undefined;
 }
 
 /** Phase and the reason for the Ready condition. */
@@ -33,7 +36,9 @@ interface Verdict {
 export function buildStatus(input: StatusInput): ContainerStatus {
   const { container, nodeName } = input;
   const { run, sandbox } = currentOf(input);
-  const verdict = judge(input, run);
+  const judged = judge(input, run);
+  // Elsewhere the phase says what is; that a step failed is told by its Event.
+  const verdict = input.trouble && judged.phase === 'Pending' ? { ...judged, ...input.trouble } : judged;
   const generation = container.metadata.generation;
   const old = container.status;
   const image = input.prepared?.image;
@@ -64,8 +69,9 @@ function judge(input: StatusInput, run: ContainerState | undefined): Verdict {
   const wanted = input.container.spec.desiredState ?? 'Running';
   if (run?.state === 'Running') return judgeRunning(input);
   if (run?.state === 'Exited' || run?.state === 'Unknown') return judgeExited(input, run, wanted);
-  if (input.startFailure && input.startFailure.specHash === specHash(input.container.spec)) {
-    const { reason, message, retryAtMs } = input.startFailure;
+  const failure = failureOf(input.container, input.startFailure);
+  if (failure) {
+    const { reason, message, retryAtMs } = failure;
     if ((input.container.spec.restartPolicy ?? 'Always') === 'Never')
       return { phase: 'Failed', ready: false, reason, message };
     return { phase: 'Pending', ready: false, reason, message: `${message}; next try at ${rfc3339(retryAtMs)}` };
@@ -135,9 +141,10 @@ function judgeExited(input: StatusInput, run: ContainerState, wanted: string): V
   if (decision.kind === 'final') return { phase, ready: false, reason, message: ended };
   const missing = input.prepared ? firstMissing(input.prepared) : undefined;
   if (missing) return { phase: 'Pending', ready: false, reason: missing.reason, message: missing.message };
-  if (input.startFailure) {
-    const { reason: failure, message, retryAtMs } = input.startFailure;
-    return { phase: 'Pending', ready: false, reason: failure, message, nextRestartAtMs: retryAtMs };
+  const failure = failureOf(input.container, input.startFailure);
+  if (failure) {
+    const { reason: why, message, retryAtMs } = failure;
+    return { phase: 'Pending', ready: false, reason: why, message, nextRestartAtMs: retryAtMs };
   }
   return {
     phase: 'Pending',
@@ -271,7 +278,7 @@ function endWord(old: ContainerStatus, unhealthy: boolean): string {
 }
 
 function keptRunFields(input: StatusInput, old: ContainerStatus | undefined): Partial<ContainerStatus> {
-  const failure = input.startFailure;
+  const failure = failureOf(input.container, input.startFailure);
   if (failure && (input.container.spec.restartPolicy ?? 'Always') === 'Never') {
     return { exitCode: failure.exitCode, finishedAt: rfc3339(failure.atMs), restartCount: 0 };
   }

@@ -52,6 +52,8 @@ export async function prepareImage(
       state: 'Waiting',
       reason: 'ErrImageNeverPull',
       message: `image ${source.reference} is not on the node and imagePullPolicy is Never`,
+      // Somebody may import it by hand: no object tells of that.
+      retryAtMs: Date.now() + 5000,
     };
   }
   const credentials = await readCredentials(cluster, namespace, source.secretNames, source.reference, options.signal);
@@ -94,6 +96,7 @@ async function prepareLocal(
     state: 'Waiting',
     reason: 'ImageNotOnNode',
     message: `image "${source.imageName}" is on ${source.nodes.length > 0 ? `node ${source.nodes.join(', ')}` : 'no node'}, not on this one`,
+    retryAtMs: Date.now() + 5000,
   };
 }
 

@@ -12,7 +12,7 @@ import { byDepth, isAnonymous, listMounts, ownMounts } from './mount-list.ts';
 import { selectFiles, writeProjectedFiles } from './projected-files.ts';
 import { pathSteps, resolveBelow } from './safe-path.ts';
 import { projectedDirectory } from './volume-paths.ts';
-import { exists, openAnonymousVolume, openVolume, type VolumeStoreDeps } from './volume-store.ts';
+import { exists, hostPathMissing, openAnonymousVolume, openVolume, type VolumeStoreDeps } from './volume-store.ts';
 
 export interface PrepareMountsDeps {
   readonly cluster: Cluster;
@@ -125,7 +125,7 @@ async function prepareVolume(
 
 async function prepareHostPath(mount: Mount, hostPath: string, nodeName: string): Promise<MountNeed> {
   if (!(await exists(hostPath))) {
-    return waiting('HostPathNotFound', `host path ${hostPath} does not exist on node ${nodeName}`);
+    return hostPathMissing(`host path ${hostPath} does not exist on node ${nodeName}`);
   }
   const source = mount.subPath === undefined ? hostPath : await resolveBelow(hostPath, mount.subPath);
   return bind(mount, source, 'HostPath');
@@ -178,7 +178,10 @@ async function prepareProjected(
   const file = join(directory, ...pathSteps(mount.subPath));
   const source = await realpath(file).catch(() => undefined);
   if (source === undefined)
-    return waiting('KeyNotFound', `${type.toLowerCase()} "${name}" has no file ${mount.subPath}`);
+    return {
+      ...waiting('KeyNotFound', `${type.toLowerCase()} "${name}" has no file ${mount.subPath}`),
+      retryAtMs: Date.now() + 2000,
+    };
   return bind({ ...mount, readOnly: true }, source, type, name);
 }
 

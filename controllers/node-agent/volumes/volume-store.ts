@@ -55,7 +55,7 @@ async function openFound(deps: VolumeStoreDeps, volume: Volume, signal: AbortSig
   const directory = volumeDirectory(deps.roots, volume);
   if (volume.spec.hostPath !== undefined) {
     if (await exists(directory)) return { state: 'Ready', volume, directory };
-    return waiting('HostPathNotFound', `volume "${name}": ${directory} does not exist on node ${deps.nodeName}`);
+    return hostPathMissing(`volume "${name}": ${directory} does not exist on node ${deps.nodeName}`);
   }
   // First the finalizer, then the bytes: nothing may be left behind when the object goes.
   if (!volume.metadata.finalizers?.includes(NODE_DATA_FINALIZER)) {
@@ -110,6 +110,14 @@ export async function openAnonymousVolume(
   if (!volume) return waiting('VolumeDeleting', `anonymous volume "${name}" is being deleted`);
   return openFound(deps, volume, signal);
 }
+
+/** A folder of the host that is missing: nothing tells when somebody makes it. */
+export const hostPathMissing = (message: string): Need<never> => ({
+  state: 'Waiting',
+  reason: 'HostPathNotFound',
+  message,
+  retryAtMs: Date.now() + 2000,
+});
 
 /** Whether there is anything at `path`. */
 export async function exists(path: string): Promise<boolean> {

@@ -147,12 +147,15 @@ test('planStep() waits after a failed start, and gives up with policy Never', ()
     retryAtMs: NOW + 1000,
     exitCode: 127,
     specHash: makeSandbox(container).annotations[ANNOTATIONS.specHash] ?? '',
+    restartedAt: undefined,
   };
   assert.deepEqual(planStep(observe(container, { startFailure })), { kind: 'rest', untilMs: NOW + 1000 });
   assert.equal(kindOf(container, { startFailure, nowMs: NOW + 1000 }), 'prepare');
   const never = makeContainer({ restartPolicy: 'Never' });
   const hash = makeSandbox(never).annotations[ANNOTATIONS.specHash] ?? '';
   assert.deepEqual(planStep(observe(never, { startFailure: { ...startFailure, specHash: hash } })), { kind: 'rest' });
+  const asked = makeContainer({ restartPolicy: 'Never', restartedAt: '2026-01-01T00:00:00Z' });
+  assert.equal(kindOf(asked, { startFailure: { ...startFailure, specHash: hash } }), 'prepare');
 });
 
 test('planStep() follows the container whose namespaces it shares when that one is replaced', () => {

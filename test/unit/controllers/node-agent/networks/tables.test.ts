@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { findDrift, hasPorts, resourcesKey } from '../../../../../controllers/node-agent/container/drift.ts';
-import { publishedPortsOf } from '../../../../../controllers/node-agent/container/sandbox-config.ts';
+import {
+  attachmentKeys,
+  findDrift,
+  hasPorts,
+  resourcesKey,
+} from '../../../../../controllers/node-agent/container/drift.ts';
+import { attachmentsOf, publishedPortsOf } from '../../../../../controllers/node-agent/container/sandbox-config.ts';
 import { defineNetwork } from '../../../../../controllers/node-agent/networks/node-networks.ts';
 import { buildServiceTables } from '../../../../../controllers/node-agent/networks/service-tables.ts';
 import type { Container } from '../../../../../crds/container.ts';
@@ -100,10 +105,14 @@ test('findDrift() finds ports, networks and resources that differ, and nothing e
     names.map((name) => ({ network: `shop/${name}`, name: 'eth0', ipv4Address: '', macAddress: '', gateway: '' }));
   const ports = [{ protocol: 'TCP', containerPort: 80, hostPort: 31_000, hostIp: '' }] as const;
   const appliedResources = resourcesKey(container);
-  const drift = (network: object, resources = appliedResources) =>
-    findDrift({ container, imageConfig: {}, network: network as never, appliedResources: resources }).map((step) =>
-      Object.values(step).join(' '),
-    );
+  const drift = (network: object, resources = appliedResources, appliedAttachments = new Map<string, string>()) =>
+    findDrift({
+      container,
+      imageConfig: {},
+      network: network as never,
+      appliedResources: resources,
+      appliedAttachments,
+    }).map((step) => Object.values(step).join(' '));
   assert.deepEqual(drift({ interfaces: on('a', 'b'), ports }), []);
   assert.deepEqual(drift({ interfaces: on('a', 'c'), ports: [] }), [
     'attach-network shop/b',
@@ -111,6 +120,26 @@ test('findDrift() finds ports, networks and resources that differ, and nothing e
     'update-ports',
   ]);
   assert.deepEqual(drift({ interfaces: on('a', 'b'), ports }, 'other'), ['update-resources']);
+});
+
+test('findDrift() disconnects a network whose aliases or address are others now, to connect it anew', () => {
+  const attach = (fields: object) => makeContainer({ networks: [{ name: 'a', ...fields }, { name: 'b' }] });
+  const applied = attachmentKeys(attachmentsOf(attach({ aliases: ['old'] })));
+  const on = (...names: string[]) =>
+    names.map((name) => ({ network: `shop/${name}`, name: 'eth0', ipv4Address: '', macAddress: '', gateway: '' }));
+  const drift = (container: Container, interfaces: ReturnType<typeof on>) =>
+    findDrift({
+      container,
+      imageConfig: {},
+      network: { interfaces, ports: [] },
+      appliedResources: resourcesKey(container),
+      appliedAttachments: applied,
+    });
+  assert.deepEqual(drift(attach({ aliases: ['old'] }), on('a', 'b')), []);
+  const detach = [{ kind: 'detach-network', network: 'shop/a' }];
+  assert.deepEqual(drift(attach({ aliases: ['new'] }), on('a', 'b')), detach);
+  assert.deepEqual(drift(attach({ aliases: ['old'], ipv4Address: '10.0.0.9' }), on('a', 'b')), detach);
+  assert.deepEqual(drift(attach({ aliases: ['new'] }), on('b')), [{ kind: 'attach-network', network: 'shop/a' }]);
 });
 
 test('hasPorts() lets any host port stand for a free choice, but not one that another entry names', () => {
