@@ -34,6 +34,7 @@ export async function mendDrift(deps: ApplyDeps, input: ApplyInput, step: HostSt
       reason: isAlreadyExists(error) ? 'PortConflict' : 'UpdateFailed',
       message: `${describeDrift(step)} failed: ${messageOf(error)}`,
     };
+    deps.record(container, 'Warning', memory.driftError.reason, memory.driftError.message);
     throw error;
   }
   if (step.kind !== 'update-resources') {

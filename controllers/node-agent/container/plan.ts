@@ -32,7 +32,9 @@ export interface Observed {
 export interface StartFailure {
   readonly reason: string;
   readonly message: string;
+  /** In a row. */
   readonly failures: number;
+  readonly firstAtMs: number;
   readonly atMs: number;
   readonly retryAtMs: number;
   readonly exitCode: number;
@@ -237,6 +239,9 @@ function planNewRun(
       why: 'the container whose namespaces it shares was replaced',
     };
   }
+  if (sandbox && isSuspect(sandbox, observed)) {
+    return { kind: 'remove-sandbox', sandboxId: sandbox.id, why: 'nothing can be created in its sandbox' };
+  }
   const attempt = nextAttempt(observed);
   if (!sandbox) return { kind: 'run-sandbox', attempt };
   return {
@@ -255,6 +260,16 @@ function waitAfterFailure({ startFailure, nowMs, container }: Observed): Step | 
   if ((container.spec.restartPolicy ?? 'Always') === 'Never') return { kind: 'rest' };
   return failure.retryAtMs > nowMs ? { kind: 'rest', untilMs: failure.retryAtMs } : undefined;
 }
+
+const FAILURES_BEFORE_NEW_SANDBOX = 3;
+
+/** One try with a sandbox of its own per row of failures: the old one may have lost a file or a namespace. */
+const isSuspect = (sandbox: SandboxState, { container, startFailure }: Observed): boolean => {
+  const failure = failureOf(container, startFailure);
+  return (
+    failure !== undefined && failure.failures >= FAILURES_BEFORE_NEW_SANDBOX && sandbox.createdAtMs < failure.firstAtMs
+  );
+};
 
 // Attempts only ever rise, also across replacements: each has its own log file in the same folder.
 function nextAttempt({ sandboxes, containers }: Observed): number {

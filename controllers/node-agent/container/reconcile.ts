@@ -113,8 +113,9 @@ async function runSteps(
       prepared = await deps.prepare(container, { kept: keptImage(observed), signal });
       if (prepared.image.state === 'Ready') memory.image = prepared.image.image;
     } catch (error) {
-      // A cache that is behind, or a runtime that is away, is nothing to tell.
-      if (isTransient(error) || isConflict(error) || isNotFound(error)) throw error;
+      // A cache that is behind, or a runtime that is away, is nothing to tell. An in-place change has told already.
+      const isNoNews = isTransient(error) || isConflict(error) || isNotFound(error);
+      if (isNoNews && !memory.driftError) throw error;
       const reason = STEP_FAILED[step.kind];
       const trouble = reason === undefined ? undefined : { reason, message: messageOf(error) };
       if (trouble) deps.record(container, 'Warning', trouble.reason, trouble.message);

@@ -26,12 +26,14 @@ export function rememberFailure(
   // Each try has an id of its own, which tells the user nothing and would make every Event a new one.
   const message = text.replace(/^failed to (create|start) container [0-9a-f]{64}: /, '');
   const hash = specHash(container.spec);
-  const failures = (failureOf(container, memory.startFailure)?.failures ?? 0) + 1;
+  const before = failureOf(container, memory.startFailure);
+  const failures = (before?.failures ?? 0) + 1;
   const now = deps.clock.now();
   memory.startFailure = {
     reason,
     message,
     failures,
+    firstAtMs: before?.firstAtMs ?? now,
     atMs: now,
     retryAtMs: now + backoffDelayMs(failures, START_BACKOFF),
     // As a shell says it: 127 = no such command, 126 = not to be executed.

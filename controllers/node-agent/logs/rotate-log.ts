@@ -22,7 +22,12 @@ export async function rotateLog(
   nowMs: number,
 ): Promise<boolean> {
   const size = await sizeOf(path);
-  if (size === undefined || size < limits.maxSizeBytes) return false;
+  if (size === undefined) {
+    // Deleted by hand: the runtime goes on writing into a file that nobody can find.
+    await reopen();
+    return false;
+  }
+  if (size < limits.maxSizeBytes) return false;
   const rotated = rotatedName(path, nowMs);
   await rename(path, rotated);
   try {

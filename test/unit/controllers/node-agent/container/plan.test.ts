@@ -143,6 +143,7 @@ test('planStep() waits after a failed start, and gives up with policy Never', ()
     reason: 'StartFailed',
     message: 'no such file',
     failures: 1,
+    firstAtMs: NOW,
     atMs: NOW,
     retryAtMs: NOW + 1000,
     exitCode: 127,
@@ -156,6 +157,23 @@ test('planStep() waits after a failed start, and gives up with policy Never', ()
   assert.deepEqual(planStep(observe(never, { startFailure: { ...startFailure, specHash: hash } })), { kind: 'rest' });
   const asked = makeContainer({ restartPolicy: 'Never', restartedAt: '2026-01-01T00:00:00Z' });
   assert.equal(kindOf(asked, { startFailure: { ...startFailure, specHash: hash } }), 'prepare');
+});
+
+test('planStep() tries a new sandbox once when nothing can be created in the old one', () => {
+  const container = makeContainer();
+  const specHash = makeSandbox(container).annotations[ANNOTATIONS.specHash] ?? '';
+  const failure = { reason: 'CreateFailed', message: 'x', atMs: NOW, retryAtMs: NOW, exitCode: 128, specHash };
+  const plan = (failures: number, createdAtMs: number) =>
+    planStep(
+      observe(container, {
+        prepared: READY,
+        sandboxes: [makeSandbox(container, { createdAtMs })],
+        startFailure: { ...failure, failures, firstAtMs: NOW - 5000, restartedAt: undefined },
+      }),
+    ).kind;
+  assert.equal(plan(2, NOW - 60_000), 'create');
+  assert.equal(plan(3, NOW - 60_000), 'remove-sandbox');
+  assert.equal(plan(4, NOW - 1000), 'create');
 });
 
 test('planStep() follows the container whose namespaces it shares when that one is replaced', () => {

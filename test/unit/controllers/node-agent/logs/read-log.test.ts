@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, appendFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -113,6 +113,13 @@ test('rotateLog() renames, reopens and drops the oldest; gives the name back whe
     (await listAttemptFiles(directory, 0)).map((file) => file.slice(directory.length + 1)),
     ['0.log.20261123-120000000', '0.log'],
   );
+});
+
+test('rotateLog() has a log that was deleted opened again', async (t) => {
+  const path = join(await folder(t), '0.log');
+  const limits = { maxSizeBytes: 100, maxFiles: 2 };
+  assert.equal(await rotateLog(path, 0, limits, () => writeFile(path, ''), 0), false);
+  assert.equal(await readFile(path, 'utf8'), '');
 });
 
 test('parseLogOptions() refuses what can never be meant', () => {
