@@ -19,7 +19,7 @@ export interface Cluster {
   readonly volumes: Lister<Volume>;
   readonly networks: Lister<Network>;
   readonly services: Lister<Service>;
-  /** Asked from the server: the agent does not keep all Secrets of the cluster in memory. */
+  /** Asked from the server: the agent keeps only those in memory that its containers use, for when the server is away. */
   secret(namespace: string, name: string, signal: AbortSignal): Promise<Secret | undefined>;
   configMap(namespace: string, name: string, signal: AbortSignal): Promise<ConfigMap | undefined>;
 }

@@ -10,6 +10,7 @@ import { serviceKind, type Service } from '../../crds/service.ts';
 import { volumeKind, type Volume } from '../../crds/volume.ts';
 import type { Cluster, Lister } from './cluster.ts';
 import type { ContainerWatches } from './container/controller.ts';
+import { withLastKnown } from './server-away.ts';
 
 /** Adds the informers to `informers`; they run with it. */
 export function watchCluster(
@@ -29,8 +30,10 @@ export function watchCluster(
     volumes: listerOf(watched.volumes),
     networks: listerOf(watched.networks),
     services: listerOf(watched.services),
-    secret: (namespace, name, signal) => client.kind<Secret>(secretKind).get(name, namespace, signal),
-    configMap: (namespace, name, signal) => client.kind<ConfigMap>(configMapKind).get(name, namespace, signal),
+    secret: withLastKnown((namespace, name, signal) => client.kind<Secret>(secretKind).get(name, namespace, signal)),
+    configMap: withLastKnown((namespace, name, signal) =>
+      client.kind<ConfigMap>(configMapKind).get(name, namespace, signal),
+    ),
   };
   return { watched, cluster };
 }

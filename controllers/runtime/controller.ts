@@ -46,6 +46,8 @@ export interface ControllerOptions {
   readonly watches: readonly Watch[];
   /** Reconciliations at the same time, of different keys; 4 unless said. */
   readonly workers?: number;
+  /** Longest delay between tries of one key; 5 min unless said. */
+  readonly maxBackoffMs?: number;
   /** Says in the object why it is given up on; failing here retries the key. */
   readonly onTerminal?: (key: string, error: TerminalError, signal: AbortSignal) => Promise<void>;
   /** Further sources of keys (timers, other parts of the process). */
@@ -64,7 +66,14 @@ export function createController(deps: LoopDeps, options: ControllerOptions): Ru
   return {
     name: options.name,
     async run(signal) {
-      const queue = createWorkQueue({ clock: deps.clock, metrics: queueMetrics }, signal);
+      const queue = createWorkQueue(
+        {
+          clock: deps.clock,
+          metrics: queueMetrics,
+          ...(options.maxBackoffMs === undefined ? {} : { maxBackoffMs: options.maxBackoffMs }),
+        },
+        signal,
+      );
       const unsubscribe = options.watches.map((source) => source.subscribe(queue));
       try {
         await Promise.all(options.watches.map((source) => source.synced(signal)));

@@ -14,6 +14,8 @@ import type { Cluster } from '../cluster.ts';
 
 /** Containers are mostly waited for, not worked on: stopping one takes its grace period. */
 const WORKERS = 64;
+/** A container that waits for its host to be well again should not wait for minutes after that. */
+const MAX_BACKOFF_MS = 30_000;
 
 export interface ContainerWatches {
   readonly containers: WatchedKind<Container>;
@@ -51,6 +53,7 @@ export function createContainerController(
   return createController(loop, {
     name: 'node-agent',
     workers: WORKERS,
+    maxBackoffMs: MAX_BACKOFF_MS,
     reconcile: options.reconcile,
     start: options.onQueue,
     watches: [

@@ -6,6 +6,7 @@ import { isConflict, isNotFound, messageOf } from '../../../lib/errors.ts';
 import { hasFinalizer, NODE_FINALIZER, splitKey } from '../../runtime/object-key.ts';
 import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
 import type { Cluster } from '../cluster.ts';
+import { askPatiently, isServerAway } from '../server-away.ts';
 import type { HealthMonitor } from '../health/health-monitor.ts';
 import type { KeptImage } from '../images/prepare-image.ts';
 import { adopt } from './adopt.ts';
@@ -42,6 +43,9 @@ export interface ContainerReconcilerDeps extends ApplyDeps {
   readonly observeStart: (seconds: number) => void;
 }
 
+/** The server is away: its status can wait, the container cannot. */
+const WRITE_AGAIN_MS = 2000;
+
 /** Reconciles `namespace/name`. */
 export function createContainerReconciler(deps: ContainerReconcilerDeps) {
   return async (key: string, { signal }: ReconcileOptions): Promise<Result> => {
@@ -60,10 +64,14 @@ export function createContainerReconciler(deps: ContainerReconcilerDeps) {
       await release(deps, container, signal);
       return {};
     }
-    await writeStatus(deps, container, memory, outcome, signal);
+    const isWritten = await writeStatus(deps, container, memory, outcome, signal);
     const { untilMs } = outcome.step.kind === 'rest' ? outcome.step : {};
     if (outcome.error !== undefined) throw outcome.error;
-    return untilMs === undefined ? {} : { requeueAfterMs: Math.max(untilMs - deps.clock.now(), 1) };
+    const waits = [
+      ...(untilMs === undefined ? [] : [untilMs - deps.clock.now()]),
+      ...(isWritten ? [] : [WRITE_AGAIN_MS]),
+    ];
+    return waits.length === 0 ? {} : { requeueAfterMs: Math.max(Math.min(...waits), 1) };
   };
 }
 
@@ -198,13 +206,14 @@ async function release(deps: ContainerReconcilerDeps, container: Container, sign
   }
 }
 
+/** False when the server did not take it, and it is to be written again. */
 async function writeStatus(
   deps: ContainerReconcilerDeps,
   container: Container,
   memory: ContainerMemory,
   { observed, trouble }: Outcome,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const status = buildStatus({
     ...observed,
     nodeName: deps.nodeName,
@@ -214,23 +223,20 @@ async function writeStatus(
     driftError: memory.driftError,
     trouble,
   });
-  if (container.metadata.deletionTimestamp !== undefined && !observed.sandboxes.length) return;
+  if (container.metadata.deletionTimestamp !== undefined && !observed.sandboxes.length) return true;
   const patch = statusPatch(container.status, status);
-  if (Object.keys(patch).length === 0) return;
+  if (Object.keys(patch).length === 0) return true;
   const { name, namespace, uid } = container.metadata;
   try {
-    const written = await deps.client.mergePatch(
-      name,
-      namespace,
-      { metadata: { uid }, status: patch },
-      { subresource: 'status' },
-      signal,
+    const written = await askPatiently(signal, (limited) =>
+      deps.client.mergePatch(name, namespace, { metadata: { uid }, status: patch }, { subresource: 'status' }, limited),
     );
     memory.statusVersion = Number(written.metadata.resourceVersion ?? 0);
     memory.lastStatus = written.status;
     for (const { type, reason, message } of eventsOfChange(container.status, status, observed))
       deps.record(container, type, reason, message);
   } catch (error) {
+    if (isServerAway(error, signal)) return false;
     // Deleted meanwhile, or deleted and created again under the same name: not ours to write.
     if (!isNotFound(error) && !isConflict(error)) throw error;
   }
@@ -238,4 +244,5 @@ async function writeStatus(
     const createdAt = Date.parse(container.metadata.creationTimestamp ?? '');
     if (!container.status?.startedAt && createdAt > 0) deps.observeStart((deps.clock.now() - createdAt) / 1000);
   }
+  return true;
 }

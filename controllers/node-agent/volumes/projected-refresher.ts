@@ -22,11 +22,17 @@ export function createProjectedRefresher(deps: ProjectedRefresherDeps): RunPart 
     async run(signal) {
       while (!signal.aborted) {
         await deps.clock.sleep(REFRESH_EVERY_MS, signal).catch(() => undefined);
+        // Each object is asked for once per round, however many containers show it.
+        const cluster = {
+          ...deps.cluster,
+          secret: onceEach(deps.cluster.secret),
+          configMap: onceEach(deps.cluster.configMap),
+        };
         for (const container of signal.aborted ? [] : deps.running()) {
           for (const mount of container.spec.mounts ?? []) {
             if (!mount.configMap && !mount.secret) continue;
             const own = { ...mount, mountPath: cleanMountPath(mount.mountPath) };
-            await writeProjected(deps, container, own, signal).catch((err: unknown) => {
+            await writeProjected({ ...deps, cluster }, container, own, signal).catch((err: unknown) => {
               if (!signal.aborted)
                 deps.log.debug({ err, container: container.metadata.name }, 'failed to refresh files');
             });
@@ -34,5 +40,17 @@ export function createProjectedRefresher(deps: ProjectedRefresherDeps): RunPart 
         }
       }
     },
+  };
+}
+
+function onceEach<T>(
+  get: (namespace: string, name: string, signal: AbortSignal) => Promise<T>,
+): (namespace: string, name: string, signal: AbortSignal) => Promise<T> {
+  const asked = new Map<string, Promise<T>>();
+  return (namespace, name, signal) => {
+    const key = `${namespace}/${name}`;
+    const answer = asked.get(key) ?? get(namespace, name, signal);
+    asked.set(key, answer);
+    return answer;
   };
 }
