@@ -31,7 +31,7 @@ import { prepare, targetKeyOf, type PrepareDeps } from './container/prepare.ts';
 import { createContainerReconciler } from './container/reconcile.ts';
 import { createHealthMonitor } from './health/health-monitor.ts';
 import { createImageLookUp } from './images/image-look-up.ts';
-import { createImagePuller } from './images/image-puller.ts';
+import { createImagePuller, describePull } from './images/image-puller.ts';
 import { createImagePusher } from './images/image-pusher.ts';
 import { prepareImage } from './images/prepare-image.ts';
 import { createLateQueue } from './late-queue.ts';
@@ -81,6 +81,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     (object: T, type: 'Normal' | 'Warning', reason: string, message: string): void =>
       events.record({ kind, metadata: object.metadata }, type, reason, message);
 
+  const record = recorder(containerKind);
+
   const cache = createRuntimeCache(runtime);
   const podLogs = paths.podLogs(instance);
   const roots = { volumes: paths.volumes(instance), projected: join(instance.run, 'agent', 'projected') };
@@ -102,7 +104,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     prepareImage(imageDeps, container, {
       ...options,
       sinceMs: memory.of(container.metadata.uid ?? '').startIntentMs ?? clock.now(),
-      onChange: () => queue.add(keyOf(container)),
+      onPullEnd: (reference, end) => {
+        if (end.state === 'Done') record(container, 'Normal', 'Pulled', `pulled ${reference} ${describePull(end)}`);
+        queue.add(keyOf(container));
+      },
     });
   const mounts = {
     cluster,
@@ -156,7 +161,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
 
   const hostIp = facts.addresses[0] ?? '127.0.0.1';
   const prepareDeps = { cluster, cache, networks, mounts, nodeName, hostIp, prepareImage: imageOf };
-  const record = recorder(containerKind);
   const cleanUpDeps = { volumes: client.kind<Volume>(volumeKind), roots, podLogs, userRanges };
   const reconcileContainer = createContainerReconciler({
     cluster,
@@ -250,7 +254,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
             return reconcileContainer(key, stop);
           },
           watches: watched,
-          cluster,
           nodeName,
           onQueue: queue.attach,
         }),

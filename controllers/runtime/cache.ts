@@ -19,7 +19,7 @@ export interface Index<T extends KubernetesObject> {
  * their subscription, and a key is only worth queueing when the index knows of the change.
  */
 export function createIndex<T extends KubernetesObject>(
-  cache: Cache<T>,
+  cache: Pick<Cache<T>, 'subscribe'>,
   valuesOf: (object: T) => Iterable<string>,
 ): Index<T> {
   const byValue = new Map<string, Map<string, T>>();

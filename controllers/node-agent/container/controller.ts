@@ -1,16 +1,17 @@
 // The controller of Containers on this node: what is watched, and what becomes of runtime events.
 import type { Container } from '../../../crds/container.ts';
 import type { Image } from '../../../crds/image.ts';
-import type { KubernetesObject } from '../../../crds/kind.ts';
 import type { Network } from '../../../crds/network.ts';
 import type { Service } from '../../../crds/service.ts';
 import type { Volume } from '../../../crds/volume.ts';
 import type { RunPart } from '../../../lib/run-all.ts';
+import { imageUseOf, usesMeaning } from '../../image/plan.ts';
+import { createIndex, type Index } from '../../runtime/cache.ts';
 import { createController, watch, type LoopDeps, type WatchedKind } from '../../runtime/controller.ts';
-import { keyOf } from '../../runtime/object-key.ts';
+import { joinKey, keyOf } from '../../runtime/object-key.ts';
 import type { Reconcile } from '../../runtime/reconciler.ts';
 import type { WorkQueue } from '../../runtime/workqueue.ts';
-import type { Cluster } from '../cluster.ts';
+import { networkNamesOf } from './sandbox-config.ts';
 
 /** Containers are mostly waited for, not worked on: stopping one takes its grace period. */
 const WORKERS = 64;
@@ -31,25 +32,26 @@ export function createContainerController(
   options: {
     readonly reconcile: Reconcile;
     readonly watches: ContainerWatches;
-    readonly cluster: Cluster;
     readonly nodeName: string;
     readonly onQueue: (queue: Pick<WorkQueue, 'add' | 'addAfter'>) => void;
   },
 ): RunPart {
-  const { watches, cluster, nodeName } = options;
+  const { watches, nodeName } = options;
   const isOwn = ({ spec }: Container): boolean => spec.nodeName === nodeName;
-  /** Own Containers of the namespace that still wait for something: a change may be what they wait for. */
-  const waitingIn = ({ metadata }: KubernetesObject): string[] =>
-    cluster.containers
-      .list(metadata.namespace ?? '')
-      .filter((container) => isOwn(container) && container.status?.phase !== 'Running')
-      .map(keyOf);
-  /** Those that wait for, or borrow from, another Container. */
-  const dependentsOf = (changed: Container): string[] =>
-    cluster.containers
-      .list(changed.metadata.namespace ?? '')
-      .filter((container) => isOwn(container) && namesOf(container).includes(changed.metadata.name))
-      .map(keyOf);
+  const own = (valuesOf: (container: Container) => string[]): Index<Container> =>
+    createIndex(watches.containers, (container) => (isOwn(container) ? valuesOf(container) : []));
+  const inNamespace =
+    (namesOf: (container: Container) => string[]) =>
+    (container: Container): string[] =>
+      namesOf(container).map((name) => joinKey(container.metadata.namespace, name));
+  const byCompanion = own(inNamespace(companionsOf));
+  const byImage = own(imageUsesOf);
+  const byVolume = own(inNamespace(({ spec }) => (spec.mounts ?? []).flatMap(({ volume }) => volume ?? [])));
+  const byNetwork = own(inNamespace(networkNamesOf));
+  const byService = own(inNamespace((container) => dependenciesOf(container, 'Service')));
+  /** Of those that name it, the Containers that a change can help. */
+  const waiting = (index: Index<Container>, values: readonly string[]): string[] =>
+    values.flatMap((value) => index.get(value).filter(isWaiting).map(keyOf));
   return createController(loop, {
     name: 'node-agent',
     workers: WORKERS,
@@ -59,25 +61,39 @@ export function createContainerController(
     watches: [
       watch(watches.containers, (container) => [
         ...(isOwn(container) ? [keyOf(container)] : []),
-        ...dependentsOf(container),
+        ...byCompanion.get(keyOf(container)).map(keyOf),
       ]),
-      watch(watches.images, waitingIn),
-      watch(watches.volumes, waitingIn),
-      watch(watches.networks, waitingIn),
-      watch(watches.services, (service) =>
-        waitingIn(service).filter((key) => {
-          const container = cluster.containers.get(service.metadata.namespace ?? '', key.split('/')[1] ?? '');
-          return container?.spec.dependsOn?.some(({ kind }) => kind === 'Service') ?? false;
-        }),
-      ),
+      watch(watches.images, (image) => waiting(byImage, usesMeaning(image))),
+      watch(watches.volumes, (volume) => waiting(byVolume, [keyOf(volume)])),
+      watch(watches.networks, (network) => waiting(byNetwork, [keyOf(network)])),
+      watch(watches.services, (service) => waiting(byService, [keyOf(service)])),
     ],
   });
 }
 
-function namesOf({ spec }: Container): string[] {
+/** Neither there nor over. */
+function isWaiting({ status }: Container): boolean {
+  return !['Running', 'Paused', 'Succeeded', 'Failed'].includes(status?.phase ?? '');
+}
+
+const dependenciesOf = ({ spec }: Container, kind: 'Container' | 'Service'): string[] =>
+  (spec.dependsOn ?? []).filter((one) => one.kind === kind).map(({ name }) => name);
+
+/** As usesMeaning() of an Image lists them: the image it runs, and those it mounts. */
+function imageUsesOf(container: Container): string[] {
+  const mounted = (container.spec.mounts ?? []).flatMap(({ image }) => image?.reference ?? []);
+  return [
+    imageUseOf(container),
+    ...mounted.map((image) => imageUseOf({ ...container, spec: { ...container.spec, image, imageName: undefined } })),
+  ];
+}
+
+/** Containers it waits for, or borrows from. */
+function companionsOf(container: Container): string[] {
+  const { spec } = container;
   const shared = spec.shareNamespaces;
   return [
-    ...(spec.dependsOn ?? []).filter(({ kind }) => kind === 'Container').map(({ name }) => name),
+    ...dependenciesOf(container, 'Container'),
     ...(spec.volumesFrom ?? []).map(({ container }) => container),
     ...[shared?.network, shared?.pid, shared?.ipc].filter((name) => name !== undefined),
   ];

@@ -13,7 +13,7 @@ import type { InspectedImage, NodeRuntime } from '../runtime/node-runtime.ts';
 import { statusPatch } from '../container/status-patch.ts';
 import { localReference } from './image-source.ts';
 import { buildImageStatus, type Fetch } from './image-status.ts';
-import type { ImagePuller } from './image-puller.ts';
+import { describePull, type ImagePuller } from './image-puller.ts';
 import type { ImagePusher } from './image-pusher.ts';
 import { pushAll, type PushOutcome } from './image-pushes.ts';
 import { droppedTags } from './image-tags.ts';
@@ -110,7 +110,11 @@ async function pullImage(deps: ImageReconcilerDeps, image: Image, key: string, s
     };
   }
   const sinceMs = present && !mustAsk ? dueMs : mustAsk ? resolvedMs + 1 : deps.clock.now();
-  const pull = deps.puller.request(reference, credentials.found, { sinceMs, onChange: () => deps.enqueue(key) });
+  const pull = deps.puller.request(reference, credentials.found, {
+    sinceMs,
+    waiter: key,
+    onEnd: () => deps.enqueue(key),
+  });
   if (pull.state === 'Pulling') {
     const { phase = 'Resolving', completedBytes = 0, totalBytes = 0 } = pull.progress ?? {};
     return { kind: 'busy', progress: { phase, completedBytes, totalBytes } };
@@ -124,7 +128,8 @@ async function pullImage(deps: ImageReconcilerDeps, image: Image, key: string, s
     };
   }
   const pulled = await deps.runtime.inspectImage(reference);
-  if (pulled) return { kind: 'here', image: pulled, fetched: true, requeueAfterMs: refreshMs };
+  if (pulled)
+    return { kind: 'here', image: pulled, fetched: true, requeueAfterMs: refreshMs, took: describePull(pull) };
   return {
     kind: 'failed',
     reason: 'ErrImagePull',
@@ -227,7 +232,7 @@ async function writeStatus(deps: ImageReconcilerDeps, image: Image, fetch: Fetch
       image,
       'Normal',
       image.spec.import ? 'Imported' : 'Pulled',
-      `${fetch.image.digest} is on node ${deps.nodeName}`,
+      `${fetch.image.digest} is on node ${deps.nodeName}${fetch.took ? `, pulled ${fetch.took}` : ''}`,
     );
   } else if (fetch.kind === 'failed') deps.record(image, 'Warning', fetch.reason, fetch.message);
 }

@@ -3,13 +3,18 @@ import { createHash } from 'node:crypto';
 import { backoffDelayMs } from '../../../lib/backoff.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { isAbort, messageOf } from '../../../lib/errors.ts';
+import { formatSize } from '../../../lib/quantity.ts';
 import type { Credentials, NodeRuntime, PullProgress } from '../runtime/node-runtime.ts';
 import { registryOf } from './reference.ts';
 
 const PULL_BACKOFF = { initialMs: 10_000, maxMs: 300_000 } as const;
 
+/** Beyond this many, pulls that were over this long ago are forgotten. */
+const MAX_REMEMBERED = 256;
+const REMEMBERED_MS = 600_000;
+
 export type PullState =
-  | { readonly state: 'Done'; readonly endedAtMs: number }
+  | { readonly state: 'Done'; readonly endedAtMs: number; readonly tookMs: number; readonly bytes: number }
   | { readonly state: 'Pulling'; readonly progress: PullProgress | undefined }
   | {
       readonly state: 'Failed';
@@ -20,21 +25,27 @@ export type PullState =
 
 export interface ImagePuller {
   /**
-   * Sees to it that a pull of `reference` has been done since `sinceMs`, starting one if need be; `onChange` runs
-   * when the state changes. Returns at once.
+   * Sees to it that a pull of `reference` has been done since `sinceMs`, starting one if need be; `onEnd` runs once
+   * when the pull that is under way ends, the latest of each `waiter`. Returns at once.
    */
   request(
     reference: string,
     credentials: Credentials | undefined,
-    options: { sinceMs: number; onChange: () => void },
+    options: { sinceMs: number; waiter: string; onEnd: (end: PullState) => void },
   ): PullState;
 }
 
 interface Pull {
   state: PullState;
   failures: number;
-  readonly waiters: Set<() => void>;
+  readonly waiters: Map<string, (end: PullState) => void>;
 }
+
+/** `in 1.5 s (12.3MB)`, for a message about a pull. */
+export const describePull = ({ tookMs, bytes }: { tookMs: number; bytes: number }): string =>
+  `in ${(tookMs / 1000).toFixed(1)} s${bytes > 0 ? ` (${formatSize(bytes)})` : ''}`;
+
+const NEVER: PullState = { state: 'Done', endedAtMs: -1, tookMs: 0, bytes: 0 };
 
 /** A puller whose pulls end with `signal`. */
 export function createImagePuller(
@@ -46,18 +57,21 @@ export function createImagePuller(
 
   function start(pull: Pull, reference: string, credentials: Credentials | undefined): void {
     pull.state = { state: 'Pulling', progress: undefined };
+    const startedAtMs = clock.now();
+    let bytes = 0;
     const onProgress = (progress: PullProgress): void => {
+      bytes = Math.max(bytes, progress.totalBytes);
       if (pull.state.state === 'Pulling') pull.state = { state: 'Pulling', progress };
     };
     const wake = (): void => {
-      const waiters = [...pull.waiters];
+      const waiters = [...pull.waiters.values()];
       pull.waiters.clear();
-      for (const waiter of waiters) waiter();
+      for (const waiter of waiters) waiter(pull.state);
     };
     runtime.pullImage(reference, credentials, onProgress, signal).then(
       () => {
         pull.failures = 0;
-        pull.state = { state: 'Done', endedAtMs: clock.now() };
+        pull.state = { state: 'Done', endedAtMs: clock.now(), tookMs: clock.now() - startedAtMs, bytes };
         wake();
       },
       (error: unknown) => {
@@ -74,10 +88,22 @@ export function createImagePuller(
     );
   }
 
+  /** What is over is asked about by those that waited for it, soon or never. */
+  function forgetOld(): void {
+    if (pulls.size <= MAX_REMEMBERED) return;
+    const before = clock.now() - REMEMBERED_MS;
+    for (const [key, { state }] of pulls) {
+      const overAtMs =
+        state.state === 'Pulling' ? undefined : state.state === 'Done' ? state.endedAtMs : state.retryAtMs;
+      if (overAtMs !== undefined && overAtMs < before) pulls.delete(key);
+    }
+  }
+
   return {
-    request(reference, credentials, { sinceMs, onChange }) {
+    request(reference, credentials, { sinceMs, waiter, onEnd }) {
       const key = pullKey(reference, credentials);
-      const pull = pulls.get(key) ?? { state: { state: 'Done', endedAtMs: -1 }, failures: 0, waiters: new Set() };
+      forgetOld();
+      const pull = pulls.get(key) ?? { state: NEVER, failures: 0, waiters: new Map() };
       pulls.set(key, pull);
       const now = clock.now();
       if (pull.state.state === 'Done' && pull.state.endedAtMs < sinceMs) start(pull, reference, credentials);
@@ -88,7 +114,7 @@ export function createImagePuller(
         pull.state = { ...seen, reason: 'ImagePullBackOff' };
         return seen;
       }
-      if (pull.state.state === 'Pulling') pull.waiters.add(onChange);
+      if (pull.state.state === 'Pulling') pull.waiters.set(waiter, onEnd);
       return pull.state;
     },
   };

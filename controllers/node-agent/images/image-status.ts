@@ -15,6 +15,8 @@ export type Fetch =
       readonly fetched: boolean;
       readonly pushes?: PushOutcome;
       readonly requeueAfterMs?: number | undefined;
+      /** For a message: how long the pull took, and its size. */
+      readonly took?: string;
     }
   | { readonly kind: 'busy'; readonly progress: ImageStatus['progress'] }
   | { readonly kind: 'failed'; readonly reason: string; readonly message: string; readonly requeueAfterMs: number };

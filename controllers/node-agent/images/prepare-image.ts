@@ -5,7 +5,7 @@ import type { Cluster } from '../cluster.ts';
 import type { Need } from '../container/prepared.ts';
 import type { Credentials, InspectedImage, NodeRuntime } from '../runtime/node-runtime.ts';
 import { findImageSource, type ImageSource } from './image-source.ts';
-import type { ImagePuller } from './image-puller.ts';
+import type { ImagePuller, PullState } from './image-puller.ts';
 import { findCredentials } from './pull-secrets.ts';
 
 export interface PrepareImageDeps {
@@ -28,7 +28,8 @@ export interface PrepareImageOptions {
   /** With policy Always, a pull must have ended after this time (the decision to start the container). */
   readonly sinceMs: number;
   readonly kept?: KeptImage | undefined;
-  readonly onChange: () => void;
+  /** Runs when the pull that it waits for ends. */
+  readonly onPullEnd: (reference: string, end: PullState) => void;
   readonly signal: AbortSignal;
 }
 
@@ -68,7 +69,8 @@ export async function prepareImage(
   // IfNotPresent wants any pull from now on: the image may have been removed after an earlier one.
   const pull = puller.request(source.reference, credentials.found, {
     sinceMs: source.policy === 'Always' ? options.sinceMs : Date.now(),
-    onChange: options.onChange,
+    waiter: container.metadata.uid ?? '',
+    onEnd: (end) => options.onPullEnd(source.reference, end),
   });
   if (pull.state === 'Pulling') {
     return { state: 'Waiting', reason: 'Pulling', message: `pulling ${source.reference}` };

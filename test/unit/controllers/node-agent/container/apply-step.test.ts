@@ -24,6 +24,7 @@ function setUp(t: TestContext, changes: Partial<ReturnType<typeof createMemoryRu
   const deps: ApplyDeps = {
     ...{ runtime, cache, podLogs, clock },
     log: silentLogger(),
+    userRanges: { rangeOf: () => assert.fail('no user namespace was asked for') },
     retire: async () => undefined,
     newest: (container) => newest ?? container,
     record: (_, type, reason, message) => events.push(`${type} ${reason}: ${message}`),

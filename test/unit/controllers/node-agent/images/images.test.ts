@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { buildImageStatus } from '../../../../../controllers/node-agent/images/image-status.ts';
-import { createImagePuller } from '../../../../../controllers/node-agent/images/image-puller.ts';
+import { createImagePuller, describePull } from '../../../../../controllers/node-agent/images/image-puller.ts';
 import { findImageSource } from '../../../../../controllers/node-agent/images/image-source.ts';
 import { findCredentials } from '../../../../../controllers/node-agent/images/pull-secrets.ts';
 import { normaliseReference, registryOf } from '../../../../../controllers/node-agent/images/reference.ts';
@@ -90,9 +90,11 @@ test('createImagePuller() joins pulls of one reference and backs off after a fai
   const clock = { now: () => now, sleep: async () => undefined };
   const puller = createImagePuller(runtime, clock, new AbortController().signal);
   let wakes = 0;
-  const ask = () => puller.request('r.io/x:1', undefined, { sinceMs: now, onChange: () => (wakes += 1) });
+  const ask = (waiter = 'a') =>
+    puller.request('r.io/x:1', undefined, { sinceMs: now, waiter, onEnd: () => (wakes += 1) });
   assert.equal(ask().state, 'Pulling');
-  assert.equal(ask().state, 'Pulling');
+  assert.equal(ask('b').state, 'Pulling');
+  assert.equal(ask('b').state, 'Pulling');
   assert.equal(pending.length, 1);
   pending[0]?.reject(new Error('manifest unknown'));
   await new Promise((resolve) => setImmediate(resolve));
@@ -109,6 +111,47 @@ test('createImagePuller() joins pulls of one reference and backs off after a fai
   now = 10_000;
   assert.equal(ask().state, 'Pulling');
   assert.equal(pending.length, 2);
+});
+
+test('createImagePuller() tells how long a pull took, and forgets old failures when there are many', async () => {
+  let now = 0;
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+  const broken = new Set(['r.io/x:1']);
+  const runtime: Parameters<typeof createImagePuller>[0] = {
+    pullImage: async (reference, _, onProgress) => {
+      if (broken.has(reference)) throw new Error('no');
+      now += 1500;
+      onProgress?.({ phase: 'Pulling', completedBytes: 1, totalBytes: 12_300_000 });
+    },
+  };
+  const puller = createImagePuller(
+    runtime,
+    { now: () => now, sleep: async () => undefined },
+    new AbortController().signal,
+  );
+  const ends: string[] = [];
+  const ask = (reference: string) =>
+    puller.request(reference, undefined, {
+      sinceMs: now,
+      waiter: 'a',
+      onEnd: (end) => ends.push(end.state === 'Done' ? describePull(end) : end.state),
+    });
+  ask('r.io/y:1');
+  await settle();
+  assert.deepEqual(ends, ['in 1.5 s (12.3MB)']);
+  const retryInMs = async () => {
+    ask('r.io/x:1');
+    await settle();
+    const failed = ask('r.io/x:1');
+    return failed.state === 'Failed' ? failed.retryAtMs - now : undefined;
+  };
+  assert.equal(await retryInMs(), 10_000);
+  now += 3_600_000;
+  assert.equal(await retryInMs(), 20_000);
+  for (let count = 0; count < 300; count += 1) ask(`r.io/many:${count}`);
+  await settle();
+  now += 3_600_000;
+  assert.equal(await retryInMs(), 10_000);
 });
 
 test('buildImageStatus() keeps an image usable when only its refresh failed', () => {
