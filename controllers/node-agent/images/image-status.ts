@@ -29,8 +29,13 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
   // Nothing to push any more: nothing to say about it.
   const isPushGone = (image.spec.push?.length ?? 0) === 0;
   const oldConditions = old?.conditions?.filter((condition) => !(isPushGone && condition.type === 'Pushed'));
+  const references = [image.spec.reference, ...(image.spec.tags ?? [])]
+    .filter((text) => text !== undefined)
+    .map(normaliseReference);
   const withConditions = (rest: ImageStatus, conditions: NewCondition[]): ImageStatus => ({
     ...rest,
+    // Also before the bytes are there: it is the name that a reader of a failure looks for.
+    ...(references[0] === undefined ? {} : { reference: references[0] }),
     conditions: setConditions(oldConditions, conditions, { now, generation }),
   });
   const { progress: _, ...kept } = old ?? {};
@@ -64,16 +69,12 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
   const found = describeImage(fetch.image);
   const { pushed = [], condition: pushCondition, progress } = fetch.pushes ?? {};
   const { pushed: _pushed, ...rest } = kept;
-  const references = [image.spec.reference, ...(image.spec.tags ?? [])]
-    .filter((text) => text !== undefined)
-    .map(normaliseReference);
   return withConditions(
     {
       ...rest,
       ...found,
       ...(pushed.length > 0 ? { pushed } : {}),
       ...(progress === undefined ? {} : { progress: { phase: 'Pushing', ...progress } }),
-      ...(references[0] === undefined ? {} : { reference: references[0] }),
       tags: [...new Set(references)],
       nodes: [...new Set([...(old?.nodes ?? []), nodeName])].toSorted(),
       ...(fetch.fetched || old?.resolvedAt === undefined ? { resolvedAt: rfc3339(now) } : {}),

@@ -8,7 +8,8 @@ import { configMapData, secretData, type Cluster } from '../cluster.ts';
 import type { PreparedMounts, TmpfsMount } from '../container/container-config.ts';
 import type { Need } from '../container/prepared.ts';
 import type { InspectedImage, NodeRuntime } from '../runtime/node-runtime.ts';
-import { byDepth, isAnonymous, listMounts, ownMounts } from './mount-list.ts';
+import { borrowMounts } from './borrow-mounts.ts';
+import { byDepth, isAnonymous, listMounts } from './mount-list.ts';
 import { selectFiles, writeProjectedFiles } from './projected-files.ts';
 import { pathSteps, resolveBelow } from './safe-path.ts';
 import { projectedDirectory } from './volume-paths.ts';
@@ -26,13 +27,13 @@ export interface PrepareMountsDeps {
 }
 
 type CriMount = PreparedMounts['mounts'][number];
-interface OneMount {
+export interface OneMount {
   readonly mount?: CriMount;
   readonly tmpfs?: TmpfsMount;
   readonly noFollow?: boolean;
   readonly report: { mountPath: string; type: string; name?: string; source?: string; readOnly: boolean };
 }
-type MountNeed = Need<OneMount>;
+export type MountNeed = Need<OneMount>;
 
 const PROPAGATION = {
   Private: 'PROPAGATION_PRIVATE',
@@ -49,14 +50,7 @@ export async function prepareMounts(
   image: InspectedImage,
   signal: AbortSignal,
 ): Promise<Need<{ readonly mounts: PreparedMounts }>> {
-  const borrowed = allReady(
-    borrowMounts(
-      deps.cluster,
-      container,
-      await realVolumesRoot(deps, container),
-      new Set(ownMounts(container).map(({ mountPath }) => mountPath)),
-    ),
-  );
+  const borrowed = allReady(borrowMounts(deps.cluster.containers, container, await realVolumesRoot(deps, container)));
   if (borrowed.state === 'Waiting') return borrowed;
   const borrowedPaths = borrowed.found.map(({ report }) => report.mountPath);
   const own = allReady(
@@ -223,32 +217,6 @@ export async function writeProjected(
 
 const realVolumesRoot = async ({ store }: PrepareMountsDeps, { spec }: Container): Promise<string> =>
   spec.volumesFrom?.length ? realpath(store.roots.volumes).catch(() => store.roots.volumes) : '';
-
-/** `volumesFrom`: what the named Containers mount from the host, unless this one mounts something there itself. */
-function borrowMounts(cluster: Cluster, container: Container, volumesRoot: string, taken: Set<string>): MountNeed[] {
-  const needs: MountNeed[] = [];
-  for (const { container: name, readOnly } of container.spec.volumesFrom ?? []) {
-    const other = cluster.containers.get(container.metadata.namespace ?? '', name);
-    if (!other?.status?.mounts) {
-      const message = other ? `container "${name}" has not mounted its volumes yet` : `container "${name}" not found`;
-      return [waiting('VolumesFromNotReady', message)];
-    }
-    for (const mounted of other.status.mounts) {
-      if (!mounted.source || taken.has(mounted.mountPath)) continue;
-      if (!['Volume', 'Anonymous', 'HostPath'].includes(mounted.type)) continue;
-      taken.add(mounted.mountPath);
-      const isReadOnly = readOnly || mounted.readOnly === true;
-      needs.push({
-        state: 'Ready',
-        mount: { containerPath: mounted.mountPath, hostPath: mounted.source, readonly: isReadOnly },
-        // It was resolved when the other was made; those who have the volume could write there since.
-        noFollow: mounted.source.startsWith(`${volumesRoot}/`),
-        report: { ...mounted, source: mounted.source, readOnly: isReadOnly } as OneMount['report'],
-      });
-    }
-  }
-  return needs;
-}
 
 function bind(mount: Mount, source: string, type: string, name?: string): MountNeed {
   return {

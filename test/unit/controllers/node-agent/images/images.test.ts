@@ -161,6 +161,7 @@ test('buildImageStatus() keeps an image usable when only its refresh failed', ()
     status.conditions?.find((one) => one.type === type)?.status;
   assert.deepEqual([conditionOf(here, 'Ready'), here.nodes, here.digest], ['True', ['n1'], 'sha256:2222']);
   const failed = { kind: 'failed', reason: 'ErrImagePull', message: 'no', requeueAfterMs: 1 } as const;
+  assert.equal(buildImageStatus(image('a', spec), failed, 'n1', NOW).reference, 'docker.io/library/busybox:latest');
   const stale = buildImageStatus(image('a', spec, here), failed, 'n1', NOW);
   assert.deepEqual([conditionOf(stale, 'Ready'), conditionOf(stale, 'Pulled')], ['True', 'False']);
   assert.equal(conditionOf(buildImageStatus(image('a', spec), failed, 'n1', NOW), 'Ready'), 'False');
