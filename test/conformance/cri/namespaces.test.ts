@@ -7,13 +7,14 @@ import { createServer, type AddressInfo } from 'node:net';
 import type { Draft, NamespaceOption } from '../../../cri/messages.ts';
 import { criSuite } from '../../support/cri-suite.ts';
 import { requirePrograms } from '../../support/require.ts';
+import { waitFor } from '../../support/wait.ts';
 
 const suite = criSuite();
 
-async function runIn(options: Draft<NamespaceOption>): Promise<string> {
+async function runIn(options: Draft<NamespaceOption>, command = ['sleep', '1000']): Promise<string> {
   const namespaceOptions = { network: 'POD', pid: 'CONTAINER', ipc: 'POD', ...options } as const;
   const linux = { securityContext: { namespaceOptions } };
-  return suite.runSleeper({ linux }, { linux });
+  return suite.runSleeper({ command, linux }, { linux });
 }
 const namespaceOf = (containerId: string, kind: string): Promise<string> =>
   suite.shim.exec(containerId, 'readlink', `/proc/self/ns/${kind}`);
@@ -30,10 +31,11 @@ suite.test('pid NODE shows the processes of the host, CONTAINER only its own', a
 });
 
 suite.test('a container with the pid namespace of the host is stopped with everything it started', async () => {
-  const containerId = await runIn({ pid: 'NODE' });
-  await suite.shim.exec(containerId, 'sh', '-c', 'sleep 7654 >/dev/null 2>&1 &');
+  const isThere = (): boolean => execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).includes('sleep 7654');
+  const containerId = await runIn({ pid: 'NODE' }, ['sh', '-c', 'sleep 7654 & sleep 1000']);
+  await waitFor(isThere, { what: 'the second process' });
   await suite.shim.cri.runtime.stopContainer({ containerId, timeout: 0 });
-  assert.doesNotMatch(execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }), /sleep 7654/);
+  assert.equal(isThere(), false);
 });
 
 suite.test('ipc NODE sees shared memory of the host, POD does not', async (t) => {

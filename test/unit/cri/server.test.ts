@@ -1,34 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
-import { ServerCredentials } from '@grpc/grpc-js';
-import { createCriClient, type CriClient } from '../../../cri/client.ts';
-import { createCriServer, type CriHandlers } from '../../../cri/server.ts';
+import { test } from 'node:test';
+import { createCriClient } from '../../../cri/client.ts';
 import { requireField } from '../../../cri/presence.ts';
 import { isAbort, REASONS, reasonOf, WindlassError } from '../../../lib/errors.ts';
-
-async function connect(t: TestContext, handlers: Partial<CriHandlers>): Promise<CriClient> {
-  const folder = mkdtempSync(join(tmpdir(), 'windlass-cri-'));
-  const server = createCriServer({ runtime: {}, images: {}, node: {}, ...handlers });
-  const socketPath = join(folder, 'cri.sock');
-  await new Promise<void>((resolve, reject) => {
-    server.bindAsync(`unix:${socketPath}`, ServerCredentials.createInsecure(), (error) =>
-      error ? reject(error) : resolve(),
-    );
-  });
-  const client = createCriClient({ socketPath });
-  t.after(() => {
-    client[Symbol.dispose]();
-    server.forceShutdown();
-    rmSync(folder, { recursive: true, force: true });
-  });
-  return client;
-}
+import { connectCri } from '../../support/cri-server.ts';
 
 test('createCriServer() passes messages both ways with defaults filled in', async (t) => {
-  const client = await connect(t, {
+  const client = await connectCri(t, {
     runtime: {
       runPodSandbox: async (request) => {
         assert.deepEqual(request.config?.metadata, { name: 'a', uid: 'u', namespace: 'ns', attempt: 3 });
@@ -45,7 +23,7 @@ test('createCriServer() passes messages both ways with defaults filled in', asyn
 });
 
 test('createCriServer() names a call that has no handler', async (t) => {
-  const client = await connect(t, {});
+  const client = await connectCri(t, {});
   await assert.rejects(client.runtime.version({}), (error: Error) => {
     assert.equal(reasonOf(error), 'Unimplemented');
     assert.match(error.message, /RuntimeService\.Version/);
@@ -55,7 +33,7 @@ test('createCriServer() names a call that has no handler', async (t) => {
 
 test('errors keep their reason and message across the socket', async (t) => {
   let reason: (typeof REASONS)[number] = 'Internal';
-  const client = await connect(t, {
+  const client = await connectCri(t, {
     runtime: {
       startContainer: async () => {
         throw new WindlassError(reason, `it was ${reason}`);
@@ -70,7 +48,7 @@ test('errors keep their reason and message across the socket', async (t) => {
 test('the caller deadline reaches the handler as an abort and the caller as Timeout', async (t) => {
   let started = false;
   let aborted = false;
-  const client = await connect(t, {
+  const client = await connectCri(t, {
     images: {
       pullImage: async (_request, { signal }) => {
         started = true;
@@ -87,7 +65,7 @@ test('the caller deadline reaches the handler as an abort and the caller as Time
 });
 
 test('a stream cut off by its deadline ends in Timeout, never as if it were complete', async (t) => {
-  const client = await connect(t, {
+  const client = await connectCri(t, {
     runtime: {
       async *streamContainers(_request, { signal }) {
         yield { containers: [{ id: 'first' }] };
@@ -107,7 +85,7 @@ test('a stream cut off by its deadline ends in Timeout, never as if it were comp
 });
 
 test('fields that are only there to be refused reach the handler', async (t) => {
-  const client = await connect(t, {
+  const client = await connectCri(t, {
     runtime: {
       createContainer: async ({ config }) => ({ containerId: JSON.stringify([config?.windows, config?.CDIDevices]) }),
     },
@@ -118,7 +96,7 @@ test('fields that are only there to be refused reach the handler', async (t) => 
 
 test('streams deliver in order and end the handler when the reader leaves', async (t) => {
   let ended = false;
-  const client = await connect(t, {
+  const client = await connectCri(t, {
     node: {
       async *pullImageProgress(_request, { signal }) {
         try {
@@ -142,7 +120,7 @@ test('streams deliver in order and end the handler when the reader leaves', asyn
 });
 
 test('an aborted call rejects with an AbortError, a missing server with Unavailable', async (t) => {
-  const client = await connect(t, { runtime: { version: () => new Promise(() => undefined) } });
+  const client = await connectCri(t, { runtime: { version: () => new Promise(() => undefined) } });
   const stop = new AbortController();
   const call = client.runtime.version({}, { signal: stop.signal });
   setImmediate(() => stop.abort());
