@@ -6,7 +6,7 @@ export function refuseWindows(part: WindowsPart, field: string): void {
   if (part) throw new WindlassError('Unimplemented', `${field} is not supported: this runtime runs Linux containers`);
 }
 
-/** What a sandbox may not ask for. Its user, groups and root file system mean nothing: it has no process of its own. */
+/** What a sandbox may not ask for. Its user, groups and root file system mean nothing: no program of an image runs in it. */
 export function refuseForeignSandboxParts(config: PodSandboxConfig): void {
   refuseWindows(config.windows, 'config.windows');
   refuseSelinux(config.linux?.securityContext?.selinuxOptions, 'config.linux.security_context.selinux_options');
@@ -15,15 +15,7 @@ export function refuseForeignSandboxParts(config: PodSandboxConfig): void {
 /** What a container may not ask for. */
 export function refuseForeignContainerParts(config: ContainerConfig): void {
   refuseWindows(config.windows, 'config.windows');
-  const security = config.linux?.securityContext;
-  refuseSelinux(security?.selinuxOptions, 'config.linux.security_context.selinux_options');
-  // The field before `seccomp`. Beside that one it says the same once more, as older callers do.
-  if (security && !security.seccomp && !['', 'unconfined'].includes(security.seccompProfilePath)) {
-    throw new WindlassError(
-      'Unimplemented',
-      'config.linux.security_context.seccomp_profile_path is not supported: use seccomp',
-    );
-  }
+  refuseSelinux(config.linux?.securityContext?.selinuxOptions, 'config.linux.security_context.selinux_options');
 }
 
 function refuseSelinux(options: SelinuxOption | null | undefined, field: string): void {
