@@ -1,6 +1,7 @@
 // The answers to SelfSubjectReview, SelfSubjectAccessReview and SelfSubjectRulesReview.
 import { badRequest } from '../routes/api-errors.ts';
 import { decodeBody } from '../routes/body.ts';
+import { mediaTypeOf } from '../routes/request-options.ts';
 import type { SubresourceHandler, SubresourceRequest, SubresourceResponse } from '../resources/subresource.ts';
 import { authorize, MASTERS, NODES, type Attributes } from './authorize.ts';
 import type { User } from './authenticate.ts';
@@ -27,11 +28,7 @@ function handler(group: string, kind: string, answer: (spec: Fields, user: User)
     name: '',
     verbs: ['create'],
     async handle({ body, headers, user }: SubresourceRequest): Promise<SubresourceResponse> {
-      const contentType =
-        String(headers['content-type'] ?? '')
-          .split(';')[0]
-          ?.trim() || 'application/json';
-      const { object } = decodeBody(body, contentType);
+      const { object } = decodeBody(body, mediaTypeOf(headers['content-type']));
       const spec = (object['spec'] ?? {}) as Fields;
       const status = answer(spec, user);
       const review = { kind, apiVersion, metadata: { creationTimestamp: null }, spec, status };

@@ -11,12 +11,11 @@ import { badRequest, pathNotFound } from './api-errors.ts';
 import { jsonAnswer, type Answer } from './call.ts';
 import { attributesOf, type Dispatcher } from './dispatch.ts';
 import { isLongRunning, type RequestLabels, type RequestMetrics } from './metrics.ts';
+import { mediaTypeOf, REQUEST_TIMEOUT_MS, timeoutOf } from './request-options.ts';
 import { parseResourcePath, type ResourcePath } from './resource-path.ts';
 import { cut, sendAnswer, type RawResponse } from './respond.ts';
 import { toStatus } from './status.ts';
 import { refuseUpgrade } from './upgrade.ts';
-
-const REQUEST_TIMEOUT_MS = 60_000;
 
 export interface ApiRouteOptions {
   readonly dispatcher: Dispatcher;
@@ -36,6 +35,8 @@ export interface Patience {
   readonly stallMs?: number;
 }
 
+const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD']);
+
 /** Marks the routes that need no certificate. */
 export const PUBLIC_ROUTE = { isPublic: true } as const;
 
@@ -47,12 +48,14 @@ export function registerApiRoutes(app: FastifyInstance, options: ApiRouteOptions
   app.addHook('onRequest', (request, _reply, done) => {
     const { isPublic } = request.routeOptions.config as Partial<typeof PUBLIC_ROUTE>;
     if (!isPublic) requireUser(request);
+    // Over HTTP/2 a body may come without its length; one that has no type either would not be read at all.
+    if (!BODILESS.has(request.method)) request.raw.headers['content-type'] ??= 'application/json';
     done();
   });
   app.addHook('preParsing', (request, reply, payload, done) => {
     done(null, payload);
     // Nobody reads what a GET carries, so its end is never seen.
-    if (request.method === 'GET' || request.method === 'HEAD') return;
+    if (BODILESS.has(request.method)) return;
     // Node's own limit is for HTTP/1.1 alone: over HTTP/2 a body could come as slowly as the client likes.
     const late = (): void => cut(reply.raw as unknown as RawResponse);
     const timer = setTimeout(late, options.patience?.bodyMs ?? REQUEST_TIMEOUT_MS);
@@ -112,7 +115,7 @@ async function handle(options: ApiRouteOptions, request: FastifyRequest, reply: 
         user,
         query,
         accept: String(request.headers.accept ?? ''),
-        contentType: contentTypeOf(request.headers['content-type']),
+        contentType: mediaTypeOf(request.headers['content-type']),
         headers: request.headers,
         body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
         signal: AbortSignal.any([gone.signal, options.stopping]),
@@ -149,21 +152,6 @@ async function withinTime<T>(work: Promise<T>, limitMs: number): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** `timeout=` of the request in Go's notation, at most and by default a minute. */
-function timeoutOf(query: URLSearchParams): number {
-  const text = query.get('timeout');
-  if (!text) return REQUEST_TIMEOUT_MS;
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
-  if (!match)
-    throw new WindlassError('BadRequest', `invalid timeout specified in the request URL: ${JSON.stringify(text)}`);
-  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[(match[2] ?? 's') as 'ms' | 's' | 'm' | 'h'];
-  return Math.min(Number(match[1]) * unit || REQUEST_TIMEOUT_MS, REQUEST_TIMEOUT_MS);
-}
-
-function contentTypeOf(header: string | undefined): string {
-  return (header ?? '').split(';')[0]?.trim().toLowerCase() || 'application/json';
 }
 
 /** What nobody serves is counted as one: a client that makes up names must not make up series. */

@@ -87,3 +87,42 @@ export function isTrue(value: string | null): boolean {
 
 /** The name of the object of a call, for messages. */
 export const named = (call: Call): [Resource, string] => [call.resource, call.path.name];
+
+/** Without parameters, lower-case; JSON when the client said nothing, as some of kubectl's requests do. */
+export function mediaTypeOf(header: string | readonly string[] | undefined): string {
+  return (
+    String(header ?? '')
+      .split(';')[0]
+      ?.trim()
+      .toLowerCase() || 'application/json'
+  );
+}
+
+/** The most, and the usual, time that a request may take. */
+export const REQUEST_TIMEOUT_MS = 60_000;
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  μs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+const DURATION_PART = /(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g;
+
+/** `timeout=` of the request in Go's notation (`1m30s`; a bare number is seconds), at most and by default a minute. */
+export function timeoutOf(query: URLSearchParams): number {
+  const text = query.get('timeout');
+  if (!text) return REQUEST_TIMEOUT_MS;
+  const wholeSeconds = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : undefined;
+  const parts = text.length > 64 ? [] : [...text.matchAll(DURATION_PART)];
+  if (wholeSeconds === undefined && (parts.length === 0 || parts.map(([part]) => part).join('') !== text)) {
+    throw badRequest(`invalid timeout specified in the request URL: ${JSON.stringify(text)}`);
+  }
+  const limitMs =
+    wholeSeconds ?? parts.reduce((sum, [, count, unit]) => sum + Number(count) * (UNIT_MS[unit ?? ''] ?? 0), 0);
+  return Math.min(limitMs || REQUEST_TIMEOUT_MS, REQUEST_TIMEOUT_MS);
+}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { chooseFormat } from '../../../../apiserver/routes/answer-format.ts';
 import { mergePatch } from '../../../../apiserver/routes/patch-documents.ts';
-import { readOptionsOf } from '../../../../apiserver/routes/request-options.ts';
+import { readOptionsOf, timeoutOf } from '../../../../apiserver/routes/request-options.ts';
 import { parseResourcePath } from '../../../../apiserver/routes/resource-path.ts';
 import { toStatus } from '../../../../apiserver/routes/status.ts';
 import { reasonOf, WindlassError } from '../../../../lib/errors.ts';
@@ -53,6 +53,19 @@ describe('chooseFormat()', () => {
       () => chooseFormat('image/png'),
       (error) => reasonOf(error) === 'NotAcceptable',
     );
+  });
+});
+
+describe('timeoutOf()', () => {
+  const read = (text: string): number => timeoutOf(new URLSearchParams({ timeout: text }));
+  it('reads durations as Go writes them, up to a minute', () => {
+    const shown = ['32s', '1500ms', '1m30s', '0.5s', '1.5s20ms', '10', '0s', '', '30us', '2h'].map(read);
+    assert.deepEqual(shown, [32_000, 1500, 60_000, 500, 1520, 10_000, 60_000, 60_000, 0.03, 60_000]);
+  });
+  it('refuses anything else', () => {
+    for (const text of ['soon', '1x', '1s ', '-1s', '1s2', '1..2s', 's', '1e3']) {
+      assert.throws(() => read(text), /invalid timeout specified in the request URL/, text);
+    }
   });
 });
 
