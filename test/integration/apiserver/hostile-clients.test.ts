@@ -54,6 +54,16 @@ describe('hostile clients', () => {
     session.destroy();
   });
 
+  it('reads a body that comes without type and length, as kubectl create --raw sends it', async () => {
+    const session = openSession(api.admin);
+    const stream = session.request({ ':method': 'POST', ':path': MAPS });
+    stream.on('error', () => undefined);
+    stream.end(JSON.stringify({ metadata: { name: 'untyped' } }));
+    const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
+    assert.equal(headers[':status'], 201);
+    session.destroy();
+  });
+
   it('gives up on a body that never ends, over HTTP/2 as over HTTP/1.1', async () => {
     const session = openSession(api.admin);
     const stream = session.request({ ':method': 'POST', ':path': MAPS, 'content-type': 'application/json' });
