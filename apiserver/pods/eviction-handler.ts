@@ -56,7 +56,9 @@ function planEviction(
   if (kind !== 'Eviction') throw badRequest('the body is not a policy/v1 Eviction');
   const evicted = (metadata as { name?: unknown } | null | undefined)?.name;
   if (evicted && evicted !== name) {
-    throw badRequest(`the name of the object (${JSON.stringify(evicted)}) does not match the name on the URL (${name})`);
+    throw badRequest(
+      `the name of the object (${JSON.stringify(evicted)}) does not match the name on the URL (${name})`,
+    );
   }
   const options = parseDeleteOptions((deleteOptions ?? {}) as Record<string, unknown>, query);
   const dryRun = isDryRun(options.dryRun ?? []);

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { rfc3339, type Clock } from '../../lib/clock.ts';
 import { isConflict, isNotFound, messageOf } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import type { ResourceStore } from '../storage/resource-store.ts';
+import { objectKey } from '../storage/entry.ts';
+import type { Entry, ResourceStore } from '../storage/resource-store.ts';
 import {
   CLEANUP_FINALIZER,
   type CustomResourceDefinition,
@@ -35,11 +36,31 @@ interface Deps {
 export function createCustomResources(deps: Deps): CustomResources {
   const { store, registry, log } = deps;
   let isLoaded = false;
+  /** Definitions that wait for another one to give up a name. */
+  const clashing = new Set<string>();
+
+  async function settleNoting(definition: CustomResourceDefinition): Promise<void> {
+    if (await settle(deps, definition)) clashing.delete(definition.metadata.name);
+    else clashing.add(definition.metadata.name);
+  }
+
+  /** Looks again at the definitions that lost a name to one that may be gone now. */
+  async function settleClashing(): Promise<void> {
+    for (const name of clashing) {
+      const entry = await store.get(DEFINITIONS, '', name, { revision: 0 });
+      if (entry) await settleNoting(entry.clone() as CustomResourceDefinition);
+      else clashing.delete(name);
+    }
+  }
 
   async function follow(signal: AbortSignal): Promise<void> {
     const { entries, revision } = await store.list(DEFINITIONS, { revision: 0 });
     const names = new Set(entries.map((entry) => entry.name));
-    for (const entry of entries) await settle(deps, entry.clone() as CustomResourceDefinition);
+    // Whoever had a name before this server started keeps it.
+    const definitions = entries
+      .map((entry) => entry.clone() as CustomResourceDefinition)
+      .toSorted((a, b) => Number(isEstablished(b)) - Number(isEstablished(a)));
+    for (const definition of definitions) await settleNoting(definition);
     for (const resource of registry.all()) {
       const owner = `${resource.plural}.${resource.group}`;
       if (resource.custom && !names.has(owner)) registry.set(owner, []);
@@ -47,8 +68,13 @@ export function createCustomResources(deps: Deps): CustomResources {
     isLoaded = true;
     for await (const batch of store.watch(DEFINITIONS, { revision }, signal)) {
       for (const event of batch.events) {
-        if (event.type === 'DELETED') registry.set(event.entry.name, []);
-        else await settle(deps, event.entry.clone() as CustomResourceDefinition);
+        if (event.type === 'DELETED') {
+          clashing.delete(event.entry.name);
+          registry.set(event.entry.name, []);
+        } else {
+          await settleNoting(event.entry.clone() as CustomResourceDefinition);
+        }
+        await settleClashing();
       }
     }
   }
@@ -89,8 +115,12 @@ export function createCustomResources(deps: Deps): CustomResources {
   };
 }
 
-/** Serves one definition as it stands now, then writes its conditions. */
-async function settle(deps: Deps, definition: CustomResourceDefinition): Promise<void> {
+function isEstablished({ status }: CustomResourceDefinition): boolean {
+  return status?.conditions?.some((each) => each.type === 'Established' && each.status === 'True') === true;
+}
+
+/** Serves one definition as it stands now, then writes its conditions. False when another one has its names. */
+async function settle(deps: Deps, definition: CustomResourceDefinition): Promise<boolean> {
   const { registry, log } = deps;
   const { name } = definition.metadata;
   const clash = findClash(registry, definition);
@@ -107,6 +137,7 @@ async function settle(deps: Deps, definition: CustomResourceDefinition): Promise
   if (problem !== undefined) registry.set(name, []);
   if (definition.metadata.deletionTimestamp) await cleanUp(deps, definition);
   else await writeStatus(deps, name, names, problem);
+  return clash === undefined;
 }
 
 /** Another owner's resource with one of the wanted names, in words; undefined when there is none. */
@@ -174,10 +205,35 @@ function condition(
   return { type, status, reason: isTrue ? reason : 'NotAccepted', message: problem ?? message, lastTransitionTime };
 }
 
+const MAX_NAMED = 10;
+
+/** Says on a definition that is being deleted which of its objects keep it. */
+async function writeTerminating({ store, clock }: Deps, name: string, left: readonly Entry[]): Promise<void> {
+  const named = left.slice(0, MAX_NAMED).map((entry) => {
+    const { finalizers = [] } = entry.object.metadata;
+    return `${objectKey(entry.namespace, entry.name)} (finalizers: ${finalizers.join(', ')})`;
+  });
+  if (left.length > MAX_NAMED) named.push(`and ${left.length - MAX_NAMED} more`);
+  const message = `still there: ${named.join(', ')}`;
+  await store.guaranteedUpdate(DEFINITIONS, '', name, (entry) => {
+    const object = entry.clone() as CustomResourceDefinition;
+    const conditions = object.status?.conditions ?? [];
+    const old = conditions.find(({ type }) => type === 'Terminating');
+    const lastTransitionTime = old?.lastTransitionTime ?? rfc3339(clock.now());
+    const condition = { type: 'Terminating', status: 'True', reason: 'InstanceDeletionInProgress', message } as const;
+    object.status = {
+      ...object.status,
+      conditions: [...conditions.filter((each) => each !== old), { ...condition, lastTransitionTime }],
+    };
+    return { kind: 'put', object };
+  });
+}
+
 /** A definition that is being deleted takes its objects with it; when none is left, it may go. */
-async function cleanUp({ store, registry }: Deps, definition: CustomResourceDefinition): Promise<void> {
+async function cleanUp(deps: Deps, definition: CustomResourceDefinition): Promise<void> {
   const { metadata, spec } = definition;
   if (!metadata.finalizers?.includes(CLEANUP_FINALIZER)) return;
+  const { store, registry } = deps;
   const collection = { group: spec.group, plural: spec.names.plural };
   const { entries } = await store.list(collection);
   for (const { namespace, name } of entries) {
@@ -192,8 +248,8 @@ async function cleanUp({ store, registry }: Deps, definition: CustomResourceDefi
         if (!isNotFound(error)) throw error;
       });
   }
-  const left = await store.list(collection, { limit: 1 });
-  if (left.entries.length > 0) return;
+  const left = await store.list(collection);
+  if (left.entries.length > 0) return writeTerminating(deps, metadata.name, left.entries);
   registry.set(metadata.name, []);
   await store.guaranteedUpdate(DEFINITIONS, '', metadata.name, (entry) => {
     const object = entry.clone();

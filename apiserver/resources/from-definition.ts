@@ -11,7 +11,8 @@ export function resourcesOfDefinition(definition: CustomResourceDefinition, name
   return spec.versions
     .filter((version) => version.served)
     .map((version) => {
-      const resource = resourceFromCrd(accepted, version.name);
+      const isTerminating = definition.metadata.deletionTimestamp !== undefined;
+      const resource = { ...resourceFromCrd(accepted, version.name), isTerminating };
       if (spec.versions.length === 1) return resource;
       // Without conversion, versions differ in their apiVersion alone; all are kept as the storage version.
       const apiVersion = `${spec.group}/${storage?.name ?? version.name}`;

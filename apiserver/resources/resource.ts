@@ -43,6 +43,10 @@ export interface Resource {
   readonly verbs: readonly Verb[];
   /** True for kinds that came from a CustomResourceDefinition: strategic merge is refused (415). */
   readonly custom: boolean;
+  /** Said in a Warning header of every answer. */
+  readonly deprecation?: string;
+  /** Its definition is being deleted and takes its objects along: nothing new may be created. */
+  readonly isTerminating?: boolean;
   /** OpenAPI v3 structural schema of the whole object, used for pruning, defaults, validation and publishing. */
   readonly schema: StructuralSchema;
   readonly columns: readonly PrinterColumn[];
@@ -81,6 +85,4 @@ export interface Resource {
   readonly validate?: (object: StoredObject, old: StoredObject | undefined, context: RequestContext) => FieldError[];
   /** CRD resources: the compiled CEL rules of the schema; evaluated after `validate`. */
   readonly rules?: (object: StoredObject, old: StoredObject | undefined) => FieldError[];
-  /** Texts for `Warning: 299` headers. */
-  readonly warn?: (object: StoredObject) => string[];
 }

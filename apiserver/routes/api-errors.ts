@@ -55,8 +55,10 @@ export function invalid(
   });
 }
 
-export function methodNotAllowed(): WindlassError {
-  return new WindlassError('MethodNotAllowed', 'the server does not allow this method on the requested resource');
+export function methodNotAllowed(
+  message = 'the server does not allow this method on the requested resource',
+): WindlassError {
+  return new WindlassError('MethodNotAllowed', message);
 }
 
 /** A write of something that only shows what is stored as something else. */

@@ -20,6 +20,9 @@ const NAME_ATTEMPTS = 8;
 export async function handleCreate(deps: ApiDeps, call: Call): Promise<Answer> {
   const { resource, path, context, warnings } = call;
   if (isView(resource)) throw methodNotAllowed();
+  if (resource.isTerminating === true) {
+    throw methodNotAllowed('create not allowed while custom resource definition is terminating');
+  }
   if (resource.namespaced && path.namespace === '') {
     throw badRequest('an empty namespace may not be set during creation');
   }
@@ -40,7 +43,6 @@ export async function handleCreate(deps: ApiDeps, call: Call): Promise<Answer> {
     try {
       const entry = await inWordsOf(call, object.metadata.name, () => store(deps, call, object));
       const served = serve(resource, entry);
-      warnings.push(...(resource.warn?.(served.object) ?? []));
       return renderObject(call, served, 201);
     } catch (error) {
       if (!isGenerated || !isAlreadyExists(error) || attempt >= NAME_ATTEMPTS) throw error;

@@ -96,7 +96,9 @@ export function createDispatcher(deps: ApiDeps): Dispatcher {
         signal: incoming.signal,
         warnings,
       };
-      return answer(deps, call, verb);
+      const answered = await answer(deps, call, verb);
+      if (resource.deprecation !== undefined) warnings.push(resource.deprecation);
+      return answered;
     },
   };
 }

@@ -29,7 +29,7 @@ export async function sendAnswer(raw: RawResponse, answer: Answer, options: Send
   response.setHeader('Content-Type', answer.contentType);
   response.setHeader('Cache-Control', 'no-cache, private');
   for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value);
-  if (warnings.length > 0) response.setHeader('Warning', [...new Set(warnings)].map(warningHeader));
+  if (warnings.length > 0) response.setHeader('Warning', warningHeaders(warnings));
   const { body } = answer;
   if (typeof body === 'string' || Buffer.isBuffer(body)) {
     let bytes = typeof body === 'string' ? Buffer.from(body) : body;
@@ -74,8 +74,26 @@ function drained(response: ServerResponse, limitMs: number | undefined): Promise
   });
 }
 
-// RFC 9111 5.5 form, one line of printable text.
+/** What clients take as the headers of one answer is little (16 KiB in Node), and they fail when it is more. */
+const MAX_WARNING_BYTES = 4096;
+const MAX_WARNINGS_BYTES = 8192;
+
+/** Warnings as headers, each once; those beyond what a client can take are only counted. */
+export function warningHeaders(warnings: readonly string[]): string[] {
+  const headers: string[] = [];
+  let bytes = 0;
+  const different = [...new Set(warnings)];
+  for (const [index, text] of different.entries()) {
+    const header = warningHeader(text);
+    bytes += header.length;
+    if (bytes > MAX_WARNINGS_BYTES) return [...headers, warningHeader(`and ${different.length - index} more warnings`)];
+    headers.push(header);
+  }
+  return headers;
+}
+
+// RFC 9111 5.5 form, one line of printable text; cut before quotes are escaped, so that no escape is cut in two.
 function warningHeader(text: string): string {
-  const printable = text.replaceAll(/[^\x20-\x7e]+/g, ' ').replaceAll(/(["\\])/g, '\\$1');
-  return `299 - "${printable.slice(0, 4096)}"`;
+  const printable = text.slice(0, MAX_WARNING_BYTES).replaceAll(/[^\x20-\x7e]+/g, ' ');
+  return `299 - "${printable.replaceAll(/(["\\])/g, '\\$1')}"`;
 }

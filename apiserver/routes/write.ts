@@ -50,7 +50,6 @@ export async function changeObject(
     return dryChange(deps, call, decide);
   });
   const served = serve(resource, result.entry);
-  call.warnings.push(...(resource.warn?.(served.object) ?? []));
   return served;
 }
 

@@ -239,7 +239,7 @@ export function resourceFromCrd(crd: CustomResourceDefinition, version: string):
     ...(scale ? { scale } : {}),
     ...(selectable.length > 0 ? selectableFieldsOf(selectable) : {}),
     rules: compileRules(schema),
-    ...(deprecation === undefined ? {} : { warn: () => [deprecation] }),
+    ...(deprecation === undefined ? {} : { deprecation }),
   };
 }
 

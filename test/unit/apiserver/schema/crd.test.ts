@@ -165,6 +165,6 @@ test('resourceFromCrd() fills in names, age and selectable fields', () => {
     ['Age'],
   );
   deepEqual(resource.selectableFields?.({ spec: { a: 'x' } } as unknown as StoredObject), { 'spec.a': 'x' });
-  deepEqual(resource.warn?.({} as StoredObject), ['example.com/v1 Widget is deprecated']);
+  deepEqual(resource.deprecation, 'example.com/v1 Widget is deprecated');
   throws(() => resourceFromCrd(crd, 'v2'), /no version v2/);
 });
