@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseHostPort } from '../lib/host-port.ts';
 import { findProgram, REQUIRED_PROGRAMS } from './preflight.ts';
-import { isFree } from './ports.ts';
+import { isFree, isOwnAddress } from './ports.ts';
 import type { UpOptions } from './options.ts';
 
 export interface CheckResult {
@@ -19,6 +19,7 @@ export interface Host {
   readonly exists: (path: string) => boolean;
   readonly findProgram: (name: string) => string | undefined;
   readonly isFree: (port: number, host: string) => Promise<boolean>;
+  readonly isOwnAddress: (host: string) => Promise<boolean>;
   readonly freeBytes: (path: string) => number;
   readonly uid: number;
 }
@@ -29,6 +30,7 @@ export function thisHost(path: string | undefined): Host {
     exists: existsSync,
     findProgram: (name) => findProgram(name, path),
     isFree,
+    isOwnAddress,
     freeBytes: (folder) => {
       let existing = folder;
       while (!existsSync(existing)) existing = dirname(existing);
@@ -144,6 +146,10 @@ function checkCgroups(host: Host): CheckResult {
 
 async function checkPort(host: Host, listen: string): Promise<CheckResult> {
   const address = parseHostPort(listen);
+  if (!(await host.isOwnAddress(address.host))) {
+    const detail = `${address.host} is not an address of this machine: choose one with --listen`;
+    return { name: 'API port', status: 'missing', detail };
+  }
   return (await host.isFree(address.port, address.host))
     ? { name: 'API port', status: 'ok', detail: `${listen} is free` }
     : {

@@ -35,7 +35,10 @@ ${FOOTER}`;
 
 /** The command a mistyped word most likely meant, or undefined when none is near. */
 export function suggestCommand(word: string, commands: readonly Command[]): string | undefined {
-  const scored = commands.map(({ name }) => ({ name, distance: editDistance(word.toLowerCase(), name) }));
+  const scored = [...commands.map(({ name }) => name), 'help'].map((name) => ({
+    name,
+    distance: editDistance(word.toLowerCase(), name),
+  }));
   const best = scored.toSorted((a, b) => a.distance - b.distance)[0];
   return best && best.distance <= 2 ? best.name : undefined;
 }

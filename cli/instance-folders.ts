@@ -1,6 +1,6 @@
 // The two folders of an instance carry a marker, so that no command ever takes over or removes a folder that is not
 // windlass's own (a mistyped --home /srv).
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf, WindlassError } from '../lib/errors.ts';
@@ -18,7 +18,31 @@ export function claimFolders(instance: Instance): void {
     checkFolder(instance, folder);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     chmodSync(folder, folder === instance.run ? 0o711 : 0o700);
-    writeFileSync(join(folder, MARKER), JSON.stringify(instance), { mode: 0o600 });
+    writeMarker(folder, instance);
+  }
+}
+
+// As a whole or not at all: with half a marker, written to a full disk, the folder would be nobody's for ever.
+function writeMarker(folder: string, instance: Instance): void {
+  const text = JSON.stringify(instance);
+  const file = join(folder, MARKER);
+  if (readIfThere(file) === text) return;
+  const temporary = `${file}.tmp`;
+  try {
+    writeFileSync(temporary, text, { mode: 0o600 });
+    renameSync(temporary, file);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+function readIfThere(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
   }
 }
 
@@ -48,10 +72,10 @@ function checkFolder(instance: Instance, folder: string): void {
   }
 }
 
-/** undefined: the folder is absent or empty. */
+/** undefined: the folder is absent, or as empty as a start that failed at once leaves it. */
 function readMarker(folder: string): z.infer<typeof marker> | 'none' | undefined {
   try {
-    if (readdirSync(folder).length === 0) return undefined;
+    if (readdirSync(folder).every((name) => name === `${MARKER}.tmp`)) return undefined;
     return marker.parse(JSON.parse(readFileSync(join(folder, MARKER), 'utf8')));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return folderExists(folder) ? 'none' : undefined;

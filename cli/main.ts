@@ -21,19 +21,17 @@ const [name = 'help', ...argv] = process.argv.slice(2);
 const command = commands.find((candidate) => candidate.name === name);
 try {
   if (name === 'help' || name === '--help' || name === '-h') {
-    const topic = commands.find((candidate) => candidate.name === argv[0]);
-    output.print(topic ? renderCommandHelp(topic) : renderHelp(commands));
+    const [word] = argv.filter((each) => !each.startsWith('-'));
+    const topic = commands.find((candidate) => candidate.name === word);
+    if (word !== undefined && !topic) failUnknown(word);
+    else output.print(topic ? renderCommandHelp(topic) : renderHelp(commands));
   } else if (name === '--version') {
     process.exitCode =
       (await commands
         .find((candidate) => candidate.name === 'version')
         ?.run({ argv: [], env: process.env, output, signal: stop.signal })) ?? 1;
   } else if (!command) {
-    const suggestion = suggestCommand(name, commands);
-    output.fail(
-      `unknown command ${JSON.stringify(name)}${suggestion ? `: did you mean ${JSON.stringify(suggestion)}?` : ''}; see windlass --help`,
-    );
-    process.exitCode = EXIT.usage;
+    failUnknown(name);
   } else if (argv.includes('--help') || argv.includes('-h')) {
     output.print(renderCommandHelp(command));
   } else {
@@ -47,4 +45,11 @@ try {
     const hint = process.exitCode === EXIT.usage && command ? `; see windlass ${command.name} --help` : '';
     output.fail(`${messageOf(error)}${hint}`);
   }
+}
+
+function failUnknown(word: string): void {
+  const suggestion = suggestCommand(word, commands);
+  const meant = suggestion ? `: did you mean ${JSON.stringify(suggestion)}?` : '';
+  output.fail(`unknown command ${JSON.stringify(word)}${meant}; see windlass --help`);
+  process.exitCode = EXIT.usage;
 }

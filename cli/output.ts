@@ -27,9 +27,11 @@ interface Streams {
 
 const NAME_WIDTH = 14;
 
+const isForced = (value: string | undefined): boolean => Boolean(value) && value !== '0';
+
 export function createOutput({ stdout, stderr, env }: Streams): Output {
   const isRich = Boolean((stderr as WriteStream).isTTY) && env['TERM'] !== 'dumb';
-  const wantsColour = Boolean(env['CLICOLOR_FORCE'] ?? env['FORCE_COLOR']) || (isRich && !env['NO_COLOR']);
+  const wantsColour = !env['NO_COLOR'] && (isRich || isForced(env['CLICOLOR_FORCE']) || isForced(env['FORCE_COLOR']));
   const paint = (code: number, text: string): string => (wantsColour ? `\u001b[${code}m${text}\u001b[0m` : text);
   const line = (mark: string, name: string, text: string): string => `${mark} ${name.padEnd(NAME_WIDTH)} ${text}`;
   // True while the terminal's last line is one that the next write replaces.

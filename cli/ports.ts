@@ -1,6 +1,6 @@
 // Loopback ports of the instance's own etcd: chosen once, kept in the state folder, chosen anew when taken.
 import { randomInt } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -12,12 +12,34 @@ export type EtcdPorts = z.infer<typeof etcdPorts>;
 
 export async function chooseEtcdPorts(instance: Instance): Promise<EtcdPorts> {
   const file = join(instance.home, 'etcd-ports.json');
-  const kept = existsSync(file) ? etcdPorts.safeParse(JSON.parse(readFileSync(file, 'utf8'))).data : undefined;
+  const kept = readPorts(file);
   if (kept && (await Promise.all(Object.values(kept).map((port) => isFree(port)))).every(Boolean)) return kept;
   const [client, peer, metrics] = await freePorts(3);
   const ports = etcdPorts.parse({ client, peer, metrics });
-  writeFileSync(file, JSON.stringify(ports), { mode: 0o600 });
+  writeFileSync(`${file}.tmp`, JSON.stringify(ports), { mode: 0o600 });
+  renameSync(`${file}.tmp`, file);
   return ports;
+}
+
+/** The ports of the last start; undefined when there was none, or when its disk was full as it wrote them. */
+function readPorts(file: string): EtcdPorts | undefined {
+  try {
+    return etcdPorts.safeParse(JSON.parse(readFileSync(file, 'utf8'))).data;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** Whether this machine can listen on `host` at all. */
+export async function isOwnAddress(host: string): Promise<boolean> {
+  try {
+    await isFree(0, host);
+    return true;
+  } catch (error) {
+    if (['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'EINVAL'].includes(errnoOf(error) ?? '')) return false;
+    throw error;
+  }
 }
 
 /** True when nothing listens on the loopback port. */

@@ -3,7 +3,7 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { WindlassError } from '../lib/errors.ts';
 import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
-import { isFree } from './ports.ts';
+import { isFree, isOwnAddress } from './ports.ts';
 
 /** Path of a program on PATH (system folders included, which a plain user's PATH may lack); undefined when absent. */
 export function findProgram(name: string, path: string | undefined): string | undefined {
@@ -28,18 +28,22 @@ export const REQUIRED_PROGRAMS: Readonly<Record<string, string>> = {
   ip: 'iproute2',
 };
 
+/** Throws Forbidden when this process is not root. */
+export function requireRoot(command: string, uid: number | undefined = process.getuid?.()): void {
+  if (uid === 0) return;
+  throw new WindlassError(
+    'Forbidden',
+    `windlass ${command} must run as root: it works on namespaces, mounts and network links; run it with sudo`,
+  );
+}
+
 /** Throws when this process is not root, a program is missing, or the API address is taken. */
 export async function checkPreconditions(options: {
   listen: string;
   needsEtcd: boolean;
   path: string | undefined;
 }): Promise<void> {
-  if (process.getuid?.() !== 0) {
-    throw new WindlassError(
-      'Forbidden',
-      'windlass up must run as root: it makes namespaces, mounts and network links; run it with sudo',
-    );
-  }
+  requireRoot('up');
   const missing = Object.entries(REQUIRED_PROGRAMS).filter(
     ([program]) => !(program === 'etcd' && !options.needsEtcd) && findProgram(program, options.path) === undefined,
   );
@@ -50,6 +54,9 @@ export async function checkPreconditions(options: {
     );
   }
   const address = parseHostPort(options.listen);
+  if (!(await isOwnAddress(address.host))) {
+    throw new WindlassError('BadRequest', `invalid --listen: ${address.host} is not an address of this machine`);
+  }
   if (!(await isFree(address.port, address.host))) {
     throw new WindlassError(
       'Conflict',

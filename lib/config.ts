@@ -16,12 +16,13 @@ const kebab = (text: string): string => text.replace(/[A-Z]/g, (letter) => `-${l
 /**
  * Reads the options named by the keys of `schema` (camelCase): `--some-key value`, else `WINDLASS_SOME_KEY`, else the
  * key in the YAML file given by `--config`, else the schema's default. Boolean keys are flags without a value.
+ * Words that are no flags are refused.
  * Throws BadRequest naming the option and what would be right.
  */
 export function loadConfig<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
   source: ConfigSource,
-): { config: Readonly<z.infer<z.ZodObject<Shape>>>; positionals: string[] } {
+): { config: Readonly<z.infer<z.ZodObject<Shape>>> } {
   const keys = Object.keys(schema.shape);
   const booleans = new Set(keys.filter((key) => isBoolean(schema.shape[key] as z.ZodType)));
   const options = Object.fromEntries(
@@ -30,11 +31,12 @@ export function loadConfig<Shape extends z.ZodRawShape>(
       { type: booleans.has(camel(flag)) ? 'boolean' : 'string' } as const,
     ]),
   );
-  let parsed: { values: Record<string, string | boolean | undefined>; positionals: string[] };
+  let parsed: { values: Record<string, string | boolean | undefined> };
   try {
-    parsed = parseArgs({ args: [...source.argv], options, allowPositionals: true, strict: true }) as typeof parsed;
+    parsed = parseArgs({ args: [...source.argv], options, allowPositionals: false, strict: true }) as typeof parsed;
   } catch (error) {
-    throw new WindlassError('BadRequest', (error as Error).message.split('. ')[0] ?? 'invalid flag', { cause: error });
+    const [reason = 'invalid flag'] = (error as Error).message.split('. ');
+    throw new WindlassError('BadRequest', reason.charAt(0).toLowerCase() + reason.slice(1), { cause: error });
   }
   const file = parsed.values['config'] ? readConfigFile(String(parsed.values['config'])) : {};
   const raw: Record<string, unknown> = {};
@@ -53,7 +55,7 @@ export function loadConfig<Shape extends z.ZodRawShape>(
       `invalid --${kebab(String(issue?.path[0] ?? 'config'))}: ${issue?.message ?? 'invalid value'}`,
     );
   }
-  return { config: Object.freeze(result.data), positionals: parsed.positionals };
+  return { config: Object.freeze(result.data) };
 }
 
 function isBoolean(type: z.ZodType): boolean {

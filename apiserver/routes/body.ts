@@ -9,6 +9,9 @@ import { refuseDeepNesting, tooDeep } from './nesting.ts';
 /** The most bytes a request may carry. */
 export const MAX_BODY_BYTES = 3 * 1024 * 1024;
 
+/** The most of them as YAML, which takes twenty times as long to read as JSON, while nobody else is served. */
+const MAX_YAML_BYTES = 512 * 1024;
+
 const YAML_TYPES = new Set(['application/yaml', 'text/yaml', 'application/x-yaml', 'application/apply-patch+yaml']);
 export const PROTOBUF_TYPE = 'application/vnd.kubernetes.protobuf';
 
@@ -30,7 +33,13 @@ export function decodeBody(body: Buffer, contentType: string): DecodedBody {
       throw badRequest(`unable to decode the protobuf body: ${messageOf(error)}`, error);
     }
   }
-  if (YAML_TYPES.has(contentType)) return decodeYaml(body.toString());
+  if (YAML_TYPES.has(contentType)) {
+    if (body.length > MAX_YAML_BYTES) {
+      const message = `Request entity too large: limit for YAML is ${MAX_YAML_BYTES}, send JSON`;
+      throw new WindlassError('RequestEntityTooLarge', message);
+    }
+    return decodeYaml(body.toString());
+  }
   if (!contentType.endsWith('json') && contentType !== 'text/plain' && contentType !== '*/*') {
     throw new WindlassError(
       'UnsupportedMediaType',

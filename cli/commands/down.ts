@@ -11,6 +11,7 @@ import type { Command } from '../command.ts';
 import { EXIT } from '../exit-codes.ts';
 import { checkFolders, removeFolders } from '../instance-folders.ts';
 import { instanceFlags, instanceOf, instanceOptions } from '../options.ts';
+import { requireRoot } from '../preflight.ts';
 import { readUpState, removeUpState } from '../up-state.ts';
 
 /** `up` gives its components 15 s in each of three stages. */
@@ -29,6 +30,7 @@ export const downCommand: Command = {
   async run({ argv, env, output }) {
     const { config } = loadConfig(instanceOptions.extend({ purge: z.boolean().default(false) }), { argv, env });
     const instance = instanceOf(config);
+    requireRoot('down');
     if (config.purge) checkFolders(instance);
     const wasRunning = await stopProcesses(instance);
     if (config.purge) {

@@ -51,12 +51,7 @@ export const upCommand: Command = {
     'windlass up --home /srv/windlass --run /run/windlass-two --listen 127.0.0.1:7443',
   ],
   async run(context) {
-    const { config, positionals } = loadConfig(upOptions, context);
-    if (positionals.length > 0)
-      throw new WindlassError(
-        'BadRequest',
-        `unexpected argument ${JSON.stringify(positionals[0])}: up takes flags only`,
-      );
+    const { config } = loadConfig(upOptions, context);
     const instance = instanceOf(config);
     const running = readUpState(instance);
     if (running && isRunning(running.up)) {

@@ -6,11 +6,12 @@ import { readVersion } from '../../lib/version.ts';
 export const versionCommand: Command = {
   name: 'version',
   summary: 'Print the version of windlass and of the Node it runs on',
-  usage: 'windlass version [--output json]',
-  flags: [{ flag: '--output FORMAT', text: 'text (default) or json' }],
-  examples: ['windlass version', 'windlass version --output json'],
+  usage: 'windlass version [-o json]',
+  flags: [{ flag: '-o, --output FORMAT', text: 'text (default) or json' }],
+  examples: ['windlass version', 'windlass version -o json'],
   run({ argv, env, output }) {
-    const { config } = loadConfig(z.object({ output: z.enum(['text', 'json']).default('text') }), { argv, env });
+    const options = z.object({ output: z.enum(['text', 'json']).default('text') });
+    const { config } = loadConfig(options, { argv: argv.map((word) => (word === '-o' ? '--output' : word)), env });
     const facts = {
       windlass: readVersion(),
       node: process.versions.node,

@@ -18,6 +18,7 @@ function makeHost(differences: Partial<Host> & { files?: Readonly<Record<string,
     exists: () => true,
     findProgram: (name) => `/usr/bin/${name}`,
     isFree: async () => true,
+    isOwnAddress: async () => true,
     freeBytes: () => 100 * 2 ** 30,
     uid: 0,
     ...differences,
@@ -54,6 +55,9 @@ test('runChecks() says how to get what is missing', async () => {
   ]);
   assert.deepEqual(await notOk(makeHost({ files: { '/proc/filesystems': 'ext4\n' } })), [
     'missing overlayfs: modprobe overlay',
+  ]);
+  assert.deepEqual(await notOk(makeHost({ isOwnAddress: async () => false })), [
+    'missing API port: 127.0.0.1 is not an address of this machine: choose one with --listen',
   ]);
   assert.deepEqual(await notOk(makeHost({ exists: (path) => !path.endsWith('/ns/ipc') })), [
     'missing namespaces: the kernel lacks: ipc',

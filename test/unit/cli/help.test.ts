@@ -15,8 +15,8 @@ const commands = ['up', 'down', 'doctor', 'version'].map(makeCommand);
 
 test('suggestCommand() names the nearest command and stays silent when none is near', () => {
   assert.deepEqual(
-    ['dwon', 'Up', 'doctro', 'compose'].map((word) => suggestCommand(word, commands)),
-    ['down', 'up', 'doctor', undefined],
+    ['dwon', 'Up', 'doctro', 'hlep', 'compose'].map((word) => suggestCommand(word, commands)),
+    ['down', 'up', 'doctor', 'help', undefined],
   );
 });
 

@@ -30,3 +30,14 @@ test('checkFolders() refuses a run folder of another instance and names its flag
   removeFolders(first);
   assert.equal(existsSync(first.home), false);
 });
+
+test('claimFolders() takes a folder that a start on a full disk left without its marker', (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'windlass-folders-'));
+  t.after(() => rmSync(root, { recursive: true, force: true }));
+  const instance = describeInstance(join(root, 'a'), join(root, 'run'));
+  mkdirSync(instance.home);
+  writeFileSync(join(instance.home, 'windlass-instance.json.tmp'), '{"id":');
+  claimFolders(instance);
+  checkFolders(instance);
+  removeFolders(instance);
+});

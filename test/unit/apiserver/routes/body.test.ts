@@ -18,6 +18,13 @@ describe('decodeBody()', () => {
     assert.deepEqual(decodeBody(Buffer.from('{"a":1,"a":2,"b":{"c":1}}'), json), expected);
     assert.deepEqual(decodeBody(Buffer.from('a: 1\na: 2\nb: { c: 1 }\n'), yaml), expected);
   });
+  it('reads less of YAML than of JSON, since it takes longer', () => {
+    const text = `metadata: {name: a}\n${'# filler\n'.repeat(70_000)}`;
+    assert.throws(
+      () => decodeBody(Buffer.from(text), yaml),
+      isRefused('RequestEntityTooLarge', /limit for YAML is 524288, send JSON/),
+    );
+  });
   it('refuses what is not one object', () => {
     assert.throws(() => decodeBody(Buffer.from('{"a":'), json), isRefused('BadRequest', /json parse error/));
     assert.throws(() => decodeBody(Buffer.from('a: [\n'), yaml), isRefused('BadRequest', /converting YAML/));
