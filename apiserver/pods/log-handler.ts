@@ -2,6 +2,8 @@
 import type { IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { WindlassError } from '../../lib/errors.ts';
+import { invalid } from '../routes/api-errors.ts';
+import type { FieldError } from '../schema/field-error.ts';
 import type { SubresourceHandler } from '../resources/subresource.ts';
 import type { ResourceStore } from '../storage/resource-store.ts';
 import type { AgentConnections } from './agent-connection.ts';
@@ -19,6 +21,7 @@ export function createLogHandler(store: Pick<ResourceStore, 'get'>, agents: Agen
     name: 'log',
     verbs: ['get'],
     async handle(request) {
+      checkLogOptions(request.query);
       const { container, address } = await findTarget(store, request);
       const { namespace = '', name } = container.metadata;
       const query = new URLSearchParams(
@@ -37,6 +40,25 @@ export function createLogHandler(store: Pick<ResourceStore, 'get'>, agents: Agen
       return { status: 200, contentType: 'text/plain', body: readAll(response), mayStall: true };
     },
   };
+}
+
+/** The least value of each option that is a number. */
+const LEAST = { tailLines: 0, sinceSeconds: 1, limitBytes: 1 } as const;
+
+/** Throws Invalid in upstream's words for options that cannot be met. */
+export function checkLogOptions(query: URLSearchParams): void {
+  const errors: FieldError[] = [];
+  for (const [field, least] of Object.entries(LEAST)) {
+    const value = query.get(field);
+    if (value === null || (/^\d{1,15}$/.test(value) && Number(value) >= least)) continue;
+    const detail = `must be greater than ${least === 0 ? 'or equal to ' : ''}0`;
+    errors.push({ type: 'FieldValueInvalid', field, value, detail });
+  }
+  if (query.get('sinceSeconds') && query.get('sinceTime')) {
+    const detail = 'at most one of `sinceTime` or `sinceSeconds` may be specified';
+    errors.push({ type: 'FieldValueForbidden', field: '', detail });
+  }
+  if (errors.length > 0) throw invalid({ group: '', kind: 'PodLogOptions' }, '', errors);
 }
 
 async function* readAll(response: IncomingMessage): AsyncGenerator<Uint8Array> {

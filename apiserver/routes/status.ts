@@ -37,6 +37,9 @@ const CODES: Readonly<Record<Reason, readonly [code: number, reason: string]>> =
 /** What a client may come back for, and after how many seconds. */
 const RETRY_SECONDS: Partial<Record<Reason, number>> = { TooManyRequests: 1, Unavailable: 1, Timeout: 1 };
 
+/** Clients in Go read `details` of these without looking whether it is there (kubectl debug ends in a panic). */
+const WITH_DETAILS: ReadonlySet<Reason> = new Set(['NotFound', 'Forbidden', 'MethodNotAllowed']);
+
 /** The Status of a failure. Anything that is not a WindlassError is InternalError, without its inner text. */
 export function toStatus(error: unknown): Status {
   if (!(error instanceof WindlassError)) return toStatus(fromForeign(error));
@@ -63,7 +66,7 @@ export function toStatus(error: unknown): Status {
     status: 'Failure',
     message: error.message,
     reason,
-    ...(Object.keys(details).length > 0 ? { details } : {}),
+    ...(Object.keys(details).length > 0 || WITH_DETAILS.has(error.reason) ? { details } : {}),
     code,
   };
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { containerToPod } from '../../../../apiserver/pods/container-to-pod.ts';
 import { checkHandshake, execQuery } from '../../../../apiserver/pods/exec-handler.ts';
+import { checkLogOptions } from '../../../../apiserver/pods/log-handler.ts';
 import { findTarget } from '../../../../apiserver/pods/find-target.ts';
 import { makeContainer } from '../../controllers/node-agent/make.ts';
 
@@ -78,4 +79,20 @@ test('execQuery() keeps the order of the command and translates the streams', ()
     'command=sh&command=-c&command=a%20b&container=x&stdin=true&stdout=true&stderr=false&tty=1',
   );
   assert.equal(String(execQuery(query)), 'command=sh&command=-c&command=a+b&input=1&output=1&tty=1');
+});
+
+test('checkLogOptions() refuses numbers that mean nothing, and two beginnings', () => {
+  checkLogOptions(new URLSearchParams('tailLines=0&limitBytes=1&sinceSeconds=1&follow=true'));
+  checkLogOptions(new URLSearchParams('sinceTime=2026-11-23T12:00:00Z'));
+  for (const query of ['tailLines=-1', 'tailLines=x', 'limitBytes=0', 'sinceSeconds=0', 'sinceSeconds=']) {
+    assert.throws(
+      () => checkLogOptions(new URLSearchParams(query)),
+      /PodLogOptions "" is invalid.*must be greater/,
+      query,
+    );
+  }
+  assert.throws(
+    () => checkLogOptions(new URLSearchParams('sinceSeconds=1&sinceTime=2026-11-23T12:00:00Z')),
+    /at most one of/,
+  );
 });

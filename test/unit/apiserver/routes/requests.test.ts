@@ -115,6 +115,10 @@ describe('readOptionsOf()', () => {
 });
 
 describe('toStatus()', () => {
+  it('has details, if empty ones, where clients read them without asking', () => {
+    assert.deepEqual(toStatus(new WindlassError('NotFound', 'no such path')).details, {});
+    assert.equal(toStatus(new WindlassError('Unauthorized', 'Unauthorized')).details, undefined);
+  });
   it('carries causes, and a token to go on with', () => {
     const status = toStatus(new WindlassError('Expired', 'too old', { details: { continueToken: 'abc' } }));
     assert.deepEqual(status, {
