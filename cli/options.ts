@@ -25,7 +25,8 @@ export const instanceOptions = z.object({
 });
 
 export const upOptions = instanceOptions.extend({
-  listen: listen.default('127.0.0.1:6443'),
+  // Clients are told the address before anything listens there.
+  listen: listen.refine((text) => !text.endsWith(':0'), 'want a port: not 0').default('127.0.0.1:6443'),
   registryListen: listen.default('127.0.0.1:5050'),
   metricsListen: listen.default('127.0.0.1:0'),
   etcdServers: z.string().optional(),

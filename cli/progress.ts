@@ -13,10 +13,7 @@ export interface Progress {
   stopped(): void;
 }
 
-export function createProgress(
-  output: Output,
-  facts: { instance: Instance; listen: string; kubeconfig: string },
-): Progress {
+export function createProgress(output: Output, facts: { instance: Instance; listen: string }): Progress {
   const shown = new Map<string, string>();
   const startedAt = performance.now();
   let ready = false;
@@ -58,6 +55,11 @@ function nextSteps({ instance, listen }: { instance: Instance; listen: string },
 Ready after ${seconds.toFixed(1)} s.
   API server   https://${listen}
   kubeconfig   ${paths.adminKubeconfig(instance)}
-  next         export KUBECONFIG=${paths.adminKubeconfig(instance)}
+  next         export KUBECONFIG=${shellWord(paths.adminKubeconfig(instance))}
                kubectl get nodes`;
+}
+
+/** `text` as one word of a shell command. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -84,7 +84,7 @@ async function runInForeground(instance: Instance, config: UpOptions, context: C
   const etcdPorts = config.etcdServers === undefined ? await chooseEtcdPorts(instance) : undefined;
   const components = planComponents(instance, config, etcdPorts);
   const api = createApiClient(readKubeconfig(kubeconfig));
-  const progress = createProgress(context.output, { instance, listen: config.listen, kubeconfig });
+  const progress = createProgress(context.output, { instance, listen: config.listen });
   const save = (all: readonly ComponentStatus[]): void =>
     writeUpState(instance, {
       up: self,
@@ -145,7 +145,7 @@ async function runDetached(instance: Instance, config: UpOptions, context: Comma
   closeSync(log);
   let exit: number | undefined;
   child.once('exit', (code) => (exit = code ?? EXIT.failure));
-  const progress = createProgress(context.output, { instance, listen: config.listen, kubeconfig: '' });
+  const progress = createProgress(context.output, { instance, listen: config.listen });
   progress.start();
   const deadline = Date.now() + config.timeoutSeconds * 1000;
   while (Date.now() < deadline) {

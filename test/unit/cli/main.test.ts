@@ -34,6 +34,11 @@ test('no command ignores a word that it has no use for', () => {
   }
 });
 
+test('an API address without a port of its own is refused', () => {
+  const { code, stderr } = run('doctor', '--listen', '127.0.0.1:0');
+  assert.deepEqual([code, stderr], [2, 'windlass: invalid --listen: want a port: not 0; see windlass doctor --help\n']);
+});
+
 test('version prints JSON with either form of its flag', () => {
   const long = run('version', '--output', 'json');
   assert.deepEqual(Object.keys(JSON.parse(long.stdout) as object), ['windlass', 'node', 'platform']);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { ComponentStatus } from '../../../cli/machine.ts';
 import { createOutput } from '../../../cli/output.ts';
-import { createProgress, type Progress } from '../../../cli/progress.ts';
+import { createProgress, shellWord, type Progress } from '../../../cli/progress.ts';
 import { describeInstance } from '../../../lib/instance.ts';
 
 const instance = describeInstance('/srv/w', '/run/w');
@@ -15,11 +15,7 @@ function open({ isTTY = false, env = {} }: { isTTY?: boolean; env?: Record<strin
   let written = '';
   const stream = { isTTY, write: (chunk: string) => (written += chunk) } as unknown as NodeJS.WriteStream;
   const output = createOutput({ stdout: stream, stderr: stream, env });
-  const progress = createProgress(output, {
-    instance,
-    listen: '127.0.0.1:6443',
-    kubeconfig: '/srv/w/admin.kubeconfig',
-  });
+  const progress = createProgress(output, { instance, listen: '127.0.0.1:6443' });
   return { progress, text: () => written };
 }
 
@@ -82,4 +78,12 @@ test('progress uses colour on a terminal, unless NO_COLOR or TERM=dumb says no',
   assert.ok(!shown(true, { NO_COLOR: '1' }).includes(`${escape}3`));
   assert.ok(!shown(true, { TERM: 'dumb' }).includes(escape));
   assert.ok(!shown(false, {}).includes(escape));
+});
+
+test('shellWord() quotes a path that a shell would take apart', () => {
+  assert.deepEqual(['/srv/w/admin.kubeconfig', '/srv/a b', "/srv/it's"].map(shellWord), [
+    '/srv/w/admin.kubeconfig',
+    "'/srv/a b'",
+    "'/srv/it'\\''s'",
+  ]);
 });
