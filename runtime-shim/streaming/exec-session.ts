@@ -4,7 +4,7 @@ import { messageOf } from '../../lib/errors.ts';
 import type { ClientStreams } from './client-streams.ts';
 import type { ExecProcess } from './exec-process.ts';
 
-/** How long a program's output may stay open and silent after its end: a process left behind never closes it. */
+/** How long output may stay open and silent after the program's end: a process left behind never closes it. */
 const LINGER_MS = 1_000;
 /** What a terminal takes for the end of input (Ctrl+D). */
 const END_OF_TRANSMISSION = Buffer.of(4);
@@ -35,11 +35,12 @@ export async function serveExec(client: ClientStreams, tty: boolean, start: () =
 }
 
 async function runToEnd(child: ExecProcess, client: ClientStreams): Promise<number> {
-  let lastOutputAt = performance.now();
+  let lastSignAt = performance.now();
+  let isEnded = false;
   const outputs = [child.stdout, ...(child.stderr ? [child.stderr] : [])];
   for (const stream of outputs) {
     stream.on('data', () => {
-      lastOutputAt = performance.now();
+      lastSignAt = performance.now();
     });
   }
   const drained = [drain(child.stdout, client.stdout), ...(child.stderr ? [drain(child.stderr, client.stderr)] : [])];
@@ -48,8 +49,12 @@ async function runToEnd(child: ExecProcess, client: ClientStreams): Promise<numb
     isRuntimeGone = true;
   });
   const linger = setInterval(() => {
-    const isQuiet = performance.now() - lastOutputAt > LINGER_MS && !outputs.some((stream) => stream.isPaused());
-    if (!isQuiet || !child.hasProgramEnded()) return;
+    if (!child.hasProgramEnded()) return;
+    // The last words of a program that was silent for long are still to be read when its end is first seen.
+    if (!isEnded) lastSignAt = performance.now();
+    isEnded = true;
+    const isQuiet = performance.now() - lastSignAt > LINGER_MS && !outputs.some((stream) => stream.isPaused());
+    if (!isQuiet) return;
     // Where the runtime has told the code already, only the streams are left to let go of.
     if (!isRuntimeGone) child.kill();
     for (const stream of outputs) stream.destroy();

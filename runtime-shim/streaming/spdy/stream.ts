@@ -6,6 +6,8 @@ import type { Headers } from './header-blocks.ts';
 
 /** Largest piece of a write that goes into one frame, so that streams take turns. */
 const MAX_FRAME_BYTES = 32 * 1024;
+/** What the reader's side of the Duplex holds beyond what waits here. */
+const READER_BYTES = 16 * 1024;
 /** Bytes taken by the reader before the peer is told that it may send more. */
 const CREDIT_BYTES = INITIAL_WINDOW_BYTES / 2;
 
@@ -34,8 +36,11 @@ export class SpdyStream {
   #isSent = false;
   #isReceived = false;
   #isReset = false;
-  #received = 0;
-  #taken = 0;
+  /** What came and the reader has not asked for yet. */
+  readonly #queue: Buffer[] = [];
+  #unread = 0;
+  #isWanted = false;
+  #isEndGiven = false;
   #uncredited = 0;
   #writing: { data: Buffer; readonly done: (error?: Error | null) => void } | undefined;
 
@@ -45,8 +50,12 @@ export class SpdyStream {
     this.sendWindow = sendWindow;
     this.#link = link;
     this.duplex = new Duplex({
-      highWaterMark: INITIAL_WINDOW_BYTES,
-      read: () => this.#countTaken(),
+      readableHighWaterMark: READER_BYTES,
+      writableHighWaterMark: INITIAL_WINDOW_BYTES,
+      read: () => {
+        this.#isWanted = true;
+        this.#handOver();
+      },
       write: (data: Buffer, _encoding, done) => {
         this.#writing = { data, done };
         this.continueWriting();
@@ -61,26 +70,23 @@ export class SpdyStream {
         done(error);
       },
     });
-    // After the last byte nobody asks for more.
-    this.duplex.on('end', () => this.#countTaken());
     // Whoever uses the stream sees 'close'; a reset is no failure of this process.
     this.duplex.on('error', () => undefined);
   }
 
   /** Bytes that came and that nobody has read yet. */
   get unread(): number {
-    return this.#received - this.#taken;
+    return this.#unread;
   }
 
   /** Takes what the peer sent. */
   receive(data: Buffer, isLast: boolean): void {
     this.receiveWindow -= data.length;
-    this.#received += data.length;
-    if (data.length > 0) this.duplex.push(data);
-    if (!isLast) return;
-    this.#isReceived = true;
-    this.duplex.push(null);
-    this.#finishIfDone();
+    this.#unread += data.length;
+    if (data.length > 0) this.#queue.push(data);
+    this.#isReceived ||= isLast;
+    if (this.#isWanted) this.#handOver();
+    if (isLast) this.#finishIfDone();
   }
 
   get isReceived(): boolean {
@@ -114,10 +120,20 @@ export class SpdyStream {
     this.duplex.destroy();
   }
 
-  #countTaken(): void {
-    const taken = this.#received - this.duplex.readableLength - this.#taken;
-    if (taken <= 0) return;
-    this.#taken += taken;
+  /** Gives the reader what it has room for; that counts as read. */
+  #handOver(): void {
+    let taken = 0;
+    while (this.#isWanted && this.#queue.length > 0) {
+      const data = this.#queue.shift() ?? Buffer.alloc(0);
+      taken += data.length;
+      this.#isWanted = this.duplex.push(data);
+    }
+    if (this.#queue.length === 0 && this.#isReceived && !this.#isEndGiven) {
+      this.#isEndGiven = true;
+      this.duplex.push(null);
+    }
+    if (taken === 0) return;
+    this.#unread -= taken;
     this.#uncredited += taken;
     this.#link.onTaken(this, taken, this.takeCredit());
   }
@@ -142,8 +158,9 @@ export class SpdyStream {
     const isOver = this.#isReset || (this.#isSent && this.#isReceived);
     if (!isOver) this.#link.sendReset(this);
     this.#isReset = true;
-    const { unread } = this;
-    this.#taken = this.#received;
+    const unread = this.#unread;
+    this.#unread = 0;
+    this.#queue.length = 0;
     this.#link.onTaken(this, unread, 0);
     this.#link.onFinished(this);
   }
