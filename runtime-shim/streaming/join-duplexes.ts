@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /**
@@ -17,5 +18,11 @@ async function closeWith(stream: Duplex, other: Duplex): Promise<void> {
     else stream.once('close', () => resolve());
   });
   const isWhole = stream.readableEnded && stream.writableFinished;
-  if (!isWhole) other.destroy();
+  if (!isWhole) breakOff(other);
+}
+
+/** A mere close would leave the kernel to deliver what is queued, for ever where the other end does not read. */
+function breakOff(stream: Duplex): void {
+  if (stream instanceof Socket) stream.resetAndDestroy();
+  else stream.destroy();
 }

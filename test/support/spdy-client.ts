@@ -12,6 +12,8 @@ export interface TestStream {
   readonly received: Buffer[];
   readonly text: string;
   readonly hasEnded: boolean;
+  /** Whether the server has taken it (SYN_REPLY). */
+  readonly isTaken: boolean;
   /** Status of the RST_STREAM that came. */
   readonly resetStatus: number | undefined;
   write(data: string | Uint8Array): void;
@@ -48,7 +50,11 @@ export interface UpgradeAnswer {
 }
 
 /** Asks for an upgrade with these header lines and reads the answer's head. */
-export async function requestUpgrade(url: string, headers: Record<string, string>): Promise<UpgradeAnswer> {
+export async function requestUpgrade(
+  url: string,
+  headers: Record<string, string>,
+  method = 'POST',
+): Promise<UpgradeAnswer> {
   const { hostname, port, host, pathname, search } = new URL(url);
   const socket = connect({ host: hostname, port: Number(port) });
   await once(socket, 'connect');
@@ -56,7 +62,7 @@ export async function requestUpgrade(url: string, headers: Record<string, string
   const lines = Object.entries({ Host: host, Connection: 'Upgrade', ...headers }).map(
     ([name, value]) => `${name}: ${value}`,
   );
-  socket.write(`POST ${pathname}${search} HTTP/1.1\r\n${lines.join('\r\n')}\r\nContent-Length: 0\r\n\r\n`);
+  socket.write(`${method} ${pathname}${search} HTTP/1.1\r\n${lines.join('\r\n')}\r\nContent-Length: 0\r\n\r\n`);
   let answer = Buffer.alloc(0);
   while (!answer.includes('\r\n\r\n')) {
     const [chunk] = (await Promise.race([once(socket, 'data'), once(socket, 'close').then(() => [])])) as [Buffer?];
@@ -79,9 +85,16 @@ export async function connectSpdy(url: string, protocol: string): Promise<TestSp
   return spdy;
 }
 
+interface StreamState {
+  readonly received: Buffer[];
+  isTaken: boolean;
+  hasEnded: boolean;
+  resetStatus: number | undefined;
+}
+
 /** Speaks over a connection that is upgraded already. */
 export function speakSpdy(socket: Duplex): TestSpdy {
-  const streams = new Map<number, { received: Buffer[]; hasEnded: boolean; resetStatus: number | undefined }>();
+  const streams = new Map<number, StreamState>();
   const credits = new Map<number, number>();
   const pings: number[] = [];
   const headers = createHeaderWriter();
@@ -91,6 +104,10 @@ export function speakSpdy(socket: Duplex): TestSpdy {
       if (frame.kind === 'rstStream') {
         const stream = streams.get(frame.streamId);
         if (stream) stream.resetStatus = frame.status;
+      }
+      if (frame.kind === 'headers') {
+        const stream = streams.get(frame.streamId);
+        if (stream) stream.isTaken = true;
       }
       if (frame.kind === 'ping') pings.push(frame.id);
       if (frame.kind === 'windowUpdate') credits.set(frame.streamId, (credits.get(frame.streamId) ?? 0) + frame.bytes);
@@ -118,7 +135,7 @@ export function speakSpdy(socket: Duplex): TestSpdy {
     open(fields) {
       const id = nextId;
       nextId += 2;
-      const state = { received: [] as Buffer[], hasEnded: false, resetStatus: undefined as number | undefined };
+      const state: StreamState = { received: [], isTaken: false, hasEnded: false, resetStatus: undefined };
       streams.set(id, state);
       socket.write(synStream(id, headers.write(new Map(Object.entries(fields)))));
       return {
@@ -129,6 +146,9 @@ export function speakSpdy(socket: Duplex): TestSpdy {
         },
         get hasEnded() {
           return state.hasEnded;
+        },
+        get isTaken() {
+          return state.isTaken;
         },
         get resetStatus() {
           return state.resetStatus;
