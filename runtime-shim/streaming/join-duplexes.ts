@@ -21,8 +21,11 @@ async function closeWith(stream: Duplex, other: Duplex): Promise<void> {
   if (!isWhole) breakOff(other);
 }
 
-/** A mere close would leave the kernel to deliver what is queued, for ever where the other end does not read. */
+/**
+ * A mere close would leave the kernel to deliver what is queued, for ever where the other end does not read. One that has
+ * said its last word is not told that something broke: clients reset what they have read to the end.
+ */
 function breakOff(stream: Duplex): void {
-  if (stream instanceof Socket) stream.resetAndDestroy();
+  if (stream instanceof Socket && !stream.readableEnded) stream.resetAndDestroy();
   else stream.destroy();
 }
