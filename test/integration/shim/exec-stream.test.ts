@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
+import { openStreams, type StreamClient } from '../../support/stream-client.ts';
 import { waitFor } from '../../support/wait.ts';
 
 let shim: TestShim;
@@ -102,23 +103,60 @@ test('a client that leaves takes its program with it', async (t) => {
   });
 });
 
-test('streaming URL: reused, guessed, other host, cross-site', async (t) => {
+async function openSpdy(
+  cmd: string[],
+  options: { tty?: boolean; stdin?: boolean } = {},
+  protocol = 'v4.channel.k8s.io',
+): Promise<StreamClient> {
+  const { url } = await shim.cri.runtime.exec({ containerId, cmd, stdout: true, stderr: !options.tty, ...options });
+  return openStreams(url, 'spdy', options, protocol);
+}
+
+for (const protocol of ['v5.channel.k8s.io', 'v4.channel.k8s.io']) {
+  test(`exec over SPDY, ${protocol}, carries both outputs and the exit code`, async (t) => {
+    if (!requireRoot(t)) return;
+    using client = await openSpdy(['sh', '-c', 'echo out; echo err >&2; exit 42'], {}, protocol);
+    const { reason, details } = await client.status();
+    assert.deepEqual([client.stdout, client.stderr], ['out\n', 'err\n']);
+    assert.equal(reason, 'NonZeroExitCode');
+    assert.deepEqual(details?.causes, [{ reason: 'ExitCode', message: '42' }]);
+  });
+}
+
+for (const protocol of ['v3.channel.k8s.io', 'v2.channel.k8s.io', 'channel.k8s.io']) {
+  test(`exec over SPDY, ${protocol}, tells the exit code in words`, async (t) => {
+    if (!requireRoot(t)) return;
+    using failing = await openSpdy(['sh', '-c', 'echo out; exit 42'], {}, protocol);
+    assert.match((await failing.status()).message ?? '', /exit code 42/);
+    assert.equal(failing.stdout, 'out\n');
+    using good = await openSpdy(['true'], {}, protocol);
+    assert.equal((await good.status()).message, '');
+  });
+}
+
+test('exec over SPDY: stdin of any size reaches the program and its end does too', async (t) => {
   if (!requireRoot(t)) return;
-  const connect = async (url: string, headers: Record<string, string> = {}): Promise<number> => {
-    const socket = new WebSocket(url.replace('http:', 'ws:'), 'v5.channel.k8s.io', { headers });
-    socket.on('error', () => undefined);
-    const outcome = await Promise.race([
-      once(socket, 'unexpected-response').then(([, response]) => (response as { statusCode: number }).statusCode),
-      once(socket, 'open').then(() => 101),
-    ]);
-    socket.terminate();
-    return outcome;
-  };
-  const fresh = async () => (await shim.cri.runtime.exec({ containerId, cmd: ['true'], stdout: true })).url;
-  const url = await fresh();
-  assert.equal(await connect(url), 101);
-  assert.equal(await connect(url), 404);
-  assert.equal(await connect(url.replace(/[0-9a-f]{64}$/, 'a'.repeat(64))), 404);
-  assert.equal(await connect(await fresh(), { host: 'evil.example' }), 403);
-  assert.equal(await connect(await fresh(), { origin: 'http://evil.example' }), 403);
+  using client = await openSpdy(['sh', '-c', 'sleep 0.5; wc -c; echo done'], { stdin: true });
+  for (let index = 0; index < 100; index += 1) client.write(Buffer.alloc(50_000));
+  client.endStdin();
+  assert.equal((await client.status()).status, 'Success');
+  assert.equal(client.stdout, '5000000\ndone\n');
+});
+
+test('exec over SPDY: a terminal has its size before the first byte', async (t) => {
+  if (!requireRoot(t)) return;
+  using client = await openSpdy(['sh', '-c', 'while [ "$(stty size)" != "47 133" ]; do :; done; echo sized'], {
+    stdin: true,
+    tty: true,
+  });
+  client.resize(133, 47);
+  await client.status();
+  assert.match(client.stdout, /sized/);
+});
+
+test('exec over SPDY: a process left behind with the output open does not hold the session for ever', async (t) => {
+  if (!requireRoot(t)) return;
+  using client = await openSpdy(['sh', '-c', 'echo said; sleep 4323 & exit 7']);
+  assert.deepEqual((await client.status()).details?.causes, [{ reason: 'ExitCode', message: '7' }]);
+  assert.equal(client.stdout, 'said\n');
 });
