@@ -2,9 +2,9 @@
 import type { ApiServer } from '../server.ts';
 import { createAgentConnections, type AgentTls } from './agent-connection.ts';
 import { createEvictionHandler } from './eviction-handler.ts';
-import { createExecHandler, createRefusingHandler } from './exec-handler.ts';
 import { createLogHandler } from './log-handler.ts';
 import { podResource } from './pod-resource.ts';
+import { createStreamHandler } from './stream-handler.ts';
 
 /** Registers v1 pods; `tls` is what this server shows to agents. */
 export function installPods(server: Pick<ApiServer, 'store' | 'registry' | 'addSubresource'>, tls: AgentTls): void {
@@ -12,8 +12,8 @@ export function installPods(server: Pick<ApiServer, 'store' | 'registry' | 'addS
   const agents = createAgentConnections(tls);
   server.registry.set('pods', [podResource()]);
   server.addSubresource(createLogHandler(store, agents));
-  server.addSubresource(createExecHandler(store, agents));
-  server.addSubresource(createRefusingHandler('attach'));
-  server.addSubresource(createRefusingHandler('portforward'));
+  for (const name of ['exec', 'attach', 'portforward'] as const) {
+    server.addSubresource(createStreamHandler(name, store, agents));
+  }
   server.addSubresource(createEvictionHandler(store, server.registry));
 }

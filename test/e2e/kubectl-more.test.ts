@@ -1,6 +1,7 @@
 // What an experienced kubectl user tries next, with every kubectl at hand, and what is refused in so many words.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test from 'node:test';
@@ -26,6 +27,36 @@ spec:
     metadata: { labels: { app: web } }
     spec: { imageName: busybox, command: [sleep, "1000000"], terminationGracePeriodSeconds: 1 }
 `;
+
+/** Has an input that ends with the first client's, and is not started again. */
+const talker = (name: string, command: string): string => `
+apiVersion: windlass.dev/v1
+kind: Container
+metadata: { name: ${name} }
+spec: { imageName: busybox, command: [sh, -c, "${command}"], stdin: true, stdinOnce: true, restartPolicy: Never }
+`;
+
+/** Runs `kubectl port-forward`, asks through it for the page at `port` and ends it. */
+async function getForwarded(program: string, env: NodeJS.ProcessEnv, pod: string, port: number): Promise<string> {
+  const forwarding = spawn(program, ['port-forward', pod, `:${port}`], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [forwarding.stdout, forwarding.stderr]) {
+    stream.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
+  }
+  try {
+    const local = await waitFor(() => /127\.0\.0\.1:(\d+) ->/.exec(output)?.[1], { what: 'the local port' }).catch(
+      () => {
+        throw new Error(`no forwarding: ${output}`);
+      },
+    );
+    const response = await fetch(`http://127.0.0.1:${local}/`, { headers: { connection: 'close' } });
+    return await response.text();
+  } finally {
+    const ended = once(forwarding, 'exit');
+    forwarding.kill('SIGKILL');
+    await ended;
+  }
+}
 
 test('kubectl, further', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft', 'kubectl')) return;
@@ -92,12 +123,28 @@ test('kubectl, further', async (t) => {
     assert.equal(readFileSync(join(folder, 'in'), 'utf8'), 'there and back\n');
   });
 
+  await t.test('attach: output, input, end', async () => {
+    await instance.apply(talker('talker', 'while read x; do echo got $x; done; echo over'));
+    await kubectlOk(['wait', '--for=condition=Ready', 'ctr/talker', '--timeout=30s']);
+    const { stdout } = await kubectl(['attach', '-i', 'talker'], { input: 'one\ntwo\n' });
+    assert.equal(stdout, 'got one\ngot two\nover\n');
+    await refused(['attach', 'talker'], /is not running|current phase is Succeeded/);
+  });
+
+  await t.test('port-forward: connections, one that is refused, one after that', async () => {
+    await instance.apply(
+      container('page', 'mkdir /www; echo a page > /www/index.html; exec httpd -f -p 127.0.0.1:8080 -h /www'),
+    );
+    await kubectlOk(['wait', '--for=condition=Ready', 'ctr/page', '--timeout=30s']);
+    assert.equal(await getForwarded('kubectl', instance.env, 'pod/page', 8080), 'a page\n');
+    await assert.rejects(getForwarded('kubectl', instance.env, 'pod/page', 1), /fetch failed/);
+    await refused(['port-forward', 'pod/talker', '1:2'], /not running/);
+  });
+
   await t.test('what this version does not have is refused by name', async () => {
     await refused(['apply', '--server-side', '-f', '-'], /server-side apply .* is not supported yet/, VOLUME);
     await refused(['diff', '--server-side', '-f', '-'], /server-side apply .* is not supported yet/, VOLUME);
     await refused(['run', 'x', '--image=busybox'], /pods are a read-only view of containers\.windlass\.dev/);
-    await refused(['attach', 'one'], /attach is not supported/);
-    await refused(['port-forward', 'one', '1:2'], /portforward is not supported/);
     await refused(['top', 'pods'], /Metrics API not available/);
   });
 
@@ -123,7 +170,9 @@ test('kubectl, further', async (t) => {
       assert.match(await run(['logs', 'one']), /from one/);
       await run(['create', 'configmap', 'skew', '--from-literal=a=b']);
       await run(['delete', 'cm/skew', 'vol/data', '--timeout=30s']);
-      if (Number(name.split('.')[2]) >= 30) assert.equal(await run(['exec', 'one', '--', 'echo', 'hi']), 'hi\n');
+      assert.equal(await run(['exec', 'one', '--', 'echo', 'hi']), 'hi\n');
+      assert.equal(await run(['exec', '-i', 'one', '--', 'cat'], 'there and back'), 'there and back');
+      assert.equal(await getForwarded(program, { ...instance.env, HOME: home }, 'pod/page', 8080), 'a page\n');
     });
   }
 

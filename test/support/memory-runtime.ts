@@ -170,6 +170,12 @@ export function createMemoryRuntime(): MemoryRuntime {
     exec: async () => {
       throw new WindlassError('Unimplemented', 'exec is not in memory');
     },
+    attach: async () => {
+      throw new WindlassError('Unimplemented', 'attach is not in memory');
+    },
+    portForward: async () => {
+      throw new WindlassError('Unimplemented', 'port forwarding is not in memory');
+    },
     inspectImage: async (image) => images.get(image),
     async pullImage(reference) {
       calls.push(`pull ${reference}`);

@@ -100,6 +100,10 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
       }),
     exec: (containerId, { command, ...streams }) =>
       timed('exec', async () => (await runtime.exec({ containerId, cmd: command, ...streams })).url),
+    attach: (containerId, streams) =>
+      timed('attach', async () => (await runtime.attach({ containerId, ...streams })).url),
+    portForward: (podSandboxId, port) =>
+      timed('port_forward', async () => (await runtime.portForward({ podSandboxId, port })).url),
     inspectImage: (image) =>
       timed('image_status', async () => {
         try {

@@ -208,6 +208,10 @@ export interface NodeRuntime {
   ): Promise<{ exitCode: number; output: string }>;
   /** URL of the runtime's streaming server for one exec. */
   exec(id: string, options: ExecOptions): Promise<string>;
+  /** The same for one who follows the container's own first process. */
+  attach(id: string, options: AttachOptions): Promise<string>;
+  /** The same for connections to ports inside a sandbox: these, or any where none is named. */
+  portForward(sandboxId: string, ports: readonly number[]): Promise<string>;
   inspectImage(image: string): Promise<InspectedImage | undefined>;
   pullImage(
     reference: string,
@@ -245,8 +249,11 @@ export interface NodeRuntime {
   sandboxUsage(): Promise<SandboxUsage[]>;
 }
 
-export interface ExecOptions {
+export interface ExecOptions extends AttachOptions {
   readonly command: readonly string[];
+}
+
+export interface AttachOptions {
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly stdout: boolean;

@@ -1,4 +1,4 @@
-// The agent's TLS listener: logs, exec and attach for the API server, by kubelet's paths. Only the API server's own client
+// The agent's TLS listener: logs, exec, attach and port forwarding for the API server, by kubelet's paths. Only the API server's own client
 // certificate gets in; everybody else talks to the API server, which knows who may do what.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
@@ -8,8 +8,8 @@ import type { TLSSocket } from 'node:tls';
 import { messageOf, reasonOf, WindlassError, type Reason } from '../../../lib/errors.ts';
 import type { HostPort } from '../../../lib/host-port.ts';
 import type { Logger } from '../../../lib/log.ts';
-import { serveExec, type ExecDeps } from './exec.ts';
 import { serveLogs, type LogDeps } from './logs.ts';
+import { serveStream, type StreamDeps, type StreamVerb } from './streams.ts';
 
 /** Common name of the certificate the API server shows to agents. */
 const API_SERVER_NAME = 'windlass:apiserver';
@@ -25,7 +25,7 @@ const CODES: Readonly<Partial<Record<Reason, number>>> = {
   Unavailable: 503,
 };
 
-export interface AgentServerOptions extends LogDeps, ExecDeps {
+export interface AgentServerOptions extends LogDeps, StreamDeps {
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
   readonly log: Logger;
 }
@@ -102,8 +102,8 @@ async function handle(
     response.once('close', () => gone.abort());
     return serveLogs(options, path, url.searchParams, response, AbortSignal.any([gone.signal, stopping]));
   }
-  if (path && ['exec', 'attach', 'portForward'].includes(path.verb)) {
-    throw new WindlassError('BadRequest', `${path.verb} needs a WebSocket upgrade (protocol v5.channel.k8s.io or v4)`);
+  if (path && isStreamVerb(path.verb)) {
+    throw new WindlassError('BadRequest', `${path.verb} needs an upgrade to WebSocket or SPDY/3.1`);
   }
   throw new WindlassError('NotFound', `the node agent has nothing at ${url.pathname}`);
 }
@@ -118,11 +118,14 @@ async function upgrade(
   authenticate(request);
   const url = new URL(request.url ?? '/', 'https://agent');
   const path = parseAgentPath(url.pathname);
-  if (path?.verb === 'exec') return serveExec(options, path, url.searchParams, { request, socket, head });
-  if (path?.verb === 'attach' || path?.verb === 'portForward') {
-    throw new WindlassError('Unimplemented', `${path.verb} is not supported by this version of windlass`);
+  if (path && isStreamVerb(path.verb)) {
+    return serveStream(options, path.verb, path, url.searchParams, { request, socket, head });
   }
   throw new WindlassError('NotFound', `the node agent has nothing at ${url.pathname}`);
+}
+
+function isStreamVerb(verb: string): verb is StreamVerb {
+  return verb === 'exec' || verb === 'attach' || verb === 'portForward';
 }
 
 const codeOf = (error: unknown): number => CODES[reasonOf(error) ?? 'Internal'] ?? 500;

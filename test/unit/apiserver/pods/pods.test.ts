@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { containerToPod } from '../../../../apiserver/pods/container-to-pod.ts';
-import { checkHandshake, execQuery } from '../../../../apiserver/pods/exec-handler.ts';
 import { checkLogOptions } from '../../../../apiserver/pods/log-handler.ts';
 import { findTarget } from '../../../../apiserver/pods/find-target.ts';
+import { agentQuery, checkHandshake } from '../../../../apiserver/pods/stream-handler.ts';
 import { makeContainer } from '../../controllers/node-agent/make.ts';
 
 const condition = (reason: string, status: 'True' | 'False') => [
@@ -67,18 +67,22 @@ test('findTarget() says of each thing that is missing which it is', async () => 
   await assert.rejects(find(makeContainer()), /node "n1" of pod web is not in the cluster/);
 });
 
-test('checkHandshake() refuses SPDY and unknown protocols by name', () => {
-  checkHandshake({ upgrade: 'websocket', 'sec-websocket-protocol': 'v5.channel.k8s.io, v4.channel.k8s.io' });
-  assert.throws(() => checkHandshake({ upgrade: 'SPDY/3.1' }), /SPDY is not supported/);
-  assert.throws(() => checkHandshake({ upgrade: 'websocket', 'sec-websocket-protocol': 'v1' }), /want v5/);
-  assert.throws(() => checkHandshake({}), /unable to upgrade/);
+test('checkHandshake() lets SPDY and known protocols pass and refuses others by name', () => {
+  const webSocket = (protocols: string) => ({ upgrade: 'websocket', 'sec-websocket-protocol': protocols });
+  checkHandshake('exec', webSocket('v5.channel.k8s.io, v4.channel.k8s.io'));
+  checkHandshake('attach', { upgrade: 'SPDY/3.1' });
+  checkHandshake('portforward', webSocket('SPDY/3.1+portforward.k8s.io'));
+  assert.throws(() => checkHandshake('exec', webSocket('SPDY/3.1+portforward.k8s.io')), /want v5/);
+  assert.throws(() => checkHandshake('portforward', webSocket('v5.channel.k8s.io')), /want SPDY/);
+  assert.throws(() => checkHandshake('exec', { upgrade: 'SPDY/2' }), /unable to upgrade/);
+  assert.throws(() => checkHandshake('exec', {}), /unable to upgrade/);
 });
 
-test('execQuery() keeps the order of the command and translates the streams', () => {
+test('agentQuery() keeps the order of the command and translates the streams', () => {
   const query = new URLSearchParams(
     'command=sh&command=-c&command=a%20b&container=x&stdin=true&stdout=true&stderr=false&tty=1',
   );
-  assert.equal(String(execQuery(query)), 'command=sh&command=-c&command=a+b&input=1&output=1&tty=1');
+  assert.equal(String(agentQuery(query)), 'command=sh&command=-c&command=a+b&input=1&output=1&tty=1');
 });
 
 test('checkLogOptions() refuses numbers that mean nothing, and two beginnings', () => {

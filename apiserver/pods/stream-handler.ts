@@ -1,5 +1,5 @@
-// pods/{name}/exec: the client's upgraded connection, tunnelled to the agent of the node. This server looks at the
-// handshake only; the bytes after it are between the client and the runtime's streaming server.
+// pods/{name}/exec, attach and portforward: the client's upgraded connection, tunnelled to the agent of the node. This
+// server looks at the handshake only; the bytes after it are between the client and the runtime's streaming server.
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
@@ -11,32 +11,45 @@ import type { AgentConnections } from './agent-connection.ts';
 import { agentError } from './agent-error.ts';
 import { findTarget } from './find-target.ts';
 
-const PROTOCOLS = ['v5.channel.k8s.io', 'v4.channel.k8s.io'];
+const CHANNEL_PROTOCOLS = ['v5.channel.k8s.io', 'v4.channel.k8s.io'];
+const WEBSOCKET_PROTOCOLS: Readonly<Record<StreamName, readonly string[]>> = {
+  exec: CHANNEL_PROTOCOLS,
+  attach: CHANNEL_PROTOCOLS,
+  portforward: ['SPDY/3.1+portforward.k8s.io', 'v4.channel.k8s.io'],
+};
+/** The agent's paths are the kubelet's. */
+const AGENT_PATHS = { exec: 'exec', attach: 'attach', portforward: 'portForward' } as const;
 const MAX_HEAD_BYTES = 16 * 1024;
 /** Headers that are about this hop or its body, or that say who the client is. */
 const OWN_HEADERS =
   /^(host|authorization|cookie|origin|x-forwarded-.*|kubectl-.*|content-length|transfer-encoding|te|trailer|expect)$/i;
 
-/** The handler of exec. */
-export function createExecHandler(store: Pick<ResourceStore, 'get'>, agents: AgentConnections): SubresourceHandler {
+export type StreamName = 'exec' | 'attach' | 'portforward';
+
+/** The handler of one of the three. */
+export function createStreamHandler(
+  kind: StreamName,
+  store: Pick<ResourceStore, 'get'>,
+  agents: AgentConnections,
+): SubresourceHandler {
   return {
     group: '',
     version: 'v1',
     plural: 'pods',
-    name: 'exec',
+    name: kind,
     verbs: ['create', 'get'],
     async handle() {
-      throw new WindlassError('BadRequest', 'exec needs an upgraded connection: Upgrade request required');
+      throw new WindlassError('BadRequest', `${kind} needs an upgraded connection: Upgrade request required`);
     },
     async upgrade(request, message, socket, head) {
       const { container, address } = await findTarget(store, request);
       // First: a client whose WebSocket was refused tries SPDY next and shows the answer to that alone.
       checkRunning(container);
-      checkHandshake(request.headers);
+      checkHandshake(kind, request.headers);
       const { namespace = '', name } = container.metadata;
       const upstream = await agents.open(address, request.signal);
-      const path = ['exec', namespace, name, name].map(encodeURIComponent).join('/');
-      upstream.write(upgradeHead(`/${path}?${execQuery(request.query)}`, address.host, message));
+      const path = [AGENT_PATHS[kind], namespace, name, name].map(encodeURIComponent).join('/');
+      upstream.write(upgradeHead(`/${path}?${agentQuery(request.query)}`, address.host, message));
       const answer = await readHead(upstream);
       if (answer.status !== 101) {
         upstream.destroy();
@@ -54,48 +67,37 @@ function checkRunning({ metadata, status }: Container): void {
   throw new WindlassError('BadRequest', `container "${metadata.name}" is not running${why}`);
 }
 
-/** Refuses `name` by name, for streams this version does not have. */
-export function createRefusingHandler(name: 'attach' | 'portforward'): SubresourceHandler {
-  const refuse = (): never => {
-    throw new WindlassError('Unimplemented', `${name} is not supported by this version of windlass`);
-  };
-  return {
-    group: '',
-    version: 'v1',
-    plural: 'pods',
-    name,
-    verbs: ['create', 'get'],
-    handle: async () => refuse(),
-    upgrade: async () => refuse(),
-  };
-}
-
-/** Throws BadRequest naming what would be right. */
-export function checkHandshake(headers: SubresourceRequest['headers']): void {
+/**
+ * Throws BadRequest naming what would be right. SPDY's own protocols are for the runtime to choose from: its answer reaches
+ * the client as it is.
+ */
+export function checkHandshake(name: StreamName, headers: SubresourceRequest['headers']): void {
   const upgrade = String(headers['upgrade'] ?? '').toLowerCase();
-  if (upgrade.startsWith('spdy/')) {
+  if (upgrade === 'spdy/3.1') return;
+  if (upgrade !== 'websocket') {
     throw new WindlassError(
       'BadRequest',
-      'SPDY is not supported by this version of windlass: use a client that speaks WebSocket (kubectl 1.30 or newer, or 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true)',
+      `unable to upgrade to ${JSON.stringify(upgrade)}: want websocket or SPDY/3.1`,
     );
   }
-  if (upgrade !== 'websocket')
-    throw new WindlassError('BadRequest', `unable to upgrade to ${JSON.stringify(upgrade)}: want websocket`);
   const offered = String(headers['sec-websocket-protocol'] ?? '')
     .split(',')
     .map((text) => text.trim());
-  if (!offered.some((protocol) => PROTOCOLS.includes(protocol))) {
+  const known = WEBSOCKET_PROTOCOLS[name];
+  if (!offered.some((protocol) => known.includes(protocol))) {
     throw new WindlassError(
       'BadRequest',
-      `none of the protocols ${JSON.stringify(offered)} is supported: want ${PROTOCOLS.join(' or ')}`,
+      `none of the protocols ${JSON.stringify(offered)} is supported: want ${known.join(' or ')}`,
     );
   }
 }
 
-/** v1 PodExecOptions in the words of the agent's path. */
-export function execQuery(query: URLSearchParams): URLSearchParams {
+/** The options of the three kinds in the words of the agent's path. */
+export function agentQuery(query: URLSearchParams): URLSearchParams {
   const isSet = (name: string): boolean => ['true', '1'].includes(query.get(name) ?? '');
-  const result = new URLSearchParams(query.getAll('command').map((word): [string, string] => ['command', word]));
+  const result = new URLSearchParams(
+    ['command', 'ports'].flatMap((name) => query.getAll(name).map((value): [string, string] => [name, value])),
+  );
   const pairs = { stdin: 'input', stdout: 'output', stderr: 'error', tty: 'tty' };
   for (const [theirs, ours] of Object.entries(pairs)) if (isSet(theirs)) result.append(ours, '1');
   return result;
