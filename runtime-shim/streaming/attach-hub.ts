@@ -12,7 +12,7 @@ const MAX_INPUT_BYTES = 8 * 1024;
 /** Output that may wait for one client before all of them, and the container, are held back. */
 const MAX_WAITING_BYTES = 256 * 1024;
 /** How long that may last without the client taking anything: after that it is cut off. */
-const STALL_MS = 2_000;
+const STALL_MS = 5_000;
 const LOOK_MS = 250;
 /** Clients of one container at once. */
 export const MAX_CLIENTS = 100;

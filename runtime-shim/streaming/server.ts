@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws';
+import { bindLoopback } from '../host/loopback.ts';
 import {
   negotiate,
   PORT_CHANNELS_PROTOCOL,
@@ -16,6 +17,8 @@ import { selectPorts } from './port-list.ts';
 import type { StreamTarget } from './targets.ts';
 import { createTokens } from './tokens.ts';
 
+/** What the kernel holds for a client that does not read; Linux doubles it. */
+const SOCKET_BUFFER_BYTES = 128 * 1024;
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Sessions at once, and requests that are about to become one. */
 const MAX_CONNECTIONS = 1_024;
@@ -43,7 +46,7 @@ export async function startStreamingServer(
   const webSockets = createWebSocketServer();
   await new Promise<void>((resolve, reject) => {
     http.once('error', reject);
-    http.listen(0, '127.0.0.1', resolve);
+    http.listen({ fd: bindLoopback(SOCKET_BUFFER_BYTES) }, resolve);
   });
   const { port } = http.address() as AddressInfo;
   const host = `127.0.0.1:${port}`;

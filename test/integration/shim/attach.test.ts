@@ -152,7 +152,7 @@ test('a client that does not read is cut off; the container and the others go on
   idle.pause();
   idleToo.pause();
   reading.write('go\n');
-  await waitFor(() => reading.stdoutBytes === 40_000_001, { what: 'all of the output', timeoutMs: 15_000 });
+  await waitFor(() => reading.stdoutBytes === 40_000_001, { what: 'all of the output', timeoutMs: 25_000 });
   reading.write('go\n');
   await waitFor(() => reading.stdoutBytes === 40_000_007, { what: 'the output after that' });
   for (const client of [idle, idleToo]) {
