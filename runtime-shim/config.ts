@@ -15,4 +15,14 @@ export const Config = z.object({
   sandboxPool: z.coerce.number().int().min(0).max(256).default(8),
   /** YAML or JSON file with the mirror table. */
   registriesConfig: z.string().optional(),
+  /** References, separated by commas, of images that whoever frees disk space should leave (Image.pinned of CRI). */
+  pinnedImages: z
+    .string()
+    .default('')
+    .transform((text) =>
+      text
+        .split(',')
+        .map((each) => each.trim())
+        .filter((each) => each !== ''),
+    ),
 });

@@ -34,6 +34,8 @@ export interface ImageServiceParts {
   readonly pool: UnpackPool;
   readonly files: FileSystemCalls;
   readonly log: Logger;
+  /** References of images that are listed as pinned. */
+  readonly pinned?: readonly string[];
   readonly platform?: Platform;
 }
 
@@ -47,7 +49,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
   const containers = openContainerStore(parts.snapshotsDir, layers, mounts);
   const views = openViewStore(parts.snapshotsDir, layers, mounts);
   const leases = createLeases();
-  const table = createImageTable(store, log);
+  const table = createImageTable(store, log, (parts.pinned ?? []).map(normalizeReference));
 
   /** Unpacks what is missing from blobs that are present. */
   async function ensureUnpacked(image: LoadedImage, protect: (digest: string) => void, signal: AbortSignal) {

@@ -66,6 +66,7 @@ export function removeName(entries: readonly Descriptor[], name: string): readon
 export function buildRecords(
   entries: readonly Descriptor[],
   images: ReadonlyMap<Digest, LoadedImage>,
+  pinned: readonly string[] = [],
 ): readonly ImageRecord[] {
   const byId = new Map<string, { image: LoadedImage; names: Set<string> }>();
   for (const entry of entries) {
@@ -77,7 +78,7 @@ export function buildRecords(
     if (name !== undefined) known.names.add(name);
     byId.set(id, known);
   }
-  return [...byId.values()].map(({ image, names }) => toRecord(image, [...names].toSorted()));
+  return [...byId.values()].map(({ image, names }) => toRecord(image, [...names].toSorted(), pinned));
 }
 
 /** The image that `text` means: an id, a reference, a repository with digest, or 12 and more digits of an id. */
@@ -103,7 +104,11 @@ export function tagMeant(text: string, { repoTags }: ImageRecord): string | unde
   return name !== undefined && repoTags.includes(name) ? name : undefined;
 }
 
-function toRecord({ descriptor, manifest, config }: LoadedImage, names: readonly string[]): ImageRecord {
+function toRecord(
+  { descriptor, manifest, config }: LoadedImage,
+  names: readonly string[],
+  pinned: readonly string[],
+): ImageRecord {
   return {
     id: manifest.config.digest,
     manifestDigest: descriptor.digest,
@@ -121,6 +126,7 @@ function toRecord({ descriptor, manifest, config }: LoadedImage, names: readonly
       diffId: config.rootfs.diff_ids[index] as Digest,
     })),
     config,
+    isPinned: names.some((name) => pinned.includes(name)),
   };
 }
 

@@ -15,6 +15,8 @@ export interface ImageRecord {
   readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string };
   readonly layers: readonly { readonly digest: string; readonly sizeBytes: number; readonly diffId: string }[];
   readonly config: ImageConfig;
+  /** Not to be removed to free disk space; an explicit remove() still does. */
+  readonly isPinned: boolean;
 }
 
 export interface RegistryAuth {

@@ -23,8 +23,8 @@ export interface ImageTable {
   recover(): Promise<void>;
 }
 
-/** An empty table; recover() fills it. */
-export function createImageTable(store: ContentStore, log: Logger): ImageTable {
+/** An empty table; recover() fills it. `pinned` are references in normal form. */
+export function createImageTable(store: ContentStore, log: Logger, pinned: readonly string[]): ImageTable {
   const images = new Map<Digest, LoadedImage>();
   let records: readonly ImageRecord[] = [];
 
@@ -32,7 +32,7 @@ export function createImageTable(store: ContentStore, log: Logger): ImageTable {
     store.updateIndex(edit);
     const named = new Set(store.index().map(({ digest }) => digest));
     for (const digest of images.keys()) if (!named.has(digest)) images.delete(digest);
-    records = buildRecords(store.index(), images);
+    records = buildRecords(store.index(), images, pinned);
   }
 
   function name(image: LoadedImage, names: readonly string[]): ImageRecord {
@@ -80,7 +80,7 @@ export function createImageTable(store: ContentStore, log: Logger): ImageTable {
         }
       }
       if (broken.size > 0) change((entries) => entries.filter(({ digest }) => !broken.has(digest)));
-      records = buildRecords(store.index(), images);
+      records = buildRecords(store.index(), images, pinned);
     },
   };
 }

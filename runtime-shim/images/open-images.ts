@@ -18,13 +18,19 @@ export interface NodeImages extends AsyncDisposable {
  * Opens the images of `instance`; recover() is the caller's to call. Disposal stops pulls and unpacking, and leaves
  * every mount in place, since containers outlive the process.
  */
-export function openImages(instance: Instance, registries: RegistriesConfig, log: Logger): NodeImages {
+export function openImages(
+  instance: Instance,
+  registries: RegistriesConfig,
+  pinned: readonly string[],
+  log: Logger,
+): NodeImages {
   const pool = createUnpackPool(Math.min(Math.max(availableParallelism(), 2), 8), paths.compileCache(instance));
   const registry = createLazyRegistryClient({ registries });
   const service = createImageService({
     contentDir: paths.content(instance),
     snapshotsDir: paths.snapshots(instance),
     registry,
+    pinned,
     mounts: kernelMounts,
     pool,
     files: createLayerFiles(),

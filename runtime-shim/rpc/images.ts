@@ -98,5 +98,6 @@ export function toImage(image: ImageRecord): Draft<Image> {
     uid: /^\d+$/.test(user) ? { value: Number(user) } : null,
     username: /^\d+$/.test(user) ? '' : user,
     spec: { image: image.id },
+    pinned: image.isPinned,
   };
 }

@@ -94,6 +94,9 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
     unpause: (id) => orElse(runtime.unpause(id), () => refuse('cannot resume a container')),
     importImage: (path, ...rest) =>
       orElse(runtime.importImage(path, ...rest), () => refuse('cannot import an image: push it to a registry')),
+    pushImage: (image, reference, ...rest) =>
+      orElse(runtime.pushImage(image, reference, ...rest), () => refuse('cannot push an image')),
+    untagImage: (reference) => orElse(runtime.untagImage(reference), () => undefined),
     tagImage: (image, reference) =>
       orElse(runtime.tagImage(image, reference), () => refuse('cannot give an image another reference')),
     removeNetwork: (id) => orElse(runtime.removeNetwork(id), () => undefined),

@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { WindlassError } from '../../../lib/errors.ts';
 import { mountTmpfs, readMounts, umount, MNT } from '../../../runtime-shim/host/mount.ts';
 import {
   makeBusyboxImage,
@@ -325,4 +326,49 @@ test('usage() adds up: content, layers and writable layers are what du finds', a
   await images.service.removeRootFilesystem('c1');
   await images.service.remove('windlass.local/usage:1');
   assert.equal((await images.service.usage()).usedBytes, empty.used);
+});
+
+test('remove() is seen at once, by many callers too, while the same image is imported, exported and run again', async (t) => {
+  if (!requireRoot(t)) return;
+  await using images = await openTestImages();
+  const { service } = images;
+  const folder = join(images.home, 'in');
+  const name = 'windlass.local/busy:1';
+  const layers = [0, 1, 2].map((index) => [{ name: `f${index}`, content: String(index).repeat(200_000) }]);
+  writeOciLayout(folder, makeImage({ layers }));
+  const files = async (id: string): Promise<string[]> => {
+    const record = service.find(name);
+    if (!record) return ['gone'];
+    try {
+      const { path } = await service.prepareRootFilesystem(id, record);
+      return readdirSync(path).toSorted();
+    } catch (error) {
+      // Removed between the look and the mount: the one failure that is right here.
+      if (error instanceof WindlassError && error.reason === 'NotFound') return ['gone'];
+      throw error;
+    }
+  };
+  const exported = async (): Promise<number> => {
+    let bytes = 0;
+    for await (const chunk of service.export([name], 'docker-archive', signal)) bytes += chunk.length;
+    return bytes;
+  };
+  for (let round = 0; round < 12; round += 1) {
+    const id = (await service.import(folder, { references: [name], signal })).id;
+    const work = [files(`a${round}`), exported(), service.import(folder, { references: [name], signal })] as const;
+    const removals = [service.remove(name), service.remove(id)];
+    assert.equal(service.find(name), undefined, 'gone from the listing before remove() has resolved');
+    await Promise.all([...removals, service.remove(name)]);
+    const [found, bytes] = await Promise.all(work);
+    assert.ok(found.join() === 'f0,f1,f2' || found.join() === 'gone', found.join());
+    assert.ok(bytes > 600_000, 'an export that has begun is whole');
+    assert.deepEqual(await files(`b${round}`), ['f0', 'f1', 'f2'], 'the import that ran meanwhile is whole');
+  }
+  for (const id of service.listRootFilesystems()) {
+    await service.unmountRootFilesystem(id);
+    await service.removeRootFilesystem(id);
+  }
+  await service.remove(name);
+  const left = readdirSync(join(images.home, 'content/blobs/sha256')).length;
+  assert.deepEqual([left, readdirSync(join(images.home, 'snapshots/layers'))], [0, []]);
 });

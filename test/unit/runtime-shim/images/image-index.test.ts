@@ -64,6 +64,10 @@ test('buildRecords() makes one record per configuration, and findRecord() refuse
     records.map(({ repoTags }) => repoTags),
     [['docker.io/library/x:1', 'docker.io/library/x:2'], ['docker.io/library/z:1']],
   );
+  assert.deepEqual(
+    buildRecords(entries, images, ['docker.io/library/x:2']).map(({ isPinned }) => isPinned),
+    [true, false],
+  );
   const id = a.manifest.config.digest;
   for (const text of [id, id.slice(7), id.slice(7, 19), 'x:1', 'library/x:2', a.descriptor.digest]) {
     assert.equal(findRecord(records, text)?.id, id, text);
