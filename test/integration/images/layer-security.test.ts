@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { linkSync, lstatSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { createLayerApplier, DEFAULT_APPLY_OPTIONS } from '../../../oci/layers/apply.ts';
 import { encodeTarHeader, endOfArchive, paddingFor } from '../../../oci/layers/tar-writer.ts';
+import { createLayerFiles } from '../../../runtime-shim/host/layer-files.ts';
 import { makeTar, type TarItem } from '../../support/images.ts';
 import { openLayerSandbox, xattrOf, type LayerSandbox } from '../../support/layers.ts';
 import { requireRoot } from '../../support/require.ts';
@@ -294,14 +296,21 @@ test('tar: sparse map overlap is refused', (t) => {
   assert.equal(bytes.replaceAll('\0', '.'), `0123${'.'.repeat(86)}456789${'.'.repeat(4)}`);
 });
 
-test('tar: 100,000 entries need little memory, and a limit ends more', (t) => {
+test('tar: odd entries: any number of them needs little memory, and limits end more', (t) => {
   if (!requireRoot(t)) return;
+  const count = process.env['WINDLASS_LONG'] ? 1_000_000 : 200_000;
   using sandbox = openLayerSandbox();
-  const entry = makeTar([{ name: 'same', content: '' }]).subarray(0, 512);
-  const many = Buffer.concat([...Array.from({ length: 20_000 }, () => entry), endOfArchive()]);
-  assert.throws(() => sandbox.apply(many, { maxEntries: 10_000 }), {
+  // Bookkeeping of aufs, which is read and left out: what is measured is the reader, not the disk.
+  const block = Buffer.concat(
+    Array.from({ length: 2000 }, () => makeTar([{ name: '.wh..wh.x', content: '' }]).subarray(0, 512)),
+  );
+  const applier = createLayerApplier(sandbox.root, createLayerFiles(), { ...DEFAULT_APPLY_OPTIONS, maxEntries: count });
+  const before = process.memoryUsage().rss;
+  for (let index = 0; index < count / 2000; index += 1) applier.reader.write(block);
+  assert.ok(process.memoryUsage().rss - before < 64 * 1024 * 1024);
+  assert.throws(() => applier.reader.write(block), {
     reason: 'Invalid',
-    message: /more than 10000 entries/,
+    message: new RegExp(`more than ${count} entries`),
   });
   assert.throws(() => sandbox.apply([{ name: 'big', content: 'x'.repeat(2000) }], { maxBytes: 1000 }), {
     reason: 'Invalid',
