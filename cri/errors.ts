@@ -60,7 +60,7 @@ export function fromGrpcError(call: string, error: unknown): Error {
   const named = failure.metadata?.get(REASON_KEY)[0];
   const reason = REASONS.find((word) => word === named) ?? REASON_OF_CODE[failure.code as status] ?? 'Internal';
   // The library's own text for a deadline is a list of where the time went, another one each time.
-  const isLate = failure.code === status.DEADLINE_EXCEEDED && /^Deadline exceeded/.test(failure.details ?? '');
+  const isLate = failure.code === status.DEADLINE_EXCEEDED && (failure.details ?? '').startsWith('Deadline exceeded');
   const message = isLate ? `${call} was not answered in time` : failure.details;
   return new WindlassError(reason, message || `${call} failed with gRPC code ${failure.code}`, {
     details: { call },
