@@ -148,6 +148,7 @@ export async function measureSandbox(
     txBytes: { value: link.txBytes },
     txErrors: { value: link.txErrors },
   }));
+  const pressure = podPressure(shim, record);
   const processCount = running.reduce((sum, { cgroupsPath }) => sum + shim.cgroups.pids(cgroupsPath).length, 0);
   return {
     attributes: { id: record.id, metadata, labels: labels as StringMap, annotations },
@@ -156,6 +157,7 @@ export async function measureSandbox(
         timestamp,
         usageCoreNanoSeconds: sum(containers.map(({ cpu }) => cpu?.usageCoreNanoSeconds)),
         usageNanoCores: sum(containers.map(({ cpu }) => cpu?.usageNanoCores)),
+        psi: toPsi(pressure?.cpu),
       },
       memory: {
         timestamp,
@@ -164,12 +166,26 @@ export async function measureSandbox(
         rssBytes: sum(containers.map(({ memory }) => memory?.rssBytes)),
         pageFaults: sum(containers.map(({ memory }) => memory?.pageFaults)),
         majorPageFaults: sum(containers.map(({ memory }) => memory?.majorPageFaults)),
+        psi: toPsi(pressure?.memory),
       },
       network: { timestamp, defaultInterface: interfaces[0] ?? null, interfaces },
       process: { timestamp, processCount: { value: processCount } },
       containers,
+      io: pressure ? { timestamp, psi: toPsi(pressure.io) } : null,
     },
   };
+}
+
+/**
+ * Pressure cannot be summed up over containers: it is that of the group the caller made for the sandbox, if it is the
+ * only one in it.
+ */
+function podPressure(shim: Shim, { id, config }: SandboxRecord): CgroupMeasures['pressure'] {
+  const parent = config.linux?.cgroupParent ?? '';
+  const isShared = shim.store.sandboxes
+    .list()
+    .some((other) => other.id !== id && other.config.linux?.cgroupParent === parent);
+  return parent === '' || isShared ? undefined : shim.cgroups.measures(parent)?.pressure;
 }
 
 /** Null when one of them lacks the measure: half a sum would look like a drop. */
