@@ -12,7 +12,7 @@ import type {
   Value,
 } from './messages.ts';
 
-/** Pressure: microseconds stalled in all, and the share of the last 10, 60 and 300 seconds in percent. */
+/** Pressure: nanoseconds stalled in all, and the share of the last 10, 60 and 300 seconds in percent. */
 export interface PsiData {
   readonly Total: number;
   readonly Avg10: number;

@@ -1,7 +1,7 @@
 // Everything that is measured of a control group, for pod metrics: read from its files, never through a program.
 import { parseKeyed } from './files.ts';
 
-/** Time (ns) in which some or all processes waited for a resource (proc(5), PSI), and the recent shares in percent. */
+/** Time in which some or all processes waited for a resource, and the recent shares in percent (PSI, kernel documentation). */
 export interface Pressure {
   readonly some: PressureLine;
   readonly full: PressureLine;

@@ -121,7 +121,7 @@ function memoryOf(memory: CgroupMeasures['memory'], limit: number | undefined, t
 
 function toPsi(pressure: Pressure | undefined): PsiStats | null {
   const line = ({ totalUs, avg10, avg60, avg300 }: PressureLine) => ({
-    Total: totalUs,
+    Total: totalUs * 1000,
     Avg10: avg10,
     Avg60: avg60,
     Avg300: avg300,

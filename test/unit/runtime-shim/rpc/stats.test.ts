@@ -65,8 +65,8 @@ test('measureSandbox() sums up its running containers', async () => {
 test('measureSandbox() tells the pressure of a control group that is its own', async () => {
   const { linux } = await measure(makeShim({ s1: '/pod', s2: '/other' }));
   assert.deepEqual(linux?.memory?.psi, {
-    Some: { Total: 7, Avg10: 1.5, Avg60: 0, Avg300: 0 },
-    Full: { Total: 3, Avg10: 1.5, Avg60: 0, Avg300: 0 },
+    Some: { Total: 7_000, Avg10: 1.5, Avg60: 0, Avg300: 0 },
+    Full: { Total: 3_000, Avg10: 1.5, Avg60: 0, Avg300: 0 },
   });
   assert.equal((await measure(makeShim({ s1: '/pod', s2: '/pod' }))).linux?.cpu?.psi, null, 'shared with another');
 });
