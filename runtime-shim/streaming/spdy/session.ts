@@ -67,7 +67,9 @@ export class SpdySession {
     socket.on('end', () => socket.destroy());
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
     let pingId = 0;
+    // The connection alone decides how long a process lives.
     const pinging = setInterval(() => this.#sendControl(frames.ping((pingId += 2))), PING_MS);
+    pinging.unref();
     this.closed = new Promise((resolve) => {
       socket.once('close', () => {
         clearInterval(pinging);
