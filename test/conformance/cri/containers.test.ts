@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Draft, Mount } from '../../../cri/messages.ts';
+import { mount, MS, umountTree } from '../../../runtime-shim/host/mount.ts';
 import { busyboxFiles } from '../../support/images.ts';
 import { BUSYBOX } from '../../support/shim.ts';
 import { collect, criSuite } from '../../support/cri-suite.ts';
@@ -154,18 +155,24 @@ suite.test(
   'a host folder is mounted, also through a link, and the mounts are shown as they were asked for',
   async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'windlass-volume-'));
-    t.after(() => rmSync(folder, { recursive: true }));
+    t.after(() => {
+      umountTree(folder);
+      rmSync(folder, { recursive: true });
+    });
+    // Propagation is refused for what the host keeps to itself.
+    mount(folder, folder, null, MS.bind);
+    mount(null, folder, null, MS.shared);
     mkdirSync(join(folder, 'real'));
     writeFileSync(join(folder, 'real', 'file'), 'content');
     symlinkSync(join(folder, 'real'), join(folder, 'link'));
-    const mount = (hostPath: string, containerPath: string, more: Draft<Mount> = {}): Mount => ({
+    const mounted = (hostPath: string, containerPath: string, more: Draft<Mount> = {}): Mount => ({
       ...{ containerPath, hostPath: join(folder, hostPath), readonly: false, selinuxRelabel: false },
       ...{ propagation: 'PROPAGATION_PRIVATE', uidMappings: [], gidMappings: [], recursiveReadOnly: false },
       ...{ image: null, imageSubPath: '', mountOptions: [], ...(more as Partial<Mount>) },
     });
     const mounts = [
-      mount('real', '/real'),
-      mount('link', '/link', { readonly: true, propagation: 'PROPAGATION_HOST_TO_CONTAINER' }),
+      mounted('real', '/real'),
+      mounted('link', '/link', { readonly: true, propagation: 'PROPAGATION_HOST_TO_CONTAINER' }),
     ];
     const containerId = await suite.runSleeper({ mounts });
     assert.deepEqual((await suite.shim.status(containerId)).mounts, mounts);
