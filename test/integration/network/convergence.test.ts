@@ -14,6 +14,7 @@ import {
   type Peer,
   type Sandbox,
 } from '../../support/node-network.ts';
+import { arpReply, ipv4Packet, openRawSocket, routerAdvertisement } from '../../support/raw-frames.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -245,6 +246,43 @@ describe('node network under drift', { skip: isRoot ? false : 'needs root' }, ()
         encoding: 'utf8',
       }),
       '',
+    );
+  });
+
+  it('L2/L3 spoofing: of frames made by hand, only those in its own name leave a container', async () => {
+    const thief = await harness.addSandbox('forger', ['default/net201']);
+    const own = thief.network.interfaces[0]?.macAddress ?? '';
+    const other = client.network.interfaces[0]?.macAddress ?? '';
+    using from = openRawSocket(thief.netns, 'eth0');
+    using to = openRawSocket(client.netns, 'eth0');
+    const forged = [
+      arpReply(own, '10.201.0.1'),
+      arpReply(own, web.ip),
+      arpReply(own, thief.ip, other),
+      arpReply(other, thief.ip),
+      ipv4Packet(own, '10.201.0.1', client.ip),
+      ipv4Packet(own, '192.0.2.7', client.ip),
+      ipv4Packet(other, thief.ip, client.ip),
+      routerAdvertisement(own),
+    ];
+    for (const frame of forged) from.send(frame);
+    // Frames keep their order: when these arrive, nothing that was sent before is still on its way.
+    const honest = [arpReply(own, thief.ip), ipv4Packet(own, thief.ip, client.ip)];
+    for (const frame of honest) from.send(frame);
+    const seen: string[] = [];
+    const wanted = honest.map((frame) => frame.toString('hex'));
+    await waitFor(
+      () => {
+        seen.push(...to.receive().map((frame) => frame.toString('hex')));
+        return wanted.every((frame) => seen.includes(frame));
+      },
+      { what: 'the honest frames' },
+    );
+    const sent = seen.filter((frame) => frame.slice(12, 24) === own.replaceAll(':', ''));
+    assert.deepEqual([...new Set(sent)].toSorted(), wanted.toSorted());
+    assert.deepEqual(
+      forged.filter((frame) => seen.includes(frame.toString('hex'))),
+      [],
     );
   });
 
