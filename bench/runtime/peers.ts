@@ -22,11 +22,16 @@ export interface PullPeer {
 /** Every peer there is on this machine, ours first. */
 export async function startPullPeers(): Promise<PullPeer[]> {
   const peers: PullPeer[] = [];
-  for (const start of [startWindlass, startDocker, startPodman, startContainerd, startUmoci]) {
-    const peer = await start();
-    if (peer) peers.push(peer);
+  try {
+    for (const start of [startWindlass, startDocker, startPodman, startContainerd, startUmoci]) {
+      const peer = await start();
+      if (peer) peers.push(peer);
+    }
+    return peers;
+  } catch (error) {
+    for (const peer of peers) await peer.close();
+    throw error;
   }
-  return peers;
 }
 
 /** A shim of its own, asked through CRI as a kubelet would. */

@@ -1,4 +1,5 @@
 // Composes the image service of one instance from its parts.
+import { mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { paths, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -24,6 +25,8 @@ export function openImages(
   pinned: readonly string[],
   log: Logger,
 ): NodeImages {
+  // Code that root's workers will run: nobody else may put any there.
+  mkdirSync(paths.compileCache(instance), { recursive: true, mode: 0o700 });
   const pool = createUnpackPool(Math.min(Math.max(availableParallelism(), 2), 8), paths.compileCache(instance));
   const registry = createLazyRegistryClient({ registries });
   const service = createImageService({
