@@ -88,6 +88,7 @@ export interface PullImageProgressRequest {
   readonly reference: string;
   readonly username: string;
   readonly password: string;
+  readonly identityToken: string;
 }
 export interface PullImageProgressResponse {
   /** Resolving, Pulling, Unpacking, Done. */

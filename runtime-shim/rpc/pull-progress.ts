@@ -4,15 +4,16 @@ import { requireField } from '../../cri/presence.ts';
 import type { CallContext } from '../../cri/services.ts';
 import type { Shim } from './deps.ts';
 import { progressStream } from './progress-stream.ts';
+import { authOf } from './transfer-images.ts';
 
 /** Pulls and tells how far it is. */
 export function pullImageProgress(
   shim: Shim,
-  { reference, username, password }: PullImageProgressRequest,
+  request: PullImageProgressRequest,
   { signal }: CallContext,
 ): AsyncGenerator<Draft<PullImageProgressResponse>> {
-  const auth = username ? { username, password } : undefined;
-  const name = requireField(reference, 'reference');
+  const auth = authOf(request);
+  const name = requireField(request.reference, 'reference');
   return progressStream<Draft<PullImageProgressResponse>, { id: string; sizeBytes: number }>(
     (onProgress) => shim.images.pull(name, auth, { signal, onProgress }),
     ({ id, sizeBytes }) => ({ phase: 'Done', completedBytes: sizeBytes, totalBytes: sizeBytes, imageId: id }),

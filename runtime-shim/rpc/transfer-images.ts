@@ -73,7 +73,12 @@ export function historyOf({ config, layers }: ImageRecord): ImageHistoryResponse
   return entries.toReversed();
 }
 
-function authOf({ username, password, identityToken }: PushImageRequest): RegistryAuth | undefined {
+/** The credentials in a request; undefined when there are none. */
+export function authOf({
+  username,
+  password,
+  identityToken,
+}: Pick<PushImageRequest, 'username' | 'password' | 'identityToken'>): RegistryAuth | undefined {
   if (identityToken !== '') return { identityToken };
   return username === '' ? undefined : { username, password };
 }

@@ -129,5 +129,5 @@ export function pullMessage(reference: string, cause: string): string {
 // Credentials are part of the key, so that a pull with the right ones does not wait behind one with the wrong ones.
 function pullKey(reference: string, credentials: Credentials | undefined): string {
   if (!credentials) return reference;
-  return `${reference} ${createHash('sha256').update(`${credentials.username}\0${credentials.password}`).digest('hex')}`;
+  return `${reference} ${createHash('sha256').update(JSON.stringify(credentials)).digest('hex')}`;
 }

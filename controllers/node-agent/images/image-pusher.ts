@@ -99,7 +99,8 @@ export function createImagePusher(
 
 // Credentials are part of the key: a corrected Secret need not wait for what the wrong one earned.
 function keyOf({ digest, reference, credentials }: PushOrder): string {
-  const { username = '', password = '' } = credentials ?? {};
-  const secret = createHash('sha256').update(`${username}\0${password}`).digest('hex');
+  const secret = createHash('sha256')
+    .update(JSON.stringify(credentials ?? null))
+    .digest('hex');
   return `${digest} ${reference} ${secret}`;
 }

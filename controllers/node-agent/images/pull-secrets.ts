@@ -7,6 +7,7 @@ interface AuthEntry {
   readonly username?: unknown;
   readonly password?: unknown;
   readonly auth?: unknown;
+  readonly identitytoken?: unknown;
 }
 
 /**
@@ -57,7 +58,15 @@ function normaliseKey(key: string): string {
 
 const covers = (key: string, repository: string): boolean => repository === key || repository.startsWith(`${key}/`);
 
+/** `docker login` keeps a refresh token beside an `auth` whose password is empty. */
 function readEntry(entry: AuthEntry): Credentials | undefined {
+  const { identitytoken } = entry;
+  const login = readLogin(entry);
+  if (typeof identitytoken !== 'string' || identitytoken === '') return login;
+  return { username: '', password: '', ...login, identityToken: identitytoken };
+}
+
+function readLogin(entry: AuthEntry): Credentials | undefined {
   if (typeof entry.username === 'string' && typeof entry.password === 'string') {
     return { username: entry.username, password: entry.password };
   }

@@ -80,6 +80,8 @@ export interface OciImageConfig {
 export interface Credentials {
   readonly username: string;
   readonly password: string;
+  /** OAuth2 refresh token, which a registry prefers to the password. */
+  readonly identityToken?: string;
 }
 
 export interface PublishedPort {

@@ -127,6 +127,52 @@ test('pull() answers Basic and Bearer challenges, and asks for one token per rep
   await withRegistry(t, basic, async (_, __, pull) => void (await pull()), { username: 'u', password: 'p' });
 });
 
+test('pull() trades an identity token for access tokens, again when one has run out, and sends a registry token as it is', async (t) => {
+  if (!requireRoot(t)) return;
+  let now = Date.UTC(2026, 0, 1);
+  const forms: URLSearchParams[] = [];
+  await using registry = await startBadRegistry(image, (incoming, response, host) => {
+    if (incoming.url === '/token') {
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+      incoming.on('end', () => {
+        forms.push(new URLSearchParams(Buffer.concat(chunks).toString()));
+        response.end(JSON.stringify({ access_token: `access-${forms.length}`, expires_in: 60 }));
+      });
+      return true;
+    }
+    const { authorization } = incoming.headers;
+    if ([`Bearer access-${forms.length}`, 'Bearer given'].includes(authorization ?? '')) return false;
+    const challenge = `Bearer realm="http://${host}/token",service="s"`;
+    response.writeHead(401, { 'www-authenticate': challenge }).end();
+    return true;
+  });
+  await using images = await openTestImages({ clock: { now: () => now, sleep: async () => undefined } });
+  const pull = (auth: { identityToken: string } | { registryToken: string }): Promise<unknown> =>
+    images.service.pull(`${registry.host}/a:1`, auth, { signal });
+  await pull({ identityToken: 'refresh' });
+  await pull({ identityToken: 'refresh' });
+  assert.deepEqual(
+    forms.map((form) => Object.fromEntries(form)),
+    [
+      {
+        service: 's',
+        scope: 'repository:a:pull',
+        grant_type: 'refresh_token',
+        refresh_token: 'refresh',
+        client_id: 'windlass',
+      },
+    ],
+  );
+  now += 55_000;
+  const before = registry.requests.length;
+  await pull({ identityToken: 'refresh' });
+  assert.equal(forms.length, 2, 'a token is not used in its last seconds');
+  assert.equal(registry.requests[before]?.authorization, undefined);
+  await pull({ registryToken: 'given' });
+  assert.equal(forms.length, 2);
+});
+
 test('auth confusion: a token serves one repository and one user only', async (t) => {
   if (!requireRoot(t)) return;
   const tokenOf = (repository: string | null): string => `token-${repository?.split(':')[1]?.replace('/', '-')}`;

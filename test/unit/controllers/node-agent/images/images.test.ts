@@ -73,6 +73,7 @@ test('findCredentials() gives credentials to their own registry only, the longes
       'https://index.docker.io/v1/': { auth: Buffer.from('hub:pw:1').toString('base64') },
       'reg.io': { username: 'all', password: 'p' },
       'reg.io/team': { username: 'team', password: 'p' },
+      'token.io': { auth: Buffer.from('me:').toString('base64'), identitytoken: 't' },
     }),
   ];
   const user = (reference: string) => findCredentials(secrets, normaliseReference(reference))?.username;
@@ -80,6 +81,8 @@ test('findCredentials() gives credentials to their own registry only, the longes
   assert.equal(user('reg.io/team/app'), 'team');
   assert.equal(user('reg.io/teams/app'), 'all');
   assert.equal(user('evil.reg.io/x'), undefined);
+  const token = findCredentials(secrets, normaliseReference('token.io/a'));
+  assert.deepEqual(token, { username: 'me', password: '', identityToken: 't' });
   assert.equal(findCredentials([{ ...secrets[0]!, data: { '.dockerconfigjson': 'e30=x' } }], 'a'), undefined);
 });
 
