@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { startTestRegistry } from '../../test/support/registry.ts';
 import { renderTable, summarise, timed } from '../measure.ts';
 import { createLargeImages } from './large-image.ts';
-import { startPullPeers, type PullPeer } from './peers.ts';
+import { startPullPeers, type PullPeer } from './pull-peers.ts';
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '5' }, only: { type: 'string', default: '' } },
