@@ -168,7 +168,8 @@ function planJoining(program: string, root: string, mountinfo: string): JoiningO
   if (!mounts.v1.has('memory') || !mounts.v1.has('devices') || nsenter === undefined || !canMakeMountViews())
     return undefined;
   const mountPoint = mountToHide(mounts);
-  const sealedProgram = join(root, '..', 'sealed-runtime');
+  // Of the same name: by that an init that waits is told from the program it becomes.
+  const sealedProgram = join(root, '..', 'sealed', basename(program));
   const hidden = mountPoint === undefined ? undefined : { mountPoint, around: mountAbove(mountinfo, mountPoint) };
   return { program, sealedProgram, root, cgroups: openCgroups(mountinfo), mounts, nsenter, hidden };
 }
