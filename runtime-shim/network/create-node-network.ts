@@ -175,8 +175,9 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       await tables.settled();
       validateNetwork(spec, [...state.networks.values()]);
       const before = state.networks.get(spec.id);
+      // A range that this node loses may be another's soon: no address of it is kept for later.
+      if (before && JSON.stringify(before) !== JSON.stringify(spec)) await makeRoom(spec.id);
       if (before && describeShape(before) !== describeShape(spec)) {
-        await makeRoom(spec.id);
         const holder = [...state.sandboxes.values()].find(({ endpoints }) =>
           endpoints.some(({ network }) => network === spec.id),
         );

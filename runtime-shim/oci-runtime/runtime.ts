@@ -171,6 +171,8 @@ function planJoining(program: string, root: string, mountinfo: string): JoiningO
   // Of the same name: by that an init that waits is told from the program it becomes.
   const sealedProgram = join(root, '..', 'sealed', basename(program));
   const hidden = mountPoint === undefined ? undefined : { mountPoint, around: mountAbove(mountinfo, mountPoint) };
+  // In the view nothing below `around` reaches the original any more: that must not be more than the hierarchies.
+  if (hidden && hidden.around === '/') return undefined;
   return { program, sealedProgram, root, cgroups: openCgroups(mountinfo), mounts, nsenter, hidden };
 }
 

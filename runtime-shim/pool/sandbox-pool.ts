@@ -91,6 +91,8 @@ export function createSandboxPool(parts: PoolParts, sandboxes: string, capacity:
   /** One step towards a full pool; false when there is nothing to do now. */
   async function fill(): Promise<boolean> {
     if (wanted === undefined || performance.now() - askedAt < QUIET_MS) return false;
+    if (!network.listNetworks().some(({ id }) => id === wanted)) wanted = undefined;
+    if (wanted === undefined) return false;
     const [other] = [...ready.keys()].filter((id) => id !== wanted);
     if (size() >= capacity) {
       if (other === undefined) return false;

@@ -76,7 +76,7 @@ export async function teardownSandbox(shim: Shim, sandboxId: string): Promise<vo
     const { id } = container;
     await shim.queue.run(id, () => teardownContainer(shim, id));
   }
-  await releaseSandbox(shim, record);
+  if (record.phase !== 'stopped') await releaseSandbox(shim, record);
   rmSync(record.directory, { recursive: true, force: true });
   const wasReady = record.phase === 'ready';
   if (wasReady) publishSandboxEvent(shim, { ...record, phase: 'stopped' }, 'CONTAINER_STOPPED_EVENT');
