@@ -134,6 +134,22 @@ test('a network can be removed while sandboxes are kept ready on it', async (t) 
   await shim.cri.node.ensureNetwork({ network: NETWORK });
 });
 
+test('no address of a range that the node has lost is handed out', async (t) => {
+  if (!requireRoot(t)) return;
+  const probe = await shim.runSandbox('probe', attach());
+  await waitForFullPool();
+  await removeAll([probe]);
+  const [subnet] = NETWORK.subnets;
+  const ranges = ['10.231.0.128/26'];
+  await shim.cri.node.ensureNetwork({ network: { ...NETWORK, subnets: subnet ? [{ ...subnet, ranges }] : [] } });
+  assert.deepEqual(await unused(), []);
+  const id = await shim.runSandbox('in-range', attach());
+  const last = Number((await addressOf(id)).split('.')[3]);
+  assert.ok(last >= 128 && last < 192, `10.231.0.${last} is not in ${ranges[0]}`);
+  await removeAll([id]);
+  await shim.cri.node.ensureNetwork({ network: NETWORK });
+});
+
 test('what a killed shim kept ready is removed by the next one, addresses included', async (t) => {
   if (!requireRoot(t)) return;
   const probe = await shim.runSandbox('probe', attach());
