@@ -85,6 +85,8 @@ export function takeOwnSnapshot(instance: Instance): HostSnapshot & { readonly f
     networkNamespaces,
     files: [home, run]
       .flatMap((folder) => readdirSync(folder, { recursive: true }).map((name) => join(folder, String(name))))
+      // Written whenever a thread ends, and the same for ever after.
+      .filter((path) => !path.startsWith(join(home, 'compile-cache')))
       .toSorted(),
   };
 }

@@ -68,17 +68,17 @@ test('a fork bomb stays within its limit, others run, and it is stopped and remo
   const bomb = await shim.run('bomb', {
     // A shell that cannot fork ends, so the others take its place for ever. The first process is none of them.
     command: ['sh', '-c', 'bomb() { while true; do bomb & done; }; bomb & exec sleep 1000'],
-    linux: { resources: { cpuQuota: 30_000, cpuPeriod: 100_000 } },
-    annotations: { 'runtime.windlass.dev/pids-limit': '150' },
+    linux: { resources: { cpuQuota: 50_000, cpuPeriod: 100_000 } },
+    annotations: { 'runtime.windlass.dev/pids-limit': '60' },
   });
   const processes = async (): Promise<number> => {
     const { stats } = await shim.cri.runtime.podSandboxStats({ podSandboxId: readRecord(bomb).sandboxId });
     return stats?.linux?.process?.processCount?.value ?? 0;
   };
-  await waitFor(async () => (await processes()) > 100, { what: 'the bomb' });
+  await waitFor(async () => (await processes()) > 25, { what: 'the bomb', timeoutMs: 60_000 });
   const other = await shim.run('other', { command: ['sh', '-c', 'echo alive; exec sleep 1000'] });
   await waitFor(async () => (await shim.readLog(other)).includes('alive'));
-  assert.ok((await processes()) <= 150);
+  assert.ok((await processes()) <= 60);
   await shim.cri.runtime.stopContainer({ containerId: bomb, timeout: 1 });
   assert.equal((await shim.status(bomb)).exitCode, 137);
   await leavesNothing();
