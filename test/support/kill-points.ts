@@ -115,7 +115,8 @@ if (control !== '') {
   wrap(fs.promises, 'open', (args) => (isWrite(args[1]) ? `open ${describe(args)}` : undefined));
   wrap(process, 'kill', (args) => (args[1] === 0 ? undefined : 'kill'));
   const handle = await fs.promises.open('/dev/null');
-  wrap(Object.getPrototypeOf(handle) as object, 'writeFile', () => 'write to a blob');
+  for (const name of ['write', 'writev', 'writeFile', 'truncate'])
+    wrap(Object.getPrototypeOf(handle) as object, name, () => 'write to a blob');
   await handle.close();
   syncBuiltinESMExports();
 
