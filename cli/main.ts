@@ -9,7 +9,8 @@ const output = createOutput({ stdout: process.stdout, stderr: process.stderr, en
 // A log on a full disk, or a reader that left, must not end what `up` keeps running.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 const stop = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+// SIGHUP too: a terminal that is closed must not leave components behind that nobody supervises.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     // A second signal means now.
     if (stop.signal.aborted) process.exit(130);

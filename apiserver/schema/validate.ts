@@ -117,6 +117,13 @@ function codePoints(text: string): number {
 
 function validateNumber(schema: StructuralSchema, value: number, path: string, errors: FieldError[]): void {
   const { minimum, maximum, multipleOf, format } = schema;
+  if (schema.type === 'integer' && !Number.isSafeInteger(value)) {
+    // It was rounded when the body was read: to store it would be to store another number than was sent.
+    errors.push(
+      invalid(path, value, 'should be between -9007199254740991 and 9007199254740991, or it could not be kept exactly'),
+    );
+    return;
+  }
   if (format !== undefined && !hasNumberFormat(format, value)) {
     const detail = `Checked value must be of type ${schema.type ?? 'integer'} with format ${format} in ${path}`;
     errors.push({ type: 'FieldValueInvalid', field: path, value, detail });

@@ -1,4 +1,5 @@
-// `windlass up` in the foreground: on a terminal (made by script(1)) and with its output in a pipe; stopped by Ctrl+C.
+// `windlass up` in the foreground: on a terminal (made by script(1)) and with its output in a pipe; stopped by
+// Ctrl+C or a hangup.
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -51,7 +52,7 @@ test('windlass up in the foreground', async (t) => {
     instance.kubectlOk(['get', 'ctr', 'stays', '-o', 'jsonpath={.status.containerID} {.status.restartCount}']);
   let container = '';
 
-  await t.test('in a pipe it prints one plain line per component, then what to do next; SIGINT stops it', async () => {
+  await t.test('in a pipe it prints one plain line per component, then what to do next; SIGHUP stops it', async () => {
     const up = startUp(instance, { terminal: false });
     await started(up);
     for (const name of NAMES) assert.equal(up.output().split(`✔ ${name} `).length, 2, up.output());
@@ -63,7 +64,7 @@ test('windlass up in the foreground', async (t) => {
     );
     await instance.kubectlOk(['wait', '--for=condition=Ready', 'ctr/stays', '--timeout=30s']);
     container = await containerOf();
-    up.child.kill('SIGINT');
+    up.child.kill('SIGHUP');
     assert.equal(await up.ended, 0, up.output());
     assert.match(up.output(), /stopped; containers keep running/);
     assert.equal(existsSync(join(instance.run, 'up.json')), false);

@@ -136,6 +136,16 @@ for (const [name, schema, value, expected] of CASES) {
   });
 }
 
+test('validateSchema() refuses integers that JSON rounded on the way in', () => {
+  const schema = field({ type: 'integer', format: 'int64' });
+  deepEqual(shown(schema, { a: 9007199254740991 }), []);
+  const rule = 'a in body should be between -9007199254740991 and 9007199254740991, or it could not be kept exactly';
+  deepEqual(shown(schema, JSON.parse('{"a":9007199254740993}')), [`a: Invalid value: 9007199254740992: ${rule}`]);
+  deepEqual(shown(schema, JSON.parse('{"a":-9223372036854775808}')), [
+    `a: Invalid value: -9223372036854776000: ${rule}`,
+  ]);
+});
+
 test('validateSchema() stops at a bounded number of errors and bounds the time of patterns', () => {
   const errors = validateSchema(field({ type: 'array', items: { type: 'string' } }), { a: Array(200_000).fill(1) });
   ok(errors.length <= 100);
