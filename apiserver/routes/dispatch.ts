@@ -2,6 +2,7 @@
 import { WindlassError } from '../../lib/errors.ts';
 import type { User } from '../auth/authenticate.ts';
 import { authorize, type Attributes } from '../auth/authorize.ts';
+import { authorizeNodeSecret } from '../auth/node-secrets.ts';
 import { collectionOf, qualifiedName } from '../resources/registry.ts';
 import type { Resource } from '../resources/resource.ts';
 import type { SubresourceHandler } from '../resources/subresource.ts';
@@ -60,6 +61,12 @@ export function createDispatcher(deps: ApiDeps): Dispatcher {
     if (!decision.allowed) throw forbidden(user, attributes, decision.reason);
   };
 
+  const checkSecret = async (user: User, path: ResourcePath, verb: string): Promise<void> => {
+    const attributes = attributesOf(path, verb);
+    const decision = await authorizeNodeSecret(deps.store, user, attributes);
+    if (!decision.allowed) throw forbidden(user, attributes, decision.reason);
+  };
+
   return {
     verbOf,
     checkAllowed,
@@ -76,6 +83,7 @@ export function createDispatcher(deps: ApiDeps): Dispatcher {
       const handler = handlers.get(keyOf(path, path.subresource));
       if (!resource && !handler) throw deps.isServing() ? pathNotFound() : notServedYet();
       checkAllowed(user, path, verb);
+      await checkSecret(user, path, verb);
       if (handler) return callHandler(handler, incoming, verb);
       if (!resource) throw pathNotFound();
       if (resource.namespaced && path.name !== '' && path.namespace === '') throw pathNotFound();

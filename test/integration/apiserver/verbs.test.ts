@@ -432,7 +432,19 @@ describe('verbs', () => {
     for (const path of ['/api/v1/secrets', secrets, `${secrets}?watch=true`, `${secrets}/x?watch=true`]) {
       refuse(await as('GET', path), 403, 'Forbidden', /may only get secrets by their name/);
     }
-    refuse(await as('GET', `${secrets}/x`), 404, 'NotFound', /secrets "x" not found/);
+    const uses = (name: string, nodeName: string, secretName: string) =>
+      api.request('POST', CONTAINERS, {
+        body: container(name, { nodeName, mounts: [{ mountPath: '/s', secret: { name: secretName } }] }),
+      });
+    await uses('uses-own', 'n1', 'own');
+    await uses('uses-theirs', 'n2', 'theirs');
+    for (const name of ['own', 'theirs']) await api.request('POST', secrets, { body: { metadata: { name } } });
+    assert.equal((await as('GET', `${secrets}/own`)).status, 200);
+    for (const name of ['theirs', 'unknown']) {
+      refuse(await as('GET', `${secrets}/${name}`), 403, 'Forbidden', /no Container bound to node "n1" refers to it/);
+    }
+    await uses('uses-none', 'n1', 'none');
+    refuse(await as('GET', `${secrets}/none`), 404, 'NotFound', /secrets "none" not found/);
     refuse(await as('POST', CONTAINERS, container('mine')), 403, 'Forbidden', /nodes may not create containers/);
     await api.request('POST', CONTAINERS, { body: container('bound', { nodeName: 'n1' }) });
     await api.request('POST', CONTAINERS, { body: container('foreign', { nodeName: 'n2' }) });
