@@ -118,10 +118,3 @@ export const leaseKind: KindName = {
   plural: 'leases',
   namespaced: true,
 };
-export const customResourceDefinitionKind: KindName = {
-  group: 'apiextensions.k8s.io',
-  version: 'v1',
-  kind: 'CustomResourceDefinition',
-  plural: 'customresourcedefinitions',
-  namespaced: false,
-};

@@ -1,8 +1,6 @@
 // Query parameters shared by the verbs, parsed and checked.
 import type { ReadOptions } from '../storage/resource-store.ts';
-import type { Resource } from '../resources/resource.ts';
 import { badRequest, invalid } from './api-errors.ts';
-import type { Call } from './call.ts';
 import type { FieldErrorType } from '../schema/field-error.ts';
 
 export type FieldValidation = 'Ignore' | 'Warn' | 'Strict';
@@ -84,9 +82,6 @@ export function readOptionsOf(query: URLSearchParams): ReadOptions & { limit: nu
 export function isTrue(value: string | null): boolean {
   return value === 'true' || value === '1' || value === 't' || value === 'True' || value === 'TRUE';
 }
-
-/** The name of the object of a call, for messages. */
-export const named = (call: Call): [Resource, string] => [call.resource, call.path.name];
 
 /** Without parameters, lower-case; JSON when the client said nothing, as some of kubectl's requests do. */
 export function mediaTypeOf(header: string | readonly string[] | undefined): string {
