@@ -108,7 +108,7 @@ function validateAnnotations(annotations: Record<string, string> | undefined): F
     bytes += Buffer.byteLength(key) + Buffer.byteLength(String(value));
   }
   if (bytes > MAX_ANNOTATIONS_BYTES) {
-    const detail = `may not be more than ${MAX_ANNOTATIONS_BYTES} bytes (with kubectl, "apply --server-side" or "create" write no copy of the object into an annotation)`;
+    const detail = `may not be more than ${MAX_ANNOTATIONS_BYTES} bytes (kubectl apply writes a copy of the object into one; kubectl create and kubectl replace do not)`;
     errors.push({ type: 'FieldValueTooLong', field, detail });
   }
   return errors;

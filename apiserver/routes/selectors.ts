@@ -38,11 +38,13 @@ function matches({ key, operator, values }: LabelRequirement, labels: Readonly<R
     case 'notin':
       return value === undefined || !values.includes(value);
     case 'gt':
-      return value !== undefined && Number(value) > Number(values[0]);
+      return isInteger(value) && Number(value) > Number(values[0]);
     case 'lt':
-      return value !== undefined && Number(value) < Number(values[0]);
+      return isInteger(value) && Number(value) < Number(values[0]);
   }
 }
+
+const isInteger = (value: string | undefined): boolean => value !== undefined && /^-?\d{1,18}$/.test(value);
 
 /** Splits at commas that are not inside parentheses. */
 function splitTopLevel(text: string): string[] {
@@ -70,6 +72,10 @@ function parseRequirement(part: string): LabelRequirement {
     if (!isLabelKey(requirement.key)) fail('the key is not a label key');
     for (const value of requirement.values)
       if (!isLabelValue(value)) fail(`${JSON.stringify(value)} is not a label value`);
+    const { operator, values } = requirement;
+    if ((operator === 'gt' || operator === 'lt') && !/^\d{1,18}$/.test(values[0] ?? '')) {
+      fail("for 'Gt', 'Lt' operators, the value must be an integer");
+    }
     return requirement;
   };
   const set = /^(\S+)\s+(in|notin)\s*\(([^()]*)\)$/.exec(text);

@@ -28,6 +28,7 @@ describe('parseLabelSelector()', () => {
     ['example.com/a=b', { 'example.com/a': 'b' }, true],
     ['n>5', { n: '6' }, true],
     ['n<5', { n: '6' }, false],
+    ['n<5', { n: '' }, false],
     ['toString', {}, false],
   ];
   for (const [selector, labels, expected] of cases) {
@@ -35,7 +36,19 @@ describe('parseLabelSelector()', () => {
       assert.equal(parseLabelSelector(selector)(labelled(labels)), expected);
     });
   }
-  for (const bad of ['a b c', '=b', 'a in b', 'a=b=c', 'a=-b', 'a,,b', 'a in (b', 'ä=b', `a=${'x'.repeat(64)}`]) {
+  for (const bad of [
+    'a b c',
+    '=b',
+    'a in b',
+    'a=b=c',
+    'a=-b',
+    'a,,b',
+    'a in (b',
+    'n>x',
+    'n<',
+    'ä=b',
+    `a=${'x'.repeat(64)}`,
+  ]) {
     it(`refuses ${JSON.stringify(bad)}`, () => {
       assert.throws(
         () => parseLabelSelector(bad),
