@@ -177,6 +177,16 @@ export const ServiceStatus = z.object({
   succeeded: count().optional().describe('Mode Job: Containers that ended with exit code 0.'),
   failed: count().optional().describe('Mode Job: Containers that ended otherwise.'),
   selector: z.string().optional().describe('Label selector of the Containers.'),
+  publishedPorts: listMap(
+    z.object({
+      port: z.int().min(1).max(65_535).describe('The port of every node.'),
+      protocol: z.enum(['TCP', 'UDP']).describe('Its protocol.'),
+    }),
+    ['port', 'protocol'],
+    256,
+  )
+    .optional()
+    .describe('Ports that the Service has on every node; one that another Service has already is not among them.'),
   virtualIPs: listMap(
     z.object({
       network: z.string().describe('The Network.'),

@@ -1,9 +1,10 @@
 // Takes off the host what no object of the cluster stands for any more: objects that were deleted by force, or while the
 // agent was away. Nothing is started before the first look is done.
 import type { Container } from '../../crds/container.ts';
-import { isAbort, isConflict } from '../../lib/errors.ts';
+import { isConflict } from '../../lib/errors.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createController, watch, type LoopDeps } from '../runtime/controller.ts';
+import { untilAborted } from '../runtime/until-aborted.ts';
 import { removeStrayFolders, type CleanUpDeps } from './clean-up.ts';
 import type { Cluster } from './cluster.ts';
 import type { ContainerWatches } from './container/controller.ts';
@@ -47,7 +48,7 @@ export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayCon
       isConnected.resolve();
       queue.add(KEY);
     },
-    firstLook: (signal) => waitFor(hasLooked.promise, signal),
+    firstLook: (signal) => untilAborted(hasLooked.promise, signal),
     part: createController(loop, {
       name: 'orphans',
       workers: 1,
@@ -57,7 +58,7 @@ export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayCon
         queued.add(KEY);
       },
       reconcile: async (_, { signal }) => {
-        await waitFor(isConnected.promise, signal);
+        await untilAborted(isConnected.promise, signal);
         await removeStrays(loop, deps);
         hasLooked.resolve();
         return { requeueAfterMs: LOOK_EVERY_MS };
@@ -88,19 +89,4 @@ async function removeStrays({ log }: LoopDeps, deps: StrayDeps): Promise<void> {
   deps.onLook(uids);
   await removeStrayFolders(deps.cleanUp, uids);
   await removeStrayNetworks(deps.networks);
-}
-
-async function waitFor(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(new DOMException('stopped', 'AbortError'));
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    await Promise.race([promise, aborted.promise]);
-  } catch (error) {
-    if (isAbort(error)) signal.throwIfAborted();
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }

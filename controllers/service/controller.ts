@@ -7,6 +7,7 @@ import { createController, watch, type Watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { controllerOf, joinKey, keyOf } from '../runtime/object-key.ts';
 import { networksOf } from '../network/plan.ts';
+import { portKeysOf } from './published-ports.ts';
 import { createServiceReconciler, writeServiceRefusal, type ServiceDeps } from './reconcile.ts';
 import { createVirtualIpAllocator } from './virtual-ips.ts';
 
@@ -17,6 +18,7 @@ export function createServiceController(deps: ControllerDeps): RunPart {
   const byNetwork = createIndex(services, ({ metadata, spec }) =>
     networksOf({ spec: spec.template.spec }).map((name) => joinKey(metadata.namespace, name)),
   );
+  const servicesByPort = createIndex(services, portKeysOf);
   const virtualIps = createVirtualIpAllocator({
     network: (namespace, name) => networks.get(joinKey(namespace, name)),
     services: (namespace) => inNamespace.get(namespace),
@@ -33,13 +35,18 @@ export function createServiceController(deps: ControllerDeps): RunPart {
       return owner?.kind === 'Service' ? [owner.uid] : [];
     }),
     virtualIps,
+    servicesByPort,
   };
   return createController(deps, {
     name: 'service',
     reconcile: createServiceReconciler(serviceDeps),
     onTerminal: (key, error, signal) => writeServiceRefusal(serviceDeps, key, error, signal),
     watches: [
-      watch(services, (service) => [keyOf(service)]),
+      // A port that one has, or gives up, is of interest to all that ask for it.
+      watch(services, (service) => [
+        keyOf(service),
+        ...portKeysOf(service).flatMap((port) => servicesByPort.get(port).map(keyOf)),
+      ]),
       watch(containers, (container) => {
         const owner = controllerOf(container);
         if (owner) return owner.kind === 'Service' ? [joinKey(container.metadata.namespace, owner.name)] : [];

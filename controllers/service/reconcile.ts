@@ -5,13 +5,14 @@ import { serviceKind, type Service } from '../../crds/service.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isAlreadyExists, messageOf, TerminalError } from '../../lib/errors.ts';
 import type { Cache, Index } from '../runtime/cache.ts';
-import { setConditions } from '../runtime/conditions.ts';
+import { findCondition, setConditions } from '../runtime/conditions.ts';
 import type { Events } from '../runtime/events.ts';
 import { forEachLimit } from '../runtime/fan-out.ts';
 import { controllerReference, isControlledBy, isDeleting } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { writeStatus } from '../runtime/write.ts';
 import { nextHealed, planReplicas, type Creation, type Removal } from './plan.ts';
+import { planPublishedPorts } from './published-ports.ts';
 import { hashTemplate } from './revision.ts';
 import { HEALED_ANNOTATION, REVISION_LABEL, SERVICE_LABEL, SLOT_LABEL, slotOf } from './slots.ts';
 import { planStatus } from './status.ts';
@@ -27,6 +28,8 @@ export interface ServiceDeps {
   /** Containers by the UID of the Service that controls them. */
   readonly childrenOf: Index<Container>;
   readonly virtualIps: VirtualIpAllocator;
+  /** Services by portKeysOf(). */
+  readonly servicesByPort: Index<Service>;
   readonly events: Events;
   readonly clock: Clock;
 }
@@ -140,12 +143,14 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
         healed.delete(slot);
     }
 
+    const published = planPublishedPorts(service, (port) => deps.servicesByPort.get(port));
     const { status, lookAgainMs } = planStatus({
       service,
       children,
       revision,
       conflicts,
       virtualIPs: deps.virtualIps.allocate(service),
+      published,
       now,
     });
     const before = service.status?.conditions?.find(({ type }) => type === 'Progressing');
@@ -157,6 +162,10 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
         reason: after.reason,
         message: after.message,
       });
+    }
+    const hadConflict = findCondition(service, 'Ready')?.reason === 'PortConflict';
+    if (published.conflicts.length > 0 && !hadConflict) {
+      events.record(service, { type: 'Warning', reason: 'PortConflict', message: published.conflicts.join(', ') });
     }
     const waits = [plan.requeueAfterMs, lookAgainMs].filter((wait) => wait !== undefined);
     return waits.length === 0 ? {} : { requeueAfterMs: Math.max(1, Math.min(...waits)) };

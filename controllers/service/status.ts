@@ -4,6 +4,7 @@ import type { Service, ServiceStatus } from '../../crds/service.ts';
 import { findCondition, setConditions, type NewCondition } from '../runtime/conditions.ts';
 import { isDeleting } from '../runtime/object-key.ts';
 import { isAvailable, isReady, REVISION_LABEL, SERVICE_LABEL } from './slots.ts';
+import type { PublishedPorts } from './published-ports.ts';
 import { recordRevision } from './revision.ts';
 
 export interface StatusInput {
@@ -12,6 +13,7 @@ export interface StatusInput {
   readonly revision: string;
   readonly conflicts: readonly string[];
   readonly virtualIPs: NonNullable<ServiceStatus['virtualIPs']>;
+  readonly published: PublishedPorts;
   readonly now: number;
 }
 
@@ -31,6 +33,7 @@ export function planStatus(input: StatusInput): { status: ServiceStatus; lookAga
     updatedReplicas: updated.length,
     availableReplicas: available.length,
     selector: `${SERVICE_LABEL}=${service.metadata.name}`,
+    publishedPorts: input.published.held,
     virtualIPs: input.virtualIPs,
     currentRevision: isUpdated ? revision : (service.status?.currentRevision ?? revision),
     updateRevision: revision,
@@ -44,7 +47,7 @@ export function planStatus(input: StatusInput): { status: ServiceStatus; lookAga
       [
         availableCondition(available.length, wanted, live),
         progressingCondition(input, { live, updated, available, isUpdated }),
-        readyCondition(ready.length, wanted, live),
+        readyCondition(ready.length, wanted, live, input.published),
       ],
       { now, generation: service.metadata.generation },
     ),
@@ -63,8 +66,16 @@ function availableCondition(available: number, wanted: number, live: readonly Co
       };
 }
 
-function readyCondition(ready: number, wanted: number, live: readonly Container[]): NewCondition {
+function readyCondition(
+  ready: number,
+  wanted: number,
+  live: readonly Container[],
+  { conflicts }: PublishedPorts,
+): NewCondition {
   const message = `${ready} of ${wanted} Ready`;
+  if (conflicts.length > 0) {
+    return { type: 'Ready', status: 'False', reason: 'PortConflict', message: `${message}; ${conflicts.join(', ')}` };
+  }
   if (ready >= wanted && live.length <= wanted) {
     return { type: 'Ready', status: 'True', reason: 'ReplicasReady', message };
   }

@@ -41,6 +41,7 @@ export interface ApplyInput {
   readonly container: Container;
   readonly memory: ContainerMemory;
   readonly prepared: Prepared | undefined;
+  readonly signal: AbortSignal;
 }
 
 /** The steps that change the host; `prepare`, `rest` and `release` are the reconciler's own. */

@@ -114,7 +114,7 @@ async function runSteps(
     if (step.kind === 'rest' || step.kind === 'release') return { step, observed };
     try {
       if (step.kind !== 'prepare') {
-        await applyStep(deps, { container, memory, prepared }, step);
+        await applyStep(deps, { container, memory, prepared, signal }, step);
         continue;
       }
       memory.startIntentMs ??= deps.clock.now();

@@ -1,6 +1,7 @@
 // Stops one run. The grace period may get shorter while it is waited for: by `kubectl delete --grace-period`, or by a
 // change of the spec. The runtime is told then; it never gets longer.
 import type { Container } from '../../../crds/container.ts';
+import { untilAborted } from '../../runtime/until-aborted.ts';
 import type { ApplyDeps, ApplyInput, HostStep } from './apply-step.ts';
 
 const LOOK_EVERY_MS = 250;
@@ -22,12 +23,12 @@ export async function stopRun(deps: ApplyDeps, input: ApplyInput, step: HostStep
     await deps.runtime.unpause(step.containerId);
     memory.isPaused = false;
   }
-  await stopWithGrace(deps, container, step.containerId);
+  await stopWithGrace(deps, input, step.containerId);
   const ended = await deps.cache.refreshContainer(step.containerId);
   if (ended?.state === 'Running') throw new Error(`container ${step.containerId} still runs after it was stopped`);
 }
 
-async function stopWithGrace(deps: ApplyDeps, container: Container, containerId: string): Promise<void> {
+async function stopWithGrace(deps: ApplyDeps, { container, signal }: ApplyInput, containerId: string): Promise<void> {
   const ended = new AbortController();
   let graceSeconds = graceSecondsOf(container);
   const stop = (): Promise<void> => deps.runtime.stopContainer(containerId, graceSeconds);
@@ -41,7 +42,9 @@ async function stopWithGrace(deps: ApplyDeps, container: Container, containerId:
       await stop();
     }
   };
-  await Promise.all([stop().finally(() => ended.abort()), shorten()]);
+  const stopping = Promise.all([stop().finally(() => ended.abort()), shorten()]);
+  // The runtime goes on with it while the agent is away; the next agent asks again.
+  await untilAborted(stopping, signal).finally(() => ended.abort());
 }
 
 /** `kubectl delete --grace-period` wins over the spec while the object is being deleted. */

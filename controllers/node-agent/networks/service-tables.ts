@@ -75,7 +75,9 @@ function groupMembers(containers: readonly Container[]): Map<string, Container[]
     );
     if (service === undefined || !isOwned || deletionTimestamp !== undefined) continue;
     const id = `${namespace}/${service}`;
-    members.set(id, [...(members.get(id) ?? []), container]);
+    const list = members.get(id);
+    if (list) list.push(container);
+    else members.set(id, [container]);
   }
   return members;
 }
@@ -91,7 +93,8 @@ function balance(service: Service, addressesOn: (network: string) => string[]): 
     let isPublished = false;
     for (const network of networks) {
       const virtualIp = isVirtual ? service.status?.virtualIPs?.find((one) => one.network === network)?.ip : undefined;
-      const publishedPort: number = isPublished ? 0 : (port.publishedPort ?? 0);
+      const publishedPort: number =
+        isPublished || !isHeld(service, port.publishedPort, protocol) ? 0 : (port.publishedPort ?? 0);
       if (virtualIp === undefined && publishedPort === 0) continue;
       // One network is enough to reach every member from outside.
       isPublished ||= publishedPort !== 0;
@@ -107,3 +110,7 @@ function balance(service: Service, addressesOn: (network: string) => string[]): 
   }
   return { id: idOf(service), ports };
 }
+
+/** What another Service has on every node is not asked for; the service controller says so in the status. */
+const isHeld = ({ status }: Service, published: number | undefined, wanted: string): boolean =>
+  status?.publishedPorts?.some(({ port, protocol }) => port === published && protocol === wanted) ?? false;

@@ -21,7 +21,15 @@ function child(slot: number, ready: boolean, revision = 'new'): Container {
 }
 
 function status(service: Service, children: Container[], conflicts: string[] = []) {
-  const result = planStatus({ service, children, revision: 'new', conflicts, virtualIPs: [], now: NOW }).status;
+  const result = planStatus({
+    service,
+    children,
+    revision: 'new',
+    conflicts,
+    virtualIPs: [],
+    published: { held: [], conflicts: [] },
+    now: NOW,
+  }).status;
   const conditions = Object.fromEntries(
     (result.conditions ?? []).map((one) => [one.type, `${one.status} ${one.reason}: ${one.message}`]),
   );
@@ -83,6 +91,7 @@ test('planStatus() does not touch lastTransitionTime while nothing turns', () =>
     revision: 'new',
     conflicts: [],
     virtualIPs: [],
+    published: { held: [], conflicts: [] },
     now: NOW,
   }).status;
   const again = planStatus({
@@ -91,6 +100,7 @@ test('planStatus() does not touch lastTransitionTime while nothing turns', () =>
     revision: 'new',
     conflicts: [],
     virtualIPs: [],
+    published: { held: [], conflicts: [] },
     now: NOW + 60_000,
   });
   assert.deepEqual(again.status, first);

@@ -33,13 +33,14 @@ function setUp(t: TestContext, changes: Partial<ReturnType<typeof createMemoryRu
   return { deps, memory, events, clock, runtime, cache, become: (next: Container) => void (newest = next) };
 }
 
+const { signal } = new AbortController();
 const CREATE = { kind: 'create', attempt: 0, restartCount: 0, shortRuns: 0 } as const;
 
 test('applyStep() tells of something that is missing on the node, as of any other failure to create', async (t) => {
   const { deps, memory, events, cache } = setUp(t, {
     createContainer: () => Promise.reject(new WindlassError('NotFound', 'device /dev/none does not exist')),
   });
-  const input = { container: makeContainer(), memory, prepared: READY };
+  const input = { container: makeContainer(), memory, prepared: READY, signal };
   await applyStep(deps, input, { kind: 'run-sandbox', attempt: 0 });
   const sandboxId = cache.sandboxes()[0]?.id ?? '';
   await applyStep(deps, input, { ...CREATE, sandboxId });
@@ -51,7 +52,7 @@ test('applyStep() says nothing when the sandbox went away under it, and knows of
   const { deps, memory, events, runtime, cache } = setUp(t, {
     createContainer: () => Promise.reject(new WindlassError('NotFound', 'sandbox s1 not found')),
   });
-  const input = { container: makeContainer(), memory, prepared: READY };
+  const input = { container: makeContainer(), memory, prepared: READY, signal };
   await applyStep(deps, input, { kind: 'run-sandbox', attempt: 0 });
   const sandboxId = cache.sandboxes()[0]?.id ?? '';
   runtime.sandboxes.clear();
@@ -72,7 +73,7 @@ test('a stop under way gets the shorter grace period of a delete', async (t) => 
   const container = makeContainer({ terminationGracePeriodSeconds: 3600 });
   const stopping = applyStep(
     deps,
-    { container, memory, prepared: undefined },
+    { container, memory, prepared: undefined, signal },
     { kind: 'stop', containerId: 'c1', why: 'x' },
   );
   await clock.advance(1000);

@@ -51,7 +51,10 @@ const service = (spec: object): Service => ({
     ports: [{ port: 80, targetPort: 8080, publishedPort: 8000 }],
     ...spec,
   }),
-  status: { virtualIPs: [{ network: 'default', ip: '10.128.240.1' }] },
+  status: {
+    virtualIPs: [{ network: 'default', ip: '10.128.240.1' }],
+    publishedPorts: [{ port: 8000, protocol: 'TCP' }],
+  },
 });
 
 const tablesOf = (one: Service, containers: Container[]) =>
@@ -88,6 +91,15 @@ test('buildServiceTables() balances over the members that are ready and reachabl
   assert.deepEqual(tables.names, [
     { network: 'shop/default', records: [{ name: 'api', ipv4Addresses: ['10.128.240.1'] }] },
   ]);
+});
+
+test('buildServiceTables() does not ask for a published port that another Service has', () => {
+  const loser = { ...service({}), status: { virtualIPs: [{ network: 'default', ip: '10.128.240.1' }] } };
+  const ports = tablesOf(loser, [member(1, 'n1', true)]).services[0]?.ports;
+  assert.deepEqual(
+    ports?.map(({ port, publishedPort }) => [port, publishedPort]),
+    [[80, 0]],
+  );
 });
 
 test('buildServiceTables() answers a DNSRR service by its members, without a virtual address', () => {

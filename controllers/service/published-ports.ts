@@ -1,0 +1,50 @@
+// Which Service has a published port: it is one port of every node, so that only one Service can. Pure.
+import type { Service, ServiceStatus } from '../../crds/service.ts';
+import { isDeleting, keyOf } from '../runtime/object-key.ts';
+
+export type PublishedPort = NonNullable<ServiceStatus['publishedPorts']>[number];
+
+export interface PublishedPorts {
+  readonly held: PublishedPort[];
+  /** `port 80/TCP is published by Service shop/web`, one for each port that another Service has. */
+  readonly conflicts: readonly string[];
+}
+
+/** `80/TCP`, the key of servicesByPort. */
+export const portKeysOf = (service: Service): string[] => wantedPorts(service).map(portKey);
+
+/**
+ * What `service` may publish. Who has a port keeps it, whoever comes later; of two that have it (each was decided while
+ * the cache did not show the other), or of two that ask at once, the older one stays.
+ */
+export function planPublishedPorts(
+  service: Service,
+  servicesByPort: (key: string) => readonly Service[],
+): PublishedPorts {
+  const held: PublishedPort[] = [];
+  const conflicts: string[] = [];
+  for (const port of wantedPorts(service)) {
+    const key = portKey(port);
+    const rivals = servicesByPort(key).filter((other) => other.metadata.uid !== service.metadata.uid);
+    const holder = rivals.find((other) => isBefore(other, service, key));
+    if (holder) conflicts.push(`port ${key} is published by Service ${keyOf(holder)}`);
+    else held.push(port);
+  }
+  return { held, conflicts };
+}
+
+function wantedPorts(service: Service): PublishedPort[] {
+  if (isDeleting(service)) return [];
+  return (service.spec.ports ?? []).flatMap(({ publishedPort, protocol = 'TCP', mode }) =>
+    publishedPort && mode !== 'Host' ? [{ port: publishedPort, protocol }] : [],
+  );
+}
+
+const portKey = ({ port, protocol }: PublishedPort): string => `${port}/${protocol}`;
+
+function isBefore(a: Service, b: Service, key: string): boolean {
+  const has = ({ status }: Service): boolean => status?.publishedPorts?.some((port) => portKey(port) === key) ?? false;
+  if (has(a) !== has(b)) return has(a);
+  const age = ({ metadata }: Service): string => metadata.creationTimestamp ?? '';
+  return age(a) === age(b) ? keyOf(a) < keyOf(b) : age(a) < age(b);
+}
