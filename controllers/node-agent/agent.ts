@@ -18,6 +18,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { formatHostPort, type HostPort } from '../../lib/host-port.ts';
 import { readHostRoutes } from '../../lib/host-routes.ts';
 import { kernelNames, paths, type Instance } from '../../lib/instance.ts';
+import { createLimit } from '../../lib/limit.ts';
 import type { Logger } from '../../lib/log.ts';
 import { serveMetrics, type Registry } from '../../lib/metrics.ts';
 import { runAll } from '../../lib/run-all.ts';
@@ -25,7 +26,7 @@ import { readVersion } from '../../lib/version.ts';
 import { HOST_ROUTES_ANNOTATION, keyOf } from '../runtime/object-key.ts';
 import { createLoopMetrics } from '../runtime/queue-metrics.ts';
 import { cleanUpContainer } from './clean-up.ts';
-import { createContainerController } from './container/controller.ts';
+import { createContainerController, HOST_STEPS } from './container/controller.ts';
 import { createMemoryStore } from './container/memory.ts';
 import { prepare, targetKeyOf, type PrepareDeps } from './container/prepare.ts';
 import { createContainerReconciler } from './container/reconcile.ts';
@@ -176,6 +177,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     hostIp,
     memory,
     health,
+    limit: createLimit(HOST_STEPS),
     targetKeyOf: (container) => targetKeyOf({ cluster, cache }, container),
     prepare: (container, asked) => prepare(prepareDeps, container, asked),
     retire: async ({ metadata }) => {

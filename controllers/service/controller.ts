@@ -23,8 +23,11 @@ export function createServiceController(deps: ControllerDeps): RunPart {
     network: (namespace, name) => networks.get(joinKey(namespace, name)),
     services: (namespace) => inNamespace.get(namespace),
   });
+  const healed: ServiceDeps['healed'] = new Map();
   services.subscribe(({ object, deleted }) => {
-    if (deleted) virtualIps.release(object.metadata.uid ?? '');
+    if (!deleted) return;
+    virtualIps.release(object.metadata.uid ?? '');
+    healed.delete(object.metadata.uid ?? '');
   });
   const serviceDeps: ServiceDeps = {
     ...deps,
@@ -35,6 +38,7 @@ export function createServiceController(deps: ControllerDeps): RunPart {
       return owner?.kind === 'Service' ? [owner.uid] : [];
     }),
     virtualIps,
+    healed,
     servicesByPort,
   };
   return createController(deps, {

@@ -28,6 +28,11 @@ export interface ServiceDeps {
   /** Containers by the UID of the Service that controls them. */
   readonly childrenOf: Index<Container>;
   readonly virtualIps: VirtualIpAllocator;
+  /**
+   * Failures in a row by UID of the Service and slot, so that the successor of a failed Container knows them. Lost on a
+   * restart of this process, which only makes the next try come sooner.
+   */
+  readonly healed: Map<string, Map<number, number>>;
   /** Services by portKeysOf(). */
   readonly servicesByPort: Index<Service>;
   readonly events: Events;
@@ -39,9 +44,7 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
   const { clock, events } = deps;
   const containers = deps.client.kind(containerKind);
   const services = deps.client.kind(serviceKind);
-  // Failures in a row by `uid/slot`, so that the successor of a failed Container knows them. Lost on a restart of
-  // this process, which only makes the next try come sooner.
-  const healed = new Map<string, number>();
+  const { healed } = deps;
 
   async function create(
     service: Service,
@@ -50,7 +53,7 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
     signal: AbortSignal,
   ): Promise<boolean> {
     const { template } = service.spec;
-    const count = healed.get(`${service.metadata.uid}/${slot}`) ?? 0;
+    const count = healed.get(service.metadata.uid ?? '')?.get(slot) ?? 0;
     const annotations = {
       ...template.metadata?.annotations,
       ...(count > 0 ? { [HEALED_ANNOTATION]: String(count) } : {}),
@@ -92,7 +95,10 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
   async function remove(service: Service, { container, why }: Removal, signal: AbortSignal): Promise<void> {
     const { name, namespace, uid } = container.metadata;
     const slot = slotOf(container);
-    if (why === 'Failed') healed.set(`${service.metadata.uid}/${slot}`, nextHealed(container));
+    if (why === 'Failed' && slot !== undefined) {
+      const ofService = healed.get(service.metadata.uid ?? '') ?? new Map<number, number>();
+      healed.set(service.metadata.uid ?? '', ofService.set(slot, nextHealed(container)));
+    }
     await containers.delete(
       name,
       namespace,
@@ -137,10 +143,10 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
     await forEachLimit(plan.create, PARALLEL_WRITES, async (creation) => {
       if (!(await create(service, creation, revision, signal))) conflicts.push(creation.name);
     });
-    for (const child of children) {
-      const slot = `${uid}/${slotOf(child)}`;
-      if (healed.has(slot) && child.metadata.annotations?.[HEALED_ANNOTATION] === String(healed.get(slot)))
-        healed.delete(slot);
+    const ofService = healed.get(uid);
+    for (const child of ofService ? children : []) {
+      const slot = slotOf(child) ?? 0;
+      if (child.metadata.annotations?.[HEALED_ANNOTATION] === String(ofService?.get(slot))) ofService?.delete(slot);
     }
 
     const published = planPublishedPorts(service, (port) => deps.servicesByPort.get(port));

@@ -19,6 +19,8 @@ export interface MemoryRuntime extends NodeRuntime {
   readonly containers: Map<string, ContainerState>;
   /** Images by every name they answer to; pulls add to it. */
   readonly images: Map<string, InspectedImage>;
+  /** Stops return when this has resolved, as with processes that ignore their stop signal. */
+  readonly stops: { until: Promise<void> };
   /** References whose pull fails, and why. */
   readonly broken: Map<string, string>;
   /** What the container's process does at its end. */
@@ -36,6 +38,7 @@ export function createMemoryRuntime(): MemoryRuntime {
   const networks = new Set<string>();
   const rootFilesystems = new Set<string>();
   const calls: string[] = [];
+  const stops = { until: Promise.resolve() };
   const listeners = new Set<(event: ContainerEvent) => void>();
   let counter = 0;
 
@@ -66,6 +69,7 @@ export function createMemoryRuntime(): MemoryRuntime {
     containers,
     images,
     broken,
+    stops,
     end,
     version: async () => ({ name: 'memory', version: '1' }),
     describe: async () => ({ instanceId: 'x', metricsAddress: '', ociRuntime: 'none' }),
@@ -153,6 +157,7 @@ export function createMemoryRuntime(): MemoryRuntime {
     },
     async stopContainer(id) {
       calls.push('stopContainer');
+      await stops.until;
       if (containers.get(id)?.state === 'Running') end(id, 143);
     },
     async removeContainer(id) {

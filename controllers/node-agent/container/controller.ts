@@ -13,8 +13,13 @@ import type { Reconcile } from '../../runtime/reconciler.ts';
 import type { WorkQueue } from '../../runtime/workqueue.ts';
 import { networkNamesOf } from './sandbox-config.ts';
 
-/** Containers are mostly waited for, not worked on: stopping one takes its grace period. */
-const WORKERS = 64;
+/**
+ * Containers are mostly waited for, not worked on: stopping one takes its grace period, and must not hold up the start
+ * of another. What works on the host has a limit of its own, see HOST_STEPS.
+ */
+const WORKERS = 1024;
+/** Steps other than stops that change the host at the same time. */
+export const HOST_STEPS = 64;
 /** A container that waits for its host to be well again should not wait for minutes after that. */
 const MAX_BACKOFF_MS = 30_000;
 

@@ -3,6 +3,7 @@
 import type { KindClient } from '../../../client/client.ts';
 import type { Container } from '../../../crds/container.ts';
 import { isConflict, isNotFound, messageOf } from '../../../lib/errors.ts';
+import type { Limit } from '../../../lib/limit.ts';
 import { hasFinalizer, NODE_FINALIZER, splitKey } from '../../runtime/object-key.ts';
 import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
 import type { Cluster } from '../cluster.ts';
@@ -31,6 +32,8 @@ export interface ContainerReconcilerDeps extends ApplyDeps {
   readonly nodeName: string;
   readonly hostIp: string;
   readonly memory: MemoryStore;
+  /** Bounds the steps that work on the host at the same time; a stop, which only waits, is not counted. */
+  readonly limit: Limit;
   readonly health: HealthMonitor;
   readonly targetKeyOf: (container: Container) => string | undefined;
   readonly prepare: (
@@ -112,14 +115,14 @@ async function runSteps(
     const observed = await observe(deps, container, memory, prepared);
     const step = planStep(observed);
     if (step.kind === 'rest' || step.kind === 'release') return { step, observed };
-    try {
-      if (step.kind !== 'prepare') {
-        await applyStep(deps, { container, memory, prepared, signal }, step);
-        continue;
-      }
+    const take = async (): Promise<void> => {
+      if (step.kind !== 'prepare') return applyStep(deps, { container, memory, prepared, signal }, step);
       memory.startIntentMs ??= deps.clock.now();
       prepared = await deps.prepare(container, { kept: keptImage(observed), signal });
       if (prepared.image.state === 'Ready') memory.image = prepared.image.image;
+    };
+    try {
+      await (step.kind === 'stop' ? take() : deps.limit(0, signal, take));
     } catch (error) {
       // A cache that is behind, or a runtime that is away, is nothing to tell. An in-place change has told already.
       const isNoNews = isTransient(error) || isConflict(error) || isNotFound(error);

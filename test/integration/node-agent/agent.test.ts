@@ -224,6 +224,27 @@ test('deleting the Pod deletes the Container and leaves nothing on the node', as
   );
 });
 
+test('containers that take their time to stop do not hold up the start of another', async () => {
+  const names = Array.from({ length: 70 }, (_, index) => `slow-${index}`);
+  await Promise.all(names.map((name) => create(name, { image: 'busybox', nodeName: 'n1' })));
+  const slow = async (): Promise<Container[]> =>
+    (await containers().list({ namespace: 'default' })).items.filter(({ metadata }) => names.includes(metadata.name));
+  const isRunning = ({ status }: Container): boolean => status?.phase === 'Running';
+  await waitFor(async () => (await slow()).every(isRunning), { what: 'the slow ones to run' });
+  const gate = Promise.withResolvers<void>();
+  runtime.stops.until = gate.promise;
+  const stopped = runtime.calls.filter((call) => call === 'stopContainer').length;
+  await Promise.all(names.map((name) => containers().delete(name, 'default', {})));
+  const stopping = () => runtime.calls.filter((call) => call === 'stopContainer').length - stopped;
+  await waitFor(async () => stopping() >= names.length, { what: 'all stops to be under way' });
+  await create('quick', { image: 'busybox', nodeName: 'n1' });
+  await reach('quick', 'Running');
+  gate.resolve();
+  runtime.stops.until = Promise.resolve();
+  await containers().delete('quick', 'default', {});
+  await waitFor(async () => (await slow()).length === 0, { what: 'the slow ones to be gone' });
+});
+
 test('a sandbox whose Container is unknown is removed', async () => {
   const [known] = runtime.sandboxes.values();
   assert.ok(known);
