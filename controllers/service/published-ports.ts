@@ -35,7 +35,7 @@ export function planPublishedPorts(
 
 function wantedPorts(service: Service): PublishedPort[] {
   if (isDeleting(service)) return [];
-  return (service.spec.ports ?? []).flatMap(({ publishedPort, protocol = 'TCP', mode }) =>
+  return (service.spec.ports ?? []).flatMap(({ publishedPort, protocol, mode }) =>
     publishedPort && mode !== 'Host' ? [{ port: publishedPort, protocol }] : [],
   );
 }
