@@ -18,7 +18,7 @@ import { currentOf, planStep, type Observed, type Step } from './plan.ts';
 import type { Prepared } from './prepared.ts';
 import { keptImage } from './rootfs-key.ts';
 import { networkNamesOf } from './sandbox-config.ts';
-import { isTransient } from './start-failure.ts';
+import { isTransient, withoutTemporaryNames } from './start-failure.ts';
 import { buildStatus } from './status.ts';
 import { eventsOfChange } from './status-events.ts';
 import { statusPatch } from './status-patch.ts';
@@ -128,7 +128,7 @@ async function runSteps(
       const isNoNews = isTransient(error) || isConflict(error) || isNotFound(error);
       if (isNoNews && !memory.driftError) throw error;
       const reason = STEP_FAILED[step.kind];
-      const trouble = reason === undefined ? undefined : { reason, message: messageOf(error) };
+      const trouble = reason === undefined ? undefined : { reason, message: withoutTemporaryNames(messageOf(error)) };
       if (trouble) deps.record(container, 'Warning', trouble.reason, trouble.message);
       const seen = await observe(deps, container, memory, prepared);
       return { step: { kind: 'rest' }, observed: seen, error, trouble };

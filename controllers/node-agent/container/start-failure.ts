@@ -11,6 +11,9 @@ const START_BACKOFF = { initialMs: 1000, maxMs: 60_000 } as const;
 /** The runtime is away, or the agent is being stopped: nothing to tell the user, the next look decides anew. */
 export const isTransient = (error: unknown): boolean => isAbort(error) || isUnavailable(error);
 
+/** A copy that failed names a folder of its own at each try, which would make every Event and status a new one. */
+export const withoutTemporaryNames = (text: string): string => text.replaceAll(/\.[0-9a-f]{12}(?=[/:' ]|$)/g, '');
+
 /** `failure` if it is one of the present spec, and no restart was asked for since. */
 export function failureOf({ spec }: Container, failure: StartFailure | undefined): StartFailure | undefined {
   return failure?.specHash === specHash(spec) && failure.restartedAt === spec.restartedAt ? failure : undefined;
