@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { WindlassError } from '../../lib/errors.ts';
 import { identifyProcess, isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
 import { bundleFiles } from '../oci-runtime/conmon.ts';
+import { endProcesses, findByArgument } from '../oci-runtime/monitors.ts';
 import { stringifySpec, type OciSpec } from '../oci-runtime/oci-spec.ts';
 import { findProgram } from '../oci-runtime/runtime.ts';
 import { defaultSeccompProfile } from '../oci-runtime/seccomp-profile.ts';
@@ -117,6 +118,11 @@ async function removeHolder(shim: Shim, record: SandboxRecord): Promise<void> {
   const { pidHolder } = record;
   if (pidHolder === undefined) return;
   const signal = AbortSignal.timeout(END_MS);
+  // A runtime that a killed shim had started may still be at it.
+  if (pidHolder === 'planned') {
+    const left = findByArgument((argument) => argument === bundleOf(record));
+    await endProcesses(left, 0, signal);
+  }
   await killGroup(shim, cgroupOf(shim, record.id), signal);
   await shim.runtime.delete(holderId(record.id), pidHolder === 'planned' ? undefined : pidHolder, signal);
   await removeCgroup(shim, cgroupOf(shim, record.id), signal);

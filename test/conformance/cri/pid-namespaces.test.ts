@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { kernelNames } from '../../../lib/instance.ts';
 import { identifyProcess, isRunning, type ProcessIdentity } from '../../../lib/process-identity.ts';
 import { openCgroups } from '../../../runtime-shim/cgroups/cgroups.ts';
@@ -154,4 +155,22 @@ test('CONTAINER, NODE and TARGET', async (t) => {
   await shim.cri.runtime.stopContainer({ containerId: own, timeout: 0 });
   assert.equal((await shim.waitForExit(target)).exitCode, 137);
   await assert.rejects(start(sandbox, 'TARGET', ['true'], own), { reason: 'NotFound' });
+});
+
+test('POD: a shim killed while it makes the holder makes it after its restart, and loses none', async (t) => {
+  if (!requireRoot(t)) return;
+  const delays = Array.from({ length: process.env['WINDLASS_LONG'] === '1' ? 20 : 3 }, (_, index) => 5 + index * 8);
+  for (const delayMs of delays) {
+    const sandbox = await runSandbox();
+    const cut = start(sandbox, 'POD').catch(() => undefined);
+    await sleep(delayMs);
+    await shim.kill();
+    await cut;
+    await shim.start();
+    const id = await start(sandbox, 'POD');
+    assert.equal(await shim.exec(id, 'cat', '/proc/1/comm'), 'pid-holder');
+    assert.equal(holderOf(sandbox).length, 1);
+    await shim.cri.runtime.removePodSandbox({ podSandboxId: sandbox });
+    assert.deepEqual(holderOf(sandbox), []);
+  }
 });
