@@ -3,7 +3,7 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { errnoOf, WindlassError } from '../lib/errors.ts';
+import { errnoOf, messageOf, WindlassError } from '../lib/errors.ts';
 import type { Instance } from '../lib/instance.ts';
 
 const MARKER = 'windlass-instance.json';
@@ -15,10 +15,14 @@ const marker = z.object({ id: z.string(), home: z.string(), run: z.string() });
  */
 export function claimFolders(instance: Instance): void {
   for (const folder of [instance.home, instance.run]) {
-    checkFolder(instance, folder);
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    chmodSync(folder, folder === instance.run ? 0o711 : 0o700);
-    writeMarker(folder, instance);
+    try {
+      checkFolder(instance, folder);
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      chmodSync(folder, folder === instance.run ? 0o711 : 0o700);
+      writeMarker(folder, instance);
+    } catch (error) {
+      throw error instanceof WindlassError ? error : unusable(folder, error);
+    }
   }
 }
 
@@ -44,6 +48,12 @@ function readIfThere(file: string): string | undefined {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+// Node reports ENOENT for a folder on a read-only file system, which misleads.
+function unusable(folder: string, error: unknown): WindlassError {
+  const message = `failed to make ${folder} (${errnoOf(error) ?? messageOf(error)}): is its file system there, writable and not full?`;
+  return new WindlassError('Unavailable', message, { cause: error });
 }
 
 /** Throws Conflict when a folder that exists is not this instance's: it has no marker, or another instance's. */

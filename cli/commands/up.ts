@@ -161,7 +161,8 @@ async function runDetached(instance: Instance, config: UpOptions, context: Comma
     if (exit !== undefined) {
       const last = readLogTail(instance, 'up', 3).join(' ').trim();
       if (exit === EXIT.conflict) throw new WindlassError('Conflict', last.replace(/^.*windlass: /, ''));
-      throw new WindlassError('Internal', `windlass up ended early: ${last}`);
+      const why = last || `it could not say why in ${logFile(instance, 'up')}; is the disk full?`;
+      throw new WindlassError('Internal', `windlass up ended early with exit code ${exit}: ${why}`);
     }
     await systemClock.sleep(50, context.signal);
   }

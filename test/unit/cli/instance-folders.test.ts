@@ -41,3 +41,12 @@ test('claimFolders() takes a folder that a start on a full disk left without its
   checkFolders(instance);
   removeFolders(instance);
 });
+
+test('claimFolders() says which folder cannot be made', (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'windlass-folders-'));
+  t.after(() => rmSync(root, { recursive: true, force: true }));
+  const file = join(root, 'file');
+  writeFileSync(file, '');
+  const instance = describeInstance(join(root, 'home'), join(file, 'run'));
+  assert.throws(() => claimFolders(instance), /failed to make .*\/file\/run \(ENOTDIR\): is its file system there/);
+});
