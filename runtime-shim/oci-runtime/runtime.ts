@@ -11,7 +11,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, delimiter, isAbsolute, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
 import { openCgroups, parseCgroupMounts } from '../cgroups/cgroups.ts';
@@ -25,6 +25,10 @@ import { hidingArguments, mountAbove, mountToHide } from './hidden-mount.ts';
 import type { OciSpec } from './oci-spec.ts';
 import { openJoiningCommand, type JoiningOptions, type RuntimeCommand } from './runtime-command.ts';
 import { runProgram } from './run-program.ts';
+
+/** The first looks for the program follow each other at once: it takes a fraction of a millisecond. */
+const LOOKS_AT_ONCE = 8;
+const MAX_LOOKS = 200;
 
 export interface OciRuntime {
   readonly kind: 'runc' | 'crun';
@@ -131,6 +135,7 @@ export function openOciRuntime(
       const runs = (): boolean => hasLeftInit(init, kind, found);
       if (existsSync(fifo)) {
         await (kind === 'runc' ? releaseInit(fifo, init, runs, signal) : wakeInit(fifo, init, runs, signal));
+        await untilProgramRuns(init, runs);
         return;
       }
       // A shim that died right after the start has taken the fifo away, but had no time to record it.
@@ -203,6 +208,16 @@ async function releaseInit(
     closeSync(fd);
   }
   rmSync(fifo, { force: true });
+}
+
+/**
+ * A moment passes between the last step of the runtime's init and the program that takes its place: whoever is told that
+ * a container runs must not find the former. Bounded, since a program can have the runtime's own name.
+ */
+async function untilProgramRuns(init: ProcessIdentity, runs: () => boolean): Promise<void> {
+  for (let looks = 0; looks < MAX_LOOKS && isRunning(init) && !runs(); looks += 1) {
+    await (looks < LOOKS_AT_ONCE ? nextTurn() : sleep(1));
+  }
 }
 
 /** True when the process runs the container's program, no longer the runtime's own code. */
