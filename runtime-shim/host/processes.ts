@@ -10,8 +10,8 @@ export function openPidfd(pid: number): number {
   return check(kernel.pidfdOpen(pid), 'pidfd_open', String(pid));
 }
 
-/** Signals exactly this process; false when it is gone. */
-export function signalExactProcess(identity: ProcessIdentity, signal: NodeJS.Signals): boolean {
+/** Signals exactly this process; false when it is gone. A number is for the real-time signals, which have no name in Node. */
+export function signalExactProcess(identity: ProcessIdentity, signal: NodeJS.Signals | number): boolean {
   const fd = kernel.pidfdOpen(identity.pid);
   if (fd === -1) {
     const error = new SystemError(lastErrno(), 'pidfd_open', String(identity.pid));
@@ -20,7 +20,8 @@ export function signalExactProcess(identity: ProcessIdentity, signal: NodeJS.Sig
   }
   try {
     if (!isRunning(identity)) return false;
-    if (kernel.pidfdSendSignal(fd, constants.signals[signal]) === 0) return true;
+    const number = typeof signal === 'number' ? signal : constants.signals[signal];
+    if (kernel.pidfdSendSignal(fd, number) === 0) return true;
     const error = new SystemError(lastErrno(), 'pidfd_send_signal', String(identity.pid));
     if (error.code === 'ESRCH') return false;
     throw error;

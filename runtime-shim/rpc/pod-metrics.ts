@@ -6,6 +6,7 @@ import type {
   Metric,
   PodSandboxMetrics,
 } from '../../cri/stats-messages.ts';
+import { isRunning } from '../../lib/process-identity.ts';
 import { readLinkCounters } from '../network/counters.ts';
 import { containerSamples } from '../pod-metrics/container-samples.ts';
 import { BASE_LABELS, METRIC_KINDS, type Sample } from '../pod-metrics/descriptors.ts';
@@ -76,7 +77,7 @@ async function measureContainer(
   const pids = shim.cgroups.pids(record.cgroupsPath);
   const [counts, openFilesLimit, usage] = await Promise.all([
     countDescriptors(pids, signal),
-    record.init ? readOpenFilesLimit(record.init.pid) : undefined,
+    record.init && isRunning(record.init) ? readOpenFilesLimit(record.init.pid) : undefined,
     shim.images.rootFilesystem(rootFilesystemId(record))?.usage(),
   ]);
   const samples = containerSamples({

@@ -1,9 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { constants } from 'node:os';
 import type { StopContainerRequest } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
 import { isNotFound, WindlassError } from '../../lib/errors.ts';
-import { isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
 import { signalExactProcess } from '../host/processes.ts';
 import type { ContainerRecord } from '../store/records.ts';
 import { recordExit } from './container-exit.ts';
@@ -54,15 +52,7 @@ function sendStopSignal(shim: Shim, record: ContainerRecord): void {
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }
-  if (record.init) signalProcess(record.init, record.stopSignal);
-}
-
-/** A recycled pid is never hit: the start time is compared with a pid file descriptor held. */
-function signalProcess(identity: ProcessIdentity, number: number): void {
-  const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
-  if (name !== undefined) signalExactProcess(identity, name as NodeJS.Signals);
-  // Real-time signals have no name in Node.
-  else if (isRunning(identity)) process.kill(identity.pid, number);
+  if (record.init) signalExactProcess(record.init, record.stopSignal);
 }
 
 function hasEnded(shim: Shim, id: string): boolean {
