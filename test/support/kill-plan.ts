@@ -24,6 +24,7 @@ export interface MortalShim extends AsyncDisposable {
 export async function startMortalShim(): Promise<MortalShim> {
   let control = '';
   const shim = await startTestShim({
+    sandboxPool: 0,
     nodeFlags: ['--import', PRELOAD],
     prepare(root) {
       control = join(root, 'kill-points');

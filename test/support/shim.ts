@@ -48,6 +48,8 @@ export interface TestShim extends AsyncDisposable {
 export interface TestShimOptions {
   /** Further flags of the shim; asked for at each start. */
   readonly flags?: readonly string[] | (() => readonly string[]);
+  /** Sandboxes made ahead; tests that compare the whole host before and after want none. */
+  readonly sandboxPool?: number;
   /** Further variables of its environment; asked for at each start. */
   readonly env?: () => Readonly<Record<string, string>>;
   /** Flags of Node itself. */
@@ -175,7 +177,7 @@ function omitLinux(config: Draft<ContainerConfig>): Draft<ContainerConfig> {
 async function spawnShim(
   instance: Instance,
   cri: CriClient,
-  { flags = [], nodeFlags = [], env = () => ({}) }: TestShimOptions,
+  { flags = [], nodeFlags = [], env = () => ({}), sandboxPool }: TestShimOptions,
 ): Promise<ChildProcess> {
   const args = [
     '--home',
@@ -184,6 +186,7 @@ async function spawnShim(
     instance.run,
     '--log-level',
     'warn',
+    ...(sandboxPool === undefined ? [] : ['--sandbox-pool', String(sandboxPool)]),
     ...(typeof flags === 'function' ? flags() : flags),
   ];
   const child = spawn(process.execPath, [...nodeFlags, program, ...args], {

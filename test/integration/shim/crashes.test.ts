@@ -34,7 +34,7 @@ async function removeAll({ cri }: TestShim): Promise<void> {
 
 test('a first process killed from outside is 137, a lost conmon 255; nothing of either is left', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'conmon')) return;
-  await using shim = await startTestShim();
+  await using shim = await startTestShim({ sandboxPool: 0 });
   await leavesNothing(shim, async (name) => {
     const killed = await shim.run(`${name}-init`, { command: ['sleep', '1000'] });
     const orphan = await shim.run(`${name}-conmon`, { command: ['sh', '-c', 'sleep 1000 & exec sleep 1000'] });
@@ -73,6 +73,7 @@ for (const kind of ['runc', 'crun'] as const) {
     if (!requireRoot(t) || !requirePrograms(t, kind, 'conmon')) return;
     let [runtime, flag] = ['', ''];
     await using shim = await startTestShim({
+      sandboxPool: 0,
       prepare(root) {
         [runtime, flag] = [join(root, kind), join(root, 'kill')];
         // As soon as the runtime has made its state folder, it dies.
@@ -103,6 +104,7 @@ test('a shim that comes back while conmon still creates makes an end of it first
   if (!requireRoot(t) || !requirePrograms(t, 'runc', 'conmon')) return;
   let [runtime, begun, go] = ['', '', ''];
   await using shim = await startTestShim({
+    sandboxPool: 0,
     prepare(root) {
       [runtime, begun, go] = [join(root, 'runc'), join(root, 'begun'), join(root, 'go')];
       // It stands still in the middle of its work, and goes on when the next shim has long cleared up.
@@ -133,7 +135,7 @@ test('a shim that comes back while conmon still creates makes an end of it first
 
 test('a program that a killed shim was running in a container is ended when the next one starts', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'conmon')) return;
-  await using shim = await startTestShim();
+  await using shim = await startTestShim({ sandboxPool: 0 });
   const containerId = await shim.run('exec', { command: ['sleep', '1000'] });
   const running = shim.exec(containerId, 'sh', '-c', 'sleep 777 & sleep 778').catch(() => 'cut off');
   await waitFor(async () => (await shim.exec(containerId, 'ps', '-o', 'args')).includes('sleep 778'), {

@@ -47,6 +47,7 @@ for (const kind of ['bytes', 'inodes'] as const) {
     const image = makeImage({ layers: [[{ name: 'file', content: Buffer.alloc(300_000, 'x') }]] });
     const reference = await registry.push(image, 'full', '1');
     await using shim = await startTestShim({
+      sandboxPool: 0,
       prepare: (root) => mountTmpfs(root, kind === 'bytes' ? 'size=160m' : 'size=512m,nr_inodes=3000'),
     });
     const { runtime, images, node } = shim.cri;
@@ -125,7 +126,7 @@ async function lasts(shim: TestShim, containerId: string): Promise<void> {
 
 test('read-only folders: calls say so, what runs goes on, and all is well afterwards', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'conmon')) return;
-  await using shim = await startTestShim({ prepare: (root) => mountTmpfs(root, 'size=160m') });
+  await using shim = await startTestShim({ sandboxPool: 0, prepare: (root) => mountTmpfs(root, 'size=160m') });
   const root = dirname(shim.instance.home);
   // The log would be open for writing, which keeps a mount from becoming read-only.
   const lasting = await shim.run('lasting', { ...sleeping, logPath: '' });

@@ -16,7 +16,7 @@ let clean: object;
 const isRoot = process.getuid?.() === 0;
 before(async () => {
   if (!isRoot) return;
-  shim = await startTestShim();
+  shim = await startTestShim({ sandboxPool: 0 });
   await shim.run('first', { command: ['true'] });
   await removeAll();
   clean = takeOwnSnapshot(shim.instance);

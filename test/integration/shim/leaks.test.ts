@@ -30,6 +30,7 @@ test('a thousand containers come and go and the shim does not grow', { timeout: 
 /** Growth of the resident memory per cycle after the warm-up, in KiB. */
 async function soak(t: TestContext, { warmUp, cycles }: { warmUp: number; cycles: number }): Promise<number> {
   await using shim = await startTestShim({
+    sandboxPool: 0,
     // A small heap that is collected often: what grows then is what is kept.
     nodeFlags: ['--max-semi-space-size=1', '--max-old-space-size=96'],
     // Sandboxes that are kept ready come and go as they please: see sandbox-pool.test.ts.

@@ -22,7 +22,7 @@ const command = ['sleep', '1000'];
 const ROUNDS = 20;
 
 async function prepare(): Promise<TestShim> {
-  const shim = await startTestShim();
+  const shim = await startTestShim({ sandboxPool: 0 });
   await shim.cri.node.ensureNetwork({ network: networkOf('a', 14) });
   await shim.cri.node.ensureNetwork({ network: networkOf('b', 15) });
   await shim.run('first', { command }, attached('first'));

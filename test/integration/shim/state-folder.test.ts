@@ -58,7 +58,7 @@ const DAMAGES: Readonly<Record<string, (text: string) => string>> = {
 
 test('damaged records are put aside, what they described is removed, and the names are free again', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'conmon')) return;
-  await using shim = await startTestShim();
+  await using shim = await startTestShim({ sandboxPool: 0 });
   // As many addresses as sandboxes: none may be lost with its record.
   const kinds = Object.keys(DAMAGES);
   assert.equal(kinds.length, 8);
@@ -121,7 +121,7 @@ async function loseKernelObjects({ instance }: TestShim): Promise<void> {
 
 test('after a reboot with an old run folder everything is reported as ended, removable, and addresses are free', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'conmon', 'nft')) return;
-  await using shim = await startTestShim();
+  await using shim = await startTestShim({ sandboxPool: 0 });
   await shim.cri.node.ensureNetwork({ network: NETWORK });
   await runTwo(shim, 'first');
   await removeAll(shim);
@@ -171,7 +171,7 @@ test('after a reboot with an old run folder everything is reported as ended, rem
 
 test('after a reboot with an empty run folder images are there, writable layers of lost containers are not', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'conmon', 'nft')) return;
-  await using shim = await startTestShim();
+  await using shim = await startTestShim({ sandboxPool: 0 });
   await shim.cri.node.ensureNetwork({ network: NETWORK });
   const { images } = await shim.cri.images.listImages({});
   await runTwo(shim, 'lost');
@@ -192,7 +192,7 @@ test('after a reboot with an empty run folder images are there, writable layers 
 
 test('a shim is refused a folder that another has, and a socket that somebody answers on; stale ones are replaced', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'conmon')) return;
-  await using shim = await startTestShim();
+  await using shim = await startTestShim({ sandboxPool: 0 });
   const { home, run } = shim.instance;
   const start = async (...flags: string[]) => runCommand(process.execPath, ['runtime-shim/main.ts', ...flags]);
   for (const [flags, what] of [
