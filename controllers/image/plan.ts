@@ -9,6 +9,9 @@ import type { NewCondition } from '../runtime/conditions.ts';
 /** Names the node that fetches the Image and writes its status. */
 export const PULL_NODE_ANNOTATION = 'windlass.dev/pull-node';
 
+/** Reason of Ready while the node that holds the bytes of a deleted Image removes them. */
+export const RELEASING_REASON = 'Releasing';
+
 export interface ImageObserved {
   readonly image: Image;
   readonly nodes: readonly Node[];
@@ -47,6 +50,17 @@ export function planImage({ image, nodes, loadOf }: ImageObserved): ImagePlan {
   return { kind: 'wait', reason: 'NoNodeReady', message: `none of ${nodes.length} node(s) is ready to fetch it` };
 }
 
+/**
+ * The node that has still to let go of a deleted Image which nobody uses; undefined when none has, or when it cannot be
+ * waited for: it left the cluster or does not answer.
+ */
+export function releasingNode({ metadata, status }: Image, nodes: readonly Node[]): string | undefined {
+  const name = metadata.annotations?.[PULL_NODE_ANNOTATION];
+  if (name === undefined || !status?.nodes?.includes(name)) return undefined;
+  const node = nodes.find((one) => one.metadata.name === name);
+  return node && isReady(node) ? name : undefined;
+}
+
 /** The name of what an Image asks for that is not built yet. */
 export function findUnsupportedField({ spec }: Image): string | undefined {
   if (spec.build) return 'spec.build';
@@ -68,10 +82,11 @@ function fixedNode(
   };
 }
 
+const isReady = ({ status }: Node): boolean =>
+  status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') === true;
+
 /** Ready and not cordoned. */
-export const isUsable = ({ status, spec }: Node): boolean =>
-  status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') === true &&
-  spec?.unschedulable !== true;
+export const isUsable = (node: Node): boolean => isReady(node) && node.spec?.unschedulable !== true;
 
 /** Conditions that are about the Image as an object, not about its bytes. */
 export function planImageConditions(image: Image, users: readonly Container[]): NewCondition[] {

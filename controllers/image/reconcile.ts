@@ -11,7 +11,14 @@ import { hasFinalizer, IN_USE_FINALIZER, isDeleting } from '../runtime/object-ke
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { removeFinalizer, writeStatus } from '../runtime/write.ts';
 import { listNames } from '../volume/plan.ts';
-import { planImage, planImageConditions, PULL_NODE_ANNOTATION, usesMeaning } from './plan.ts';
+import {
+  planImage,
+  planImageConditions,
+  PULL_NODE_ANNOTATION,
+  releasingNode,
+  RELEASING_REASON,
+  usesMeaning,
+} from './plan.ts';
 
 export interface ImageDeps {
   readonly client: KindClient<Image>;
@@ -35,7 +42,9 @@ export function createImageReconciler(deps: ImageDeps): Reconcile {
       conditions: setConditions(image.status?.conditions, conditions, { now: clock.now(), generation }),
     };
     const wrote = await writeStatus(client, image, status, signal);
-    const problem = conditions.find(({ type, status: value }) => type === 'Ready' && value === 'False');
+    const problem = conditions.find(
+      ({ type, status: value, reason }) => type === 'Ready' && value === 'False' && reason !== RELEASING_REASON,
+    );
     if (wrote && problem) events.record(image, { type: 'Warning', reason: problem.reason, message: problem.message });
   }
 
@@ -53,6 +62,12 @@ export function createImageReconciler(deps: ImageDeps): Reconcile {
     const users = usesMeaning(image).flatMap((use) => deps.usersOf.get(use));
     if (isDeleting(image)) {
       if (users.length === 0) {
+        const nodeName = releasingNode(image, deps.nodes.list());
+        if (nodeName !== undefined) {
+          const message = `node ${nodeName} removes what nothing else uses of it`;
+          await say(image, [{ type: 'Ready', status: 'False', reason: RELEASING_REASON, message }], signal);
+          return {};
+        }
         await removeFinalizer(client, image, IN_USE_FINALIZER, signal);
         return {};
       }

@@ -4,13 +4,14 @@ import type { KindClient } from '../../../client/client.ts';
 import type { Image, ImageStatus } from '../../../crds/image.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { errnoOf, isConflict, isNotFound, messageOf } from '../../../lib/errors.ts';
-import { PULL_NODE_ANNOTATION } from '../../image/plan.ts';
+import { PULL_NODE_ANNOTATION, RELEASING_REASON } from '../../image/plan.ts';
 import { findCondition } from '../../runtime/conditions.ts';
 import { splitKey } from '../../runtime/object-key.ts';
 import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
 import type { Cluster } from '../cluster.ts';
 import type { InspectedImage, NodeRuntime } from '../runtime/node-runtime.ts';
 import { statusPatch } from '../container/status-patch.ts';
+import { namesToRelease } from './image-release.ts';
 import { localReference } from './image-source.ts';
 import { buildImageStatus, type Fetch } from './image-status.ts';
 import { describePull, type ImagePuller } from './image-puller.ts';
@@ -40,7 +41,8 @@ export function createImageReconciler(deps: ImageReconcilerDeps) {
     const { namespace = '', name } = splitKey(key);
     const image = deps.cluster.images.get(namespace, name);
     if (image?.metadata.annotations?.[PULL_NODE_ANNOTATION] !== deps.nodeName) return {};
-    if (image.metadata.deletionTimestamp !== undefined || image.spec.build) return {};
+    if (image.metadata.deletionTimestamp !== undefined) return release(deps, image, signal);
+    if (image.spec.build) return {};
     const fetch = image.spec.import
       ? await importImage(deps, image, signal)
       : await pullImage(deps, image, key, signal);
@@ -53,6 +55,20 @@ export function createImageReconciler(deps: ImageReconcilerDeps) {
     await writeStatus(deps, image, { ...fetch, pushes }, signal);
     return { requeueAfterMs: Math.min(fetch.requeueAfterMs ?? RECHECK_MS, pushes.requeueAfterMs ?? RECHECK_MS) };
   };
+}
+
+/** Once the image controller says that nobody uses it any more: the node lets go, and says so by leaving status.nodes. */
+async function release(deps: ImageReconcilerDeps, image: Image, signal: AbortSignal): Promise<Result> {
+  const { spec, status } = image;
+  if (findCondition(image, 'Ready')?.reason !== RELEASING_REASON) return {};
+  const nodes = status?.nodes ?? [];
+  if (!nodes.includes(deps.nodeName)) return {};
+  if (!spec.retain) {
+    const onNode = deps.cluster.containers.list().filter((container) => container.spec.nodeName === deps.nodeName);
+    for (const name of namesToRelease(image, deps.cluster.images.list(), onNode)) await deps.runtime.untagImage(name);
+  }
+  await patchStatus(deps, image, { nodes: nodes.filter((node) => node !== deps.nodeName) }, signal);
+  return {};
 }
 
 function push(
@@ -209,23 +225,27 @@ async function tagAll(deps: ImageReconcilerDeps, image: Image, inspected: Inspec
   for (const tag of droppedTags(image, inspected, deps.cluster.images.list())) await deps.runtime.untagImage(tag);
 }
 
+/** False when the Image is gone, or another one of its name has come. */
+async function patchStatus(
+  { client }: ImageReconcilerDeps,
+  { metadata: { name, namespace, uid } }: Image,
+  status: object,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await client.mergePatch(name, namespace, { metadata: { uid }, status }, { subresource: 'status' }, signal);
+    return true;
+  } catch (error) {
+    if (!isNotFound(error) && !isConflict(error)) throw error;
+    return false;
+  }
+}
+
 async function writeStatus(deps: ImageReconcilerDeps, image: Image, fetch: Fetch, signal: AbortSignal): Promise<void> {
   const next = buildImageStatus(image, fetch, deps.nodeName, deps.clock.now());
   const patch = statusPatch(image.status, next);
   if (Object.keys(patch).length === 0) return;
-  const { name, namespace, uid } = image.metadata;
-  try {
-    await deps.client.mergePatch(
-      name,
-      namespace,
-      { metadata: { uid }, status: patch },
-      { subresource: 'status' },
-      signal,
-    );
-  } catch (error) {
-    if (!isNotFound(error) && !isConflict(error)) throw error;
-    return;
-  }
+  if (!(await patchStatus(deps, image, patch, signal))) return;
   recordPushes(deps, image, next);
   if (fetch.kind === 'here' && image.status?.digest !== fetch.image.digest) {
     deps.record(

@@ -1,8 +1,11 @@
 // Pulls of the agent through CRI from a real registry: policies, credentials, Images that follow a tag.
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { createServer, request as forward, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { describeInstance, paths } from '../../../lib/instance.ts';
 import { makeBusyboxImage } from '../../support/images.ts';
 import { startRealNode, type RealNode } from '../../support/real-node.ts';
 import { startTestRegistry, type TestRegistry } from '../../support/registry.ts';
@@ -211,4 +214,25 @@ test('the HEALTHCHECK of an image is run, its times as the spec sets them', asyn
   await node().sh('checked', 'touch /well');
   await node().reach('checked', /^Healthy$/);
   await node().remove('checked', 'unchecked');
+});
+
+test('an Image that is deleted gives the node its bytes back, unless something else uses them', async (t) => {
+  if (!requireRoot(t) || !requirePrograms(t, 'runc', 'conmon', 'kubectl', 'docker-registry')) return;
+  const image = version('gone');
+  const reference = await store().push(image, 'team/gone', 'v');
+  const content = paths.content(describeInstance(node().home, node().run));
+  const isHere = (): boolean => existsSync(join(content, 'blobs', image.manifest.digest.replace(':', '/')));
+  const apply = (name: string): Promise<string> =>
+    node().put(`
+apiVersion: windlass.dev/v1
+kind: Image
+metadata: { name: ${name} }
+spec: { reference: '${reference}' }`);
+  await Promise.all([apply('one'), apply('two')]);
+  await node().kubectlOk(['wait', '--for=condition=Ready', 'img/one', 'img/two', '--timeout=30s']);
+  assert.equal(isHere(), true);
+  await node().kubectlOk(['delete', 'img', 'one', '--timeout=20s']);
+  assert.equal(isHere(), true);
+  await node().kubectlOk(['delete', 'img', 'two', '--timeout=20s']);
+  await waitFor(() => !isHere(), { what: 'the sweep of the bytes' });
 });

@@ -5,6 +5,7 @@ import {
   planImage,
   planImageConditions,
   PULL_NODE_ANNOTATION,
+  releasingNode,
   usesMeaning,
 } from '../../../../controllers/image/plan.ts';
 import type { Node } from '../../../../crds/builtin.ts';
@@ -93,4 +94,12 @@ test('usesMeaning() covers the name and every spelling of the references', () =>
     [true, true, true],
   );
   assert.deepEqual([{ image: 'busybox:1' }, { imageName: 'j' }].map(isUser), [false, false]);
+});
+
+test('releasingNode() waits for a node that holds the bytes and answers, for no other', () => {
+  const held: Image = { ...assigned('a'), status: { nodes: ['a'] } };
+  assert.equal(releasingNode(held, [makeNode('a')]), 'a');
+  assert.equal(releasingNode(held, [makeNode('a', { ready: 'Unknown' })]), undefined);
+  assert.equal(releasingNode(held, [makeNode('b')]), undefined);
+  assert.equal(releasingNode({ ...held, status: { nodes: [] } }, [makeNode('a')]), undefined);
 });
