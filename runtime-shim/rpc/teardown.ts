@@ -3,6 +3,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ProcessIdentity } from '../../lib/process-identity.ts';
+import { signalExactProcess } from '../host/processes.ts';
 import { endProcesses, findByArgument } from '../oci-runtime/monitors.ts';
 import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
@@ -49,9 +50,15 @@ export const viewHolder = (containerId: string, index: number): string => `${con
 /** conmon and, below it, the OCI runtime: what is at work on a bundle. */
 const findMakers = (bundle: string): ProcessIdentity[] => findByArgument((argument) => argument === bundle);
 
-/** SIGKILL to everything in the container's control group, paused or not; returns when the group is empty. */
-export const killContainer = (shim: Shim, record: ContainerRecord, signal: AbortSignal): Promise<void> =>
-  killGroup(shim, record.cgroupsPath, signal);
+/**
+ * SIGKILL to everything in the container's control group, paused or not, and to its first process wherever that is;
+ * returns when the group is empty. A monitor that was halted goes on, or nobody would write down how the container ended.
+ */
+export async function killContainer(shim: Shim, record: ContainerRecord, signal: AbortSignal): Promise<void> {
+  await killGroup(shim, record.cgroupsPath, signal);
+  if (record.init) signalExactProcess(record.init, 'SIGKILL');
+  if (record.conmon) signalExactProcess(record.conmon, 'SIGCONT');
+}
 
 /** Frees what the sandbox holds on the host, its address first of all; the files and the record stay. */
 export async function releaseSandbox(shim: Shim, record: SandboxRecord): Promise<void> {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,12 +39,15 @@ function makeShim(t: TestContext) {
     runtime: { start: async () => undefined },
     cgroups: { isFrozen: () => false, stats: () => undefined, killAll: async () => undefined },
   } as unknown as Shim;
-  const own = identifyProcess(process.pid);
-  assert.ok(own);
+  // Stands for the container's first process: it is killed in the end.
+  const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
+  t.after(() => child.kill('SIGKILL'));
+  const init = identifyProcess(child.pid ?? 0);
+  assert.ok(init);
   shim.store.containers.save({
     ...{ id, sandboxId: 'b'.repeat(64), phase: 'created', imageId: '', imageRef: '', bundle, cgroupsPath: '/none' },
     ...{ createdAtMs: time.now, startedAtMs: 0, finishedAtMs: 0, exitCode: 0, reason: '', message: '' },
-    ...{ stopSignal: 15, resources: null, init: own },
+    ...{ stopSignal: 15, resources: null, init },
     config: { metadata: { name: 'main', attempt: 0 }, labels: {}, annotations: {}, mounts: [] },
   } as unknown as ContainerRecord);
   return { shim, time, exitFile: join(state, 'exits', id) };
