@@ -313,7 +313,8 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       await tables.settled();
       const before = state.sandboxes.get(sandboxId);
       const endpoint = before?.endpoints.find(({ network }) => network === networkId);
-      if (!before || !endpoint) return;
+      // One that leaves takes all its endpoints along; to change its record now would bring it back.
+      if (!before || !endpoint || departures.has(sandboxId)) return;
       await removeEndpoint(endpoint);
       await replaceRecord(before, { ...before, endpoints: before.endpoints.filter((other) => other !== endpoint) });
     },

@@ -83,7 +83,8 @@ export async function teardownSandbox(shim: Shim, sandboxId: string): Promise<vo
     const { id } = container;
     await shim.queue.run(id, () => teardownContainer(shim, id));
   }
-  if (record.phase !== 'stopped') await releaseSandbox(shim, record);
+  // Also of one that is stopped: a removal that failed half-way had only called it so.
+  await releaseSandbox(shim, record);
   rmSync(record.directory, { recursive: true, force: true });
   const wasReady = record.phase === 'ready';
   if (wasReady) publishSandboxEvent(shim, { ...record, phase: 'stopped' }, 'CONTAINER_STOPPED_EVENT');

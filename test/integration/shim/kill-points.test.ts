@@ -160,7 +160,7 @@ const DELICATE: readonly Readonly<Record<CallName, string>>[] = [
     ReopenContainerLog: 'open .*ctl',
     StopContainer: 'rename .*containers/<id>.json$',
     RemoveContainer: 'rm .*/b/<id>$',
-    StopPodSandbox: 'rm .*network/sandboxes',
+    StopPodSandbox: 'umount2 .*ns/uts',
     RemovePodSandbox: 'rm .*sandboxes/<id>.json$',
     RemoveImage: 'rename .*trash',
   },

@@ -86,8 +86,13 @@ test('a network or port given to a sandbox that is stopped at that moment is tak
       () => node.detachNetwork({ sandboxId, network: 'races/a' }),
       () => node.attachNetwork({ sandboxId, attachment: { network: 'races/b', names: ['y'] } }),
     ]);
-    // Nobody uses it any more, although the sandbox has not been removed.
-    await node.removeNetwork({ networkId: 'races/b' });
+    // Nobody uses it any more, although the sandbox has not been removed. (Its links go a moment after the answer.)
+    const isUnused = () =>
+      node.removeNetwork({ networkId: 'races/b' }).then(
+        () => true,
+        () => false,
+      );
+    await waitFor(isUnused, { what: 'the end of every use of the network' });
     await node.ensureNetwork({ network: networkOf('b', 15) });
     await runtime.removePodSandbox({ podSandboxId: sandboxId });
   }
