@@ -1,7 +1,8 @@
 // Pseudo-terminals.
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import koffi from 'koffi';
-import { check } from './libc.ts';
+import { isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
+import { check, kernel } from './libc.ts';
 
 const library = koffi.load(null);
 const call = <T>(name: string, parameters: readonly string[]): T =>
@@ -41,4 +42,33 @@ export function setWindowSize(fd: number, columns: number, rows: number): void {
   size.writeUInt16LE(rows, 0);
   size.writeUInt16LE(columns, 2);
   check(ioctl(fd, TIOCSWINSZ, size), 'ioctl', 'TIOCSWINSZ');
+}
+
+/**
+ * Tells the terminal that a process has as its stdin; false where it has none, or is gone. The descriptor is copied and
+ * looked at, for opening what a container put there could be anything.
+ */
+export function setWindowSizeOf(identity: ProcessIdentity, columns: number, rows: number): boolean {
+  const pidfd = kernel.pidfdOpen(identity.pid);
+  if (pidfd === -1) return false;
+  try {
+    const fd = isRunning(identity) ? kernel.pidfdGetfd(pidfd, 0) : -1;
+    if (fd === -1) return false;
+    try {
+      if (!isPseudoTerminal(fd)) return false;
+      setWindowSize(fd, columns, rows);
+      return true;
+    } finally {
+      closeSync(fd);
+    }
+  } finally {
+    closeSync(pidfd);
+  }
+}
+
+/** Major numbers 136 to 143 (devices.txt of the kernel). */
+function isPseudoTerminal(fd: number): boolean {
+  const stat = fstatSync(fd);
+  const major = (stat.rdev >> 8) & 0xfff;
+  return stat.isCharacterDevice() && major >= 136 && major <= 143;
 }

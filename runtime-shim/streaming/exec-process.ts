@@ -7,7 +7,7 @@ import { ReadStream } from 'node:tty';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { identifyProcess, isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
 import { signalExactProcess } from '../host/processes.ts';
-import { openPty, setWindowSize } from '../host/pty.ts';
+import { openPty, setWindowSize, setWindowSizeOf } from '../host/pty.ts';
 import type { Exit, Spawner } from '../host/spawn.ts';
 import { bundleFiles, execArguments } from '../oci-runtime/conmon.ts';
 import { killTree } from '../oci-runtime/monitors.ts';
@@ -17,6 +17,9 @@ import type { OciRuntime } from '../oci-runtime/runtime.ts';
 import { planCwd } from '../oci-runtime/spec-process.ts';
 import { asFolderError } from '../store/record-file.ts';
 import { failedStartCode } from './failed-start.ts';
+
+/** A size may come while the runtime starts: after it has read the old one, before the program is there. */
+const RESIZE_DELAYS_MS = [0, 50, 250, 1_000];
 
 export interface ExecOptions {
   readonly containerId: string;
@@ -81,6 +84,7 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
     return program;
   };
   const common = {
+    findProgram,
     kill(runtimeProcess: ProcessIdentity | undefined): void {
       const found = findProgram();
       if (found) killTree(found);
@@ -115,6 +119,7 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
 }
 
 interface Common {
+  findProgram(): ProcessIdentity | undefined;
   kill(runtimeProcess: ProcessIdentity | undefined): void;
   hasProgramEnded(): boolean;
   dispose(): void;
@@ -155,6 +160,15 @@ function startOnTerminal(spawner: Spawner, argv: string[], env: Environment, com
   }
   const identity = identifyProcess(child.pid);
   const terminal: Duplex = new ReadStream(masterFd);
+  let size = { columns: 0, rows: 0 };
+  const passOnSize = (): void => {
+    if (terminal.destroyed) return;
+    // It is not the runtime's controlling terminal, so the kernel does not tell it.
+    if (identity) signalExactProcess(identity, 'SIGWINCH');
+    // crun passes a size on at its start only.
+    const program = common.findProgram();
+    if (program) setWindowSizeOf(program, size.columns, size.rows);
+  };
   // EIO is how a terminal says that its other end was closed.
   terminal.on('error', () => terminal.destroy());
   return {
@@ -167,8 +181,8 @@ function startOnTerminal(spawner: Spawner, argv: string[], env: Environment, com
     resize(columns, rows) {
       if (terminal.destroyed) return;
       setWindowSize(masterFd, columns, rows);
-      // It is not the runtime's controlling terminal, so the kernel does not tell it.
-      if (identity) signalExactProcess(identity, 'SIGWINCH');
+      size = { columns, rows };
+      for (const delayMs of RESIZE_DELAYS_MS) setTimeout(passOnSize, delayMs).unref();
     },
   };
 }
