@@ -191,7 +191,8 @@ async function spawnShim(
   ];
   const child = spawn(process.execPath, [...nodeFlags, program, ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, ...env() },
+    // Sandboxes kept ready come and go by themselves: no host would look the same twice.
+    env: { ...process.env, WINDLASS_SANDBOX_POOL: '0', ...env() },
   });
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {

@@ -33,8 +33,7 @@ async function soak(t: TestContext, { warmUp, cycles }: { warmUp: number; cycles
     sandboxPool: 0,
     // A small heap that is collected often: what grows then is what is kept.
     nodeFlags: ['--max-semi-space-size=1', '--max-old-space-size=96'],
-    // Sandboxes that are kept ready come and go as they please: see sandbox-pool.test.ts.
-    env: () => ({ MALLOC_ARENA_MAX: '2', WINDLASS_SANDBOX_POOL: '0' }),
+    env: () => ({ MALLOC_ARENA_MAX: '2' }),
   });
   const network = {
     id: 'leaks/net',

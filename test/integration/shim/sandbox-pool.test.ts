@@ -22,7 +22,7 @@ let shim: TestShim;
 const isRoot = process.getuid?.() === 0;
 before(async () => {
   if (!isRoot) return;
-  shim = await startTestShim();
+  shim = await startTestShim({ env: () => ({ WINDLASS_SANDBOX_POOL: String(CAPACITY) }) });
   await shim.cri.node.ensureNetwork({ network: NETWORK });
 });
 after(async () => {
@@ -165,7 +165,7 @@ test('what a killed shim kept ready is removed by the next one, addresses includ
 
 test('purge removes what was kept ready', async (t) => {
   if (!requireRoot(t)) return;
-  const doomed = await startTestShim();
+  const doomed = await startTestShim({ env: () => ({ WINDLASS_SANDBOX_POOL: String(CAPACITY) }) });
   await doomed.cri.node.ensureNetwork({
     network: { ...NETWORK, subnets: [{ cidr: '10.232.0.0/24', gateway: '10.232.0.1', ranges: [] }] },
   });
