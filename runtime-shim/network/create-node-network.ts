@@ -108,6 +108,12 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       records.deleteSandbox(record.id);
     });
   };
+  /** The record of a sandbox that is not on its way out; NotFound else. */
+  const present = (sandboxId: string): SandboxRecord => {
+    if (departures.has(sandboxId))
+      throw new WindlassError('NotFound', `sandbox ${sandboxId} is not attached to any network any more`);
+    return requireSandbox(state, sandboxId);
+  };
   /** Waits for those who leave and has the ones kept ready removed; true when that can have freed an address. */
   const makeRoom = async (networkId: string): Promise<boolean> => {
     const hasLeft = await departures.settled();
@@ -269,7 +275,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
 
     async adoptSandbox(sandboxId, names, wantedPorts, label) {
       await tables.settled();
-      const { isReserved: _, ...before } = requireSandbox(state, sandboxId);
+      const { isReserved: _, ...before } = present(sandboxId);
       const claimed = ports.claim(sandboxId, label, wantedPorts);
       const endpoints = before.endpoints.map((endpoint) => ({ ...endpoint, names }));
       const after: SandboxRecord = { ...before, label, endpoints, ports: claimed };
@@ -291,16 +297,16 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
 
     async attachNetwork(sandboxId, attachment) {
       await tables.settled();
-      const before = requireSandbox(state, sandboxId);
-      const present = before.endpoints.find(({ network }) => network === attachment.network);
-      const endpoint = present ?? (await planWithRoom(before, attachment));
-      const after = present ? before : { ...before, endpoints: [...before.endpoints, endpoint] };
+      const before = present(sandboxId);
+      const existing = before.endpoints.find(({ network }) => network === attachment.network);
+      const endpoint = existing ?? (await planWithRoom(before, attachment));
+      const after = existing ? before : { ...before, endpoints: [...before.endpoints, endpoint] };
       saveSandbox(after);
       try {
         connect(after, endpoint);
         await replaceRecord(before, after);
       } catch (error) {
-        if (!present) {
+        if (!existing) {
           await removeEndpoint(endpoint);
           await replaceRecord(after, before);
         }
@@ -311,7 +317,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
 
     async detachNetwork(sandboxId, networkId) {
       await tables.settled();
-      const before = state.sandboxes.get(sandboxId);
+      const before = departures.has(sandboxId) ? undefined : state.sandboxes.get(sandboxId);
       const endpoint = before?.endpoints.find(({ network }) => network === networkId);
       // One that leaves takes all its endpoints along; to change its record now would bring it back.
       if (!before || !endpoint || departures.has(sandboxId)) return;
@@ -321,12 +327,12 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
 
     async updatePorts(sandboxId, wantedPorts) {
       await tables.settled();
-      const before = requireSandbox(state, sandboxId);
+      const before = present(sandboxId);
       const claimed = ports.claim(sandboxId, before.label, wantedPorts);
       try {
         await replaceRecord(before, { ...before, ports: claimed });
       } catch (error) {
-        ports.release(sandboxId, requireSandbox(state, sandboxId).ports);
+        ports.release(sandboxId, present(sandboxId).ports);
         throw error;
       }
       ports.release(sandboxId, claimed);
