@@ -160,7 +160,7 @@ const DELICATE: readonly Readonly<Record<CallName, string>>[] = [
     ReopenContainerLog: 'open .*ctl',
     StopContainer: 'rename .*containers/<id>.json$',
     RemoveContainer: 'rm .*/b/<id>$',
-    StopPodSandbox: 'umount2 .*ns/uts',
+    StopPodSandbox: 'umount2 .*/s/<id>/shm$',
     RemovePodSandbox: 'rm .*sandboxes/<id>.json$',
     RemoveImage: 'rename .*trash',
   },
