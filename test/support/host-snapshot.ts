@@ -82,7 +82,8 @@ export function takeOwnSnapshot(instance: Instance): HostSnapshot & { readonly f
       path.includes(id),
     ),
     processes,
-    networkNamespaces,
+    // Once each, however many processes are in it at the moment.
+    networkNamespaces: [...new Set(networkNamespaces)],
     files: [home, run]
       .flatMap((folder) => readdirSync(folder, { recursive: true }).map((name) => join(folder, String(name))))
       // Written whenever a thread ends, and the same for ever after.
