@@ -266,7 +266,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
 
 test('examples', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft', 'kubectl')) return;
-  await using instance = await startInstance();
+  await using instance = await startInstance({ sandboxPool: 0 });
   await importBusybox(instance);
   const [identity, written] = [describeInstance(instance.home, instance.run), [8081, 8082, 8083, 8084]];
   const free = await freePorts(written.length);

@@ -42,7 +42,7 @@ function startUp(instance: TestInstance, { terminal }: { terminal: boolean }): F
 
 test('windlass up in the foreground', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft', 'kubectl', 'script')) return;
-  const instance = await createInstance();
+  const instance = await createInstance({ sandboxPool: 0 });
   t.after(() => instance[Symbol.asyncDispose]());
   const identity = describeInstance(instance.home, instance.run);
   const started = async (up: Foreground): Promise<void> => {

@@ -36,8 +36,15 @@ export interface TestInstance extends AsyncDisposable {
   up(extraFlags?: readonly string[]): Promise<void>;
 }
 
+export interface InstanceOptions {
+  /** Of `up`. */
+  readonly flags?: readonly string[];
+  /** Sandboxes kept ready; 0 in tests that compare what is on the host before and after. */
+  readonly sandboxPool?: number;
+}
+
 /** Folders, port and commands of an instance, not started. */
-export async function createInstance(): Promise<TestInstance> {
+export async function createInstance({ sandboxPool }: InstanceOptions = {}): Promise<TestInstance> {
   await purgeLeftOvers();
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   // As /run and /var/lib are: root of a user namespace, who is somebody else outside, passes through.
@@ -49,7 +56,10 @@ export async function createInstance(): Promise<TestInstance> {
   const kubeconfig = join(home, 'admin.kubeconfig');
   const flags = ['--home', home, '--run', run];
   // kubectl keeps discovery on disk by host and port: a fresh HOME keeps it from reading an earlier server's.
-  const env: NodeJS.ProcessEnv = { ...process.env, HOME: kubeHome, KUBECONFIG: kubeconfig, NO_COLOR: '1' };
+  const env: NodeJS.ProcessEnv = {
+    ...{ ...process.env, HOME: kubeHome, KUBECONFIG: kubeconfig, NO_COLOR: '1' },
+    ...(sandboxPool === undefined ? {} : { WINDLASS_SANDBOX_POOL: String(sandboxPool) }),
+  };
   const windlass: TestInstance['windlass'] = (args, options = {}) =>
     runCommand(windlassProgram, [...args, ...flags], { env, ...options });
   const kubectl: TestInstance['kubectl'] = (args, options = {}) => runCommand('kubectl', args, { env, ...options });
@@ -78,10 +88,10 @@ export async function createInstance(): Promise<TestInstance> {
 export const asYaml = (yaml: string): string => (yaml.trimStart().startsWith('{') ? `# YAML\n${yaml}` : yaml);
 
 /** A running instance whose components are all ready. */
-export async function startInstance(extraFlags: readonly string[] = []): Promise<TestInstance> {
-  const instance = await createInstance();
+export async function startInstance(options: InstanceOptions = {}): Promise<TestInstance> {
+  const instance = await createInstance(options);
   try {
-    await instance.up(extraFlags);
+    await instance.up(options.flags);
     return instance;
   } catch (error) {
     await instance[Symbol.asyncDispose]();

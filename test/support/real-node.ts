@@ -1,7 +1,7 @@
 // A whole windlass with a busybox image, and the questions that tests of containers ask it.
 import { readFile } from 'node:fs/promises';
 import { busyboxTar } from './busybox.ts';
-import { startInstance, type TestInstance } from './instance.ts';
+import { startInstance, type InstanceOptions, type TestInstance } from './instance.ts';
 import { waitFor } from './wait.ts';
 
 export interface RealNode extends TestInstance {
@@ -24,8 +24,8 @@ export interface RealNode extends TestInstance {
 }
 
 /** Starts it; `volumes` of the image is /scratch. */
-export async function startRealNode(): Promise<RealNode> {
-  const instance = await startInstance();
+export async function startRealNode(options: InstanceOptions = {}): Promise<RealNode> {
+  const instance = await startInstance(options);
   const put = (input: string): Promise<string> =>
     instance.kubectlOk(['apply', '--validate=false', '-f', '-'], { input });
   const status = async (name: string, path: string): Promise<string> =>

@@ -49,7 +49,7 @@ const monitors = (node: RealNode): number =>
 
 test('20 containers are made once each, and gone without a trace, whoever is killed meanwhile', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'runc', 'conmon', 'kubectl')) return;
-  await using node = await startRealNode();
+  await using node = await startRealNode({ sandboxPool: 0 });
   await node.make('warm', 'args: [sleep, "1000"]');
   await node.reach('warm', /^Running$/);
   await node.remove('warm');
