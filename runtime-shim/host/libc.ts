@@ -203,7 +203,6 @@ export const kernel = {
     rawSyscalls.texts(431, fd, command, key, value, 0),
   fsmount: (fd: number, attributes: number): number => rawSyscalls.numbers(432, fd, 1, attributes, 0),
   pidfdOpen: (pid: number): number => rawSyscalls.numbers(434, pid, 0, 0, 0),
-  pidfdGetfd: (fd: number, theirFd: number): number => rawSyscalls.numbers(438, fd, theirFd, 0, 0),
   pidfdSendSignal: (fd: number, signal: number): number => rawSyscalls.numbers(424, fd, signal, 0, 0),
   mountSetattrOf: (fd: number, flags: number, value: Buffer): number =>
     rawSyscalls.attributes(442, fd, '', flags, value, value.length),

@@ -1,8 +1,9 @@
 // Pseudo-terminals.
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import koffi from 'koffi';
-import { isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
-import { check, kernel } from './libc.ts';
+import { errnoOf } from '../../lib/errors.ts';
+import { check, libc } from './libc.ts';
+import { pollDescriptor } from './poll-descriptor.ts';
 
 const library = koffi.load(null);
 const call = <T>(name: string, parameters: readonly string[]): T =>
@@ -13,6 +14,11 @@ const ptsnameR = call<(fd: number, buffer: Buffer, size: number) => number>('pts
 const ioctl = call<(fd: number, request: number, data: Buffer) => number>('ioctl', ['int', 'ulong', 'void *']);
 
 const TIOCSWINSZ = 0x5414;
+const F_SETFL = 4;
+/** More than one read(2) of a terminal gives. */
+const READ_BYTES = 8 * 1024;
+/** Device 5:2 (devices.txt of the kernel): what is opened to get a new terminal. */
+const PTMX = { major: 5, minor: 2 } as const;
 
 export interface Pty {
   readonly masterFd: number;
@@ -36,39 +42,79 @@ export function openPty(): Pty {
   }
 }
 
-/** Tells the terminal its size; the foreground process gets SIGWINCH. */
-export function setWindowSize(fd: number, columns: number, rows: number): void {
+/** True when the descriptor is the near end of a pseudo-terminal. */
+export function isPtyMaster(fd: number): boolean {
+  const stat = fstatSync(fd);
+  const [major, minor] = [(stat.rdev >> 8) & 0xfff, stat.rdev & 0xff];
+  return stat.isCharacterDevice() && major === PTMX.major && minor === PTMX.minor;
+}
+
+export interface PtyMaster {
+  /** `done` is called when the terminal has taken it, or takes nothing any more. */
+  write(chunk: Buffer, done: () => void): void;
+  /** After onData said false. */
+  resume(): void;
+  /** Tells the terminal its size; the foreground process gets SIGWINCH. */
+  setSize(columns: number, rows: number): void;
+  /** Hangs up. */
+  destroy(): void;
+}
+
+export interface PtyListener {
+  /** Gets a chunk for itself; false stops the reading until resume(). */
+  onData(chunk: Buffer): boolean;
+  /** Nobody has the far end any more, and what was written there has been read; or destroy() was called. */
+  onEnd(): void;
+}
+
+/**
+ * Reads and writes the near end of a terminal, which is taken over. Unlike a tty.ReadStream it never blocks: a program
+ * that reads nothing would hold up this whole process otherwise.
+ */
+export function openPtyMaster(masterFd: number, listener: PtyListener): PtyMaster {
+  const onread = {
+    buffer: Buffer.alloc(READ_BYTES),
+    callback: (length: number, buffer: Uint8Array): boolean => listener.onData(Buffer.from(buffer.subarray(0, length))),
+  };
+  // The only flag that F_SETFL could take from it is the one that is set.
+  check(libc.fcntl(masterFd, F_SETFL, constants.O_NONBLOCK), 'fcntl', 'O_NONBLOCK');
+  const { socket, fd } = pollDescriptor(masterFd, { allowHalfOpen: true, readable: true, writable: true, onread });
+  // EIO is how a terminal says that its other end was closed and all was read. But where that is seen together with a
+  // last piece of output, libuv takes this piece for all there is.
+  socket.on('error', () => socket.destroy());
+  socket.once('end', () => {
+    readRest(fd, (chunk) => void listener.onData(chunk));
+    socket.destroy();
+  });
+  socket.once('close', () => listener.onEnd());
+  return {
+    write: (chunk, done) => void socket.write(chunk, () => done()),
+    resume: () => void socket.resume(),
+    setSize(columns, rows) {
+      if (!socket.destroyed) setWindowSize(fd, columns, rows);
+    },
+    destroy: () => void socket.destroy(),
+  };
+}
+
+/** A few KiB at most: a terminal holds no more. */
+function readRest(fd: number, onData: (chunk: Buffer) => void): void {
+  for (;;) {
+    const chunk = Buffer.alloc(READ_BYTES);
+    try {
+      const length = readSync(fd, chunk);
+      if (length === 0) return;
+      onData(chunk.subarray(0, length));
+    } catch (error) {
+      if (['EIO', 'EAGAIN'].includes(errnoOf(error) ?? '')) return;
+      throw error;
+    }
+  }
+}
+
+function setWindowSize(fd: number, columns: number, rows: number): void {
   const size = Buffer.alloc(8);
   size.writeUInt16LE(rows, 0);
   size.writeUInt16LE(columns, 2);
   check(ioctl(fd, TIOCSWINSZ, size), 'ioctl', 'TIOCSWINSZ');
-}
-
-/**
- * Tells the terminal that a process has as its stdin; false where it has none, or is gone. The descriptor is copied and
- * looked at, for opening what a container put there could be anything.
- */
-export function setWindowSizeOf(identity: ProcessIdentity, columns: number, rows: number): boolean {
-  const pidfd = kernel.pidfdOpen(identity.pid);
-  if (pidfd === -1) return false;
-  try {
-    const fd = isRunning(identity) ? kernel.pidfdGetfd(pidfd, 0) : -1;
-    if (fd === -1) return false;
-    try {
-      if (!isPseudoTerminal(fd)) return false;
-      setWindowSize(fd, columns, rows);
-      return true;
-    } finally {
-      closeSync(fd);
-    }
-  } finally {
-    closeSync(pidfd);
-  }
-}
-
-/** Major numbers 136 to 143 (devices.txt of the kernel). */
-function isPseudoTerminal(fd: number): boolean {
-  const stat = fstatSync(fd);
-  const major = (stat.rdev >> 8) & 0xfff;
-  return stat.isCharacterDevice() && major >= 136 && major <= 143;
 }

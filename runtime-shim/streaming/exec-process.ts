@@ -1,13 +1,11 @@
 // Runs a further program in a running container, through the OCI runtime.
 import { randomBytes } from 'node:crypto';
-import { closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import type { Duplex, Readable, Writable } from 'node:stream';
-import { ReadStream } from 'node:tty';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { identifyProcess, isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
 import { signalExactProcess } from '../host/processes.ts';
-import { openPty, setWindowSize, setWindowSizeOf } from '../host/pty.ts';
 import type { Exit, Spawner } from '../host/spawn.ts';
 import { bundleFiles, execArguments } from '../oci-runtime/conmon.ts';
 import { killTree } from '../oci-runtime/monitors.ts';
@@ -16,10 +14,8 @@ import { spawnPiped } from '../oci-runtime/run-program.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
 import { planCwd } from '../oci-runtime/spec-process.ts';
 import { asFolderError } from '../store/record-file.ts';
+import { startOnConsole, startOnPty } from './exec-terminal.ts';
 import { failedStartCode } from './failed-start.ts';
-
-/** A size may come while the runtime starts: after it has read the old one, before the program is there. */
-const RESIZE_DELAYS_MS = [0, 50, 250, 1_000];
 
 export interface ExecOptions {
   readonly containerId: string;
@@ -57,6 +53,7 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   if (options.command.length === 0) throw new WindlassError('Invalid', 'cmd: Required value');
   const base = join(options.bundle, `exec-${randomBytes(8).toString('hex')}`);
   const [processFile, pidFile, logFile] = [`${base}.json`, `${base}.pid`, `${base}.log`];
+  const consoleSocket = `${base}.sock`;
   const spec = JSON.parse(readFileSync(bundleFiles.config(options.bundle), 'utf8')) as OciSpec;
   const plan = JSON.stringify(planProcess(spec, options));
   try {
@@ -69,23 +66,16 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   // Without a log file it writes log lines instead of a message to the program's own stderr.
   const runtimeArgs = [...command.args, '--log', logFile, '--log-format', 'json'];
   const { containerId, monitorPath } = options;
-  // A terminal is hung up when its program ends, so nobody can keep that open.
-  const argv =
-    monitorPath === undefined || options.tty
-      ? [command.path, ...runtimeArgs, 'exec', '--process', processFile, '--pid-file', pidFile, containerId]
-      : execArguments({
-          ...{ conmonPath: monitorPath, runtimePath: command.path, runtimeArgs, containerId, bundle: options.bundle },
-          ...{ processFile, pidFile },
-        });
+  const files = ['--process', processFile, '--pid-file', pidFile];
+  const own = (flags: readonly string[]): string[] => [command.path, ...runtimeArgs, 'exec', ...flags, containerId];
   let program: ProcessIdentity | undefined;
   const findProgram = (): ProcessIdentity | undefined => {
     const pid = Number(readOrEmpty(pidFile));
     program ??= pid > 0 ? identifyIn(containerId, pid) : undefined;
     return program;
   };
-  const common = {
-    findProgram,
-    kill(runtimeProcess: ProcessIdentity | undefined): void {
+  const common: Common = {
+    kill(runtimeProcess) {
       const found = findProgram();
       if (found) killTree(found);
       if (!runtimeProcess) return;
@@ -97,16 +87,28 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
     hasProgramEnded: () =>
       readOrEmpty(pidFile) !== '' &&
       (findProgram() === undefined || identifyProcess(program?.pid ?? 0)?.startTime !== program?.startTime),
-    dispose(): void {
-      rmSync(processFile, { force: true });
-      rmSync(pidFile, { force: true });
-      rmSync(logFile, { force: true });
+    dispose() {
+      for (const file of [processFile, pidFile, logFile, consoleSocket]) rmSync(file, { force: true });
     },
   };
+  const start = (argv: string[]): Start => ({ spawner, argv, env: command.env, cwd: options.bundle });
+  const startChild = (): ExecProcess => {
+    // A terminal is hung up when its program ends, so nobody can keep that open.
+    if (options.tty && runtime.kind === 'crun') {
+      // By name, from the working directory: the path may be longer than an address can hold.
+      const argv = own(['--console-socket', basename(consoleSocket), ...files]);
+      return startOnConsole(start(argv), basename(consoleSocket), common);
+    }
+    if (options.tty) return startOnPty(start(own(files)), common);
+    const conmon = { conmonPath: monitorPath ?? '', runtimePath: command.path, runtimeArgs, containerId };
+    const argv =
+      monitorPath === undefined
+        ? own(files)
+        : execArguments({ ...conmon, bundle: options.bundle, processFile, pidFile });
+    return startOnPipes(start(argv), options.stdin, common);
+  };
   try {
-    const child = options.tty
-      ? startOnTerminal(spawner, argv, command.env, common)
-      : startOnPipes(spawner, argv, command.env, options, common);
+    const child = startChild();
     const exited = child.exited.then((exit) => {
       const code = exit.code === 0 ? undefined : failedStartCode(readOrEmpty(logFile));
       return code === undefined ? exit : { ...exit, code };
@@ -118,73 +120,26 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   }
 }
 
-interface Common {
-  findProgram(): ProcessIdentity | undefined;
+/** How to start the runtime, or who starts it. */
+export interface Start {
+  readonly spawner: Spawner;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+}
+
+/** What does not depend on where the output goes. */
+export interface Common {
   kill(runtimeProcess: ProcessIdentity | undefined): void;
   hasProgramEnded(): boolean;
   dispose(): void;
 }
 
-type Environment = Readonly<Record<string, string>>;
-
-function startOnPipes(
-  spawner: Spawner,
-  argv: string[],
-  env: Environment,
-  { stdin, bundle }: ExecOptions,
-  common: Common,
-): ExecProcess {
+function startOnPipes({ spawner, ...start }: Start, stdin: boolean, common: Common): ExecProcess {
   // conmon leaves a note in its working directory when memory runs out: it belongs with the container's own.
-  const child = spawnPiped(spawner, { file: argv[0] ?? '', argv, env, cwd: bundle, stdin });
+  const child = spawnPiped(spawner, { file: start.argv[0] ?? '', ...start, stdin });
   const identity = identifyProcess(child.pid);
   return { ...common, ...child, kill: () => common.kill(identity), resize: () => undefined };
-}
-
-/** The runtime gets the far end of a terminal of ours as its stdio and passes bytes on to the container's own. */
-function startOnTerminal(spawner: Spawner, argv: string[], env: Environment, common: Common): ExecProcess {
-  const { masterFd, slaveFd } = openPty();
-  let child: { pid: number; exited: Promise<Exit> };
-  try {
-    child = spawner.spawnProcess({
-      file: argv[0] ?? '',
-      argv,
-      env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', ...env },
-      fds: { 0: slaveFd, 1: slaveFd, 2: slaveFd },
-      newSession: true,
-    });
-  } catch (error) {
-    closeSync(masterFd);
-    throw error;
-  } finally {
-    closeSync(slaveFd);
-  }
-  const identity = identifyProcess(child.pid);
-  const terminal: Duplex = new ReadStream(masterFd);
-  let size = { columns: 0, rows: 0 };
-  const passOnSize = (): void => {
-    if (terminal.destroyed) return;
-    // It is not the runtime's controlling terminal, so the kernel does not tell it.
-    if (identity) signalExactProcess(identity, 'SIGWINCH');
-    // crun passes a size on at its start only.
-    const program = common.findProgram();
-    if (program) setWindowSizeOf(program, size.columns, size.rows);
-  };
-  // EIO is how a terminal says that its other end was closed.
-  terminal.on('error', () => terminal.destroy());
-  return {
-    ...common,
-    stdin: terminal,
-    stdout: terminal,
-    stderr: undefined,
-    exited: child.exited,
-    kill: () => common.kill(identity),
-    resize(columns, rows) {
-      if (terminal.destroyed) return;
-      setWindowSize(masterFd, columns, rows);
-      size = { columns, rows };
-      for (const delayMs of RESIZE_DELAYS_MS) setTimeout(passOnSize, delayMs).unref();
-    },
-  };
 }
 
 function planProcess(spec: OciSpec, { command, tty }: ExecOptions): object {
