@@ -20,6 +20,9 @@ const END_MS = 30_000;
 /** A static program of Debian: waits for ever as process 1 and reaps (catatonit(1), -P). */
 const PROGRAM = 'catatonit';
 
+/** For one task, but runc's own init has the threads of a Go program and dies when it cannot make them. */
+const MAX_TASKS = 64;
+
 /** Its name with the OCI runtime. */
 export const holderId = (sandboxId: string): string => `pid-${sandboxId}`;
 /** Its bundle, in the folder of its sandbox. */
@@ -105,7 +108,7 @@ function planHolder(shim: Shim, record: SandboxRecord): OciSpec {
       ...(user === undefined ? {} : { uidMappings: user.mapping.uids, gidMappings: user.mapping.gids }),
       devices: [],
       cgroupsPath: cgroupOf(shim, record.id),
-      resources: { devices: [{ allow: false, access: 'rwm' }], pids: { limit: 2 } },
+      resources: { devices: [{ allow: false, access: 'rwm' }], pids: { limit: MAX_TASKS } },
       sysctl: {},
       maskedPaths: [],
       readonlyPaths: [],
