@@ -11,9 +11,13 @@ const call = <T>(name: string, parameters: readonly string[]): T =>
 const grantpt = call<(fd: number) => number>('grantpt', ['int']);
 const unlockpt = call<(fd: number) => number>('unlockpt', ['int']);
 const ptsnameR = call<(fd: number, buffer: Buffer, size: number) => number>('ptsname_r', ['int', 'void *', 'size_t']);
+const tcgetattr = call<(fd: number, state: Buffer) => number>('tcgetattr', ['int', 'void *']);
+const tcsetattr = call<(fd: number, when: number, state: Buffer) => number>('tcsetattr', ['int', 'int', 'void *']);
+const cfmakeraw = library.func('cfmakeraw', 'void', ['void *']) as unknown as (state: Buffer) => void;
 const ioctl = call<(fd: number, request: number, data: Buffer) => number>('ioctl', ['int', 'ulong', 'void *']);
 
 const TIOCSWINSZ = 0x5414;
+const TCSANOW = 0;
 const F_SETFL = 4;
 /** More than one read(2) of a terminal gives. */
 const READ_BYTES = 8 * 1024;
@@ -26,7 +30,10 @@ export interface Pty {
   readonly slaveFd: number;
 }
 
-/** A new pseudo-terminal; neither end becomes the controlling terminal of this process. */
+/**
+ * A new pseudo-terminal that passes input on as it is and ends lines of output with a carriage return, as a runtime that
+ * copies to it wants it. Neither end becomes the controlling terminal of this process.
+ */
 export function openPty(): Pty {
   const masterFd = openSync('/dev/ptmx', constants.O_RDWR | constants.O_NOCTTY);
   try {
@@ -35,11 +42,29 @@ export function openPty(): Pty {
     const name = Buffer.alloc(64);
     check(ptsnameR(masterFd, name, name.length) === 0 ? 0 : -1, 'ptsname_r');
     const slave = name.toString('utf8', 0, name.indexOf(0));
-    return { masterFd, slaveFd: openSync(slave, constants.O_RDWR | constants.O_NOCTTY) };
+    const slaveFd = openSync(slave, constants.O_RDWR | constants.O_NOCTTY);
+    try {
+      makeInputRaw(slaveFd);
+    } catch (error) {
+      closeSync(slaveFd);
+      throw error;
+    }
+    return { masterFd, slaveFd };
   } catch (error) {
     closeSync(masterFd);
     throw error;
   }
+}
+
+/** No echo, no editing, no signals; output is left as it was. */
+function makeInputRaw(fd: number): void {
+  // struct termios is 60 bytes; larger does not matter. The second of its flags are those of output.
+  const state = Buffer.alloc(128);
+  check(tcgetattr(fd, state), 'tcgetattr');
+  const outputFlags = state.readUInt32LE(4);
+  cfmakeraw(state);
+  state.writeUInt32LE(outputFlags, 4);
+  check(tcsetattr(fd, TCSANOW, state), 'tcsetattr');
 }
 
 /** True when the descriptor is the near end of a pseudo-terminal. */

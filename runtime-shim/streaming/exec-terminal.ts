@@ -47,7 +47,9 @@ export function startOnConsole({ spawner, ...start }: Start, name: string, commo
 
 /**
  * runc sends the near end only when it leaves at once (`--detach`), and then nobody learns the exit code. So it gets the
- * far end of a terminal of ours as its stdio, and copies between that and the container's own, to the last byte.
+ * far end of a terminal of ours as its stdio, and copies between that and the container's own, to the last byte. The
+ * carriage returns are left to ours, which it tells the container's only after the program may have begun: the first
+ * line can end with two, which no terminal shows.
  */
 export function startOnPty({ spawner, argv, env, cwd }: Start, common: Common): ExecProcess {
   const terminal = createTerminalStream();

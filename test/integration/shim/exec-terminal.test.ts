@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
+import { after, test, type TestContext } from 'node:test';
 import { paths } from '../../../lib/instance.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
@@ -15,7 +15,7 @@ const AT_ONCE = 4;
 interface Subject extends AsyncDisposable {
   readonly shim: TestShim;
   readonly containerId: string;
-  open(cmd: string[], options?: { stdin?: boolean }): Promise<StreamClient>;
+  open(cmd: string[], options?: { stdin?: boolean; containerId?: string }): Promise<StreamClient>;
 }
 
 async function startSubject(runtime: string): Promise<Subject> {
@@ -23,9 +23,9 @@ async function startSubject(runtime: string): Promise<Subject> {
   const containerId = await shim.run('terminal', { command: ['sleep', '1000'] });
   return {
     ...{ shim, containerId },
-    async open(cmd, { stdin = false } = {}) {
+    async open(cmd, { stdin = false, containerId: id = containerId } = {}) {
       const wanted = { tty: true, stdin, stdout: true, stderr: false };
-      const { url } = await shim.cri.runtime.exec({ containerId, cmd, ...wanted });
+      const { url } = await shim.cri.runtime.exec({ containerId: id, cmd, ...wanted });
       return openStreams(url, 'websocket', wanted);
     },
     [Symbol.asyncDispose]: () => shim[Symbol.asyncDispose](),
@@ -44,13 +44,21 @@ const bundleOf = ({ shim, containerId }: Subject): string => join(paths.shimStat
 const execFiles = (subject: Subject): string[] =>
   readdirSync(bundleOf(subject)).filter((name) => name.startsWith('exec-'));
 
-async function startOn(t: TestContext, runtime: string): Promise<Subject | undefined> {
-  return requireRoot(t) && requirePrograms(t, runtime) ? startSubject(runtime) : undefined;
+const subjects = new Map<string, Promise<Subject>>();
+after(async () => {
+  for (const subject of subjects.values()) await (await subject)[Symbol.asyncDispose]();
+});
+
+async function getSubject(t: TestContext, runtime: string): Promise<Subject | undefined> {
+  if (!requireRoot(t) || !requirePrograms(t, runtime)) return undefined;
+  const known = subjects.get(runtime) ?? startSubject(runtime);
+  subjects.set(runtime, known);
+  return known;
 }
 
 for (const runtime of ['crun', 'runc']) {
   test(`${runtime}: no output of a short program is lost, and its exit code is its own`, async (t) => {
-    await using subject = await startOn(t, runtime);
+    const subject = await getSubject(t, runtime);
     if (!subject) return;
     await runToEnd(subject, ['true']);
     const filesBefore = openFiles(subject);
@@ -61,7 +69,8 @@ for (const runtime of ['crun', 'runc']) {
         const code = run % 3;
         const cmd = code === 0 ? ['echo', 'hello'] : ['sh', '-c', `echo hello; exit ${code}`];
         const ended = await runToEnd(subject, cmd);
-        if (ended.stdout !== 'hello\r\n' || ended.code !== String(code)) wrong.push({ run, ...ended });
+        // runc can leave a second carriage return: see startOnPty().
+        if (!/^hello\r+\n$/.test(ended.stdout) || ended.code !== String(code)) wrong.push({ run, ...ended });
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
@@ -71,7 +80,7 @@ for (const runtime of ['crun', 'runc']) {
   });
 
   test(`${runtime}: a terminal that is full when its program ends is read to its end`, async (t) => {
-    await using subject = await startOn(t, runtime);
+    const subject = await getSubject(t, runtime);
     if (!subject) return;
     for (let run = 0; run < 10; run += 1) {
       const { stdout, code } = await runToEnd(subject, ['sh', '-c', 'head -c 300000 /dev/zero | tr "\\0" x; exit 5']);
@@ -80,15 +89,27 @@ for (const runtime of ['crun', 'runc']) {
   });
 
   test(`${runtime}: a program that cannot be started ends with the code of a shell and leaves nothing`, async (t) => {
-    await using subject = await startOn(t, runtime);
+    const subject = await getSubject(t, runtime);
     if (!subject) return;
     const codes = [await runToEnd(subject, ['/missing']), await runToEnd(subject, ['/etc'])].map(({ code }) => code);
     assert.deepEqual(codes, ['127', '126']);
     await waitFor(() => execFiles(subject).length === 0, { what: 'the end of all temporary files' });
   });
 
+  test(`${runtime}: a process left behind with the terminal open does not hold the session for ever`, async (t) => {
+    const subject = await getSubject(t, runtime);
+    if (!subject) return;
+    const { stdout, code } = await runToEnd(subject, [
+      'sh',
+      '-c',
+      'trap "" HUP; echo said; setsid sleep 4328 & sleep 0.2; exit 7',
+    ]);
+    assert.match(stdout, /^said\r+\n$/);
+    assert.equal(code, '7');
+  });
+
   test(`${runtime}: each new size reaches the program`, async (t) => {
-    await using subject = await startOn(t, runtime);
+    const subject = await getSubject(t, runtime);
     if (!subject) return;
     using client = await subject.open(
       ['sh', '-c', 'trap "stty size" WINCH; echo ready; while ! read -t 1 line; do :; done; exit 3'],
@@ -108,12 +129,12 @@ for (const runtime of ['crun', 'runc']) {
   });
 
   test(`${runtime}: input that a program does not read holds nobody up`, async (t) => {
-    await using subject = await startOn(t, runtime);
+    const subject = await getSubject(t, runtime);
     if (!subject) return;
     using client = await subject.open(['sh', '-c', 'stty raw; echo ready; exec sleep 4327'], { stdin: true });
     await waitFor(() => client.stdout.includes('ready'));
     client.write(Buffer.alloc(1_000_000, 'x'));
-    assert.deepEqual(await runToEnd(subject, ['echo', 'hello']), { stdout: 'hello\r\n', code: '0' });
+    assert.equal((await runToEnd(subject, ['sh', '-c', 'exit 6'])).code, '6');
     client[Symbol.dispose]();
     await waitFor(async () => !/4327/.test(await subject.shim.exec(subject.containerId, 'ps', '-o', 'args')), {
       what: 'the end of the program',
@@ -121,8 +142,30 @@ for (const runtime of ['crun', 'runc']) {
   });
 }
 
+test('a terminal of a container with a user namespace is sent and sized like any other', async (t) => {
+  const subject = await getSubject(t, 'crun');
+  if (!subject) return;
+  const mapping = [{ containerId: 0, hostId: 1_000_000, length: 65_536 }];
+  const usernsOptions = { mode: 'POD', uids: mapping, gids: mapping } as const;
+  const linux = {
+    securityContext: { namespaceOptions: { network: 'POD', pid: 'POD', ipc: 'POD', usernsOptions } },
+  } as const;
+  const containerId = await subject.shim.run('mapped', { command: ['sleep', '1000'], linux }, { linux });
+  const mapped = { ...subject, containerId };
+  using client = await subject.open(
+    ['sh', '-c', 'while [ "$(stty size)" != "47 133" ]; do :; done; stat -c %u $(tty)'],
+    {
+      containerId,
+    },
+  );
+  client.resize(133, 47);
+  await client.status();
+  assert.equal(client.stdout, '0\r\n');
+  assert.deepEqual(execFiles(mapped), []);
+});
+
 test('the socket of an exec that died with its shim is removed by the next', async (t) => {
-  await using subject = await startOn(t, 'crun');
+  const subject = await getSubject(t, 'crun');
   if (!subject) return;
   await subject.shim.kill();
   writeFileSync(join(bundleOf(subject), 'exec-0123456789abcdef.sock'), '');
