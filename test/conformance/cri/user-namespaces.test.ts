@@ -255,6 +255,8 @@ test('restart of the shim, a lost mount, removal: the sandbox works on and leave
   await shim.kill();
   execFileSync('umount', ['-l', join(paths.shimState(shim.instance), 's', sandbox, 'ns', 'user')]);
   await shim.start();
+  const { state, reason, message, exitCode } = await shim.status(id);
+  assert.equal(state, 'CONTAINER_RUNNING', `${reason} ${exitCode}: ${message}`);
   assert.equal(await shim.exec(id, 'cat', '/v/mine'), 'mine');
   const second = await start(sandbox);
   assert.equal(await shim.exec(second, 'id', '-u'), '0');
