@@ -1,6 +1,7 @@
 // Where the image of a Container comes from: an Image of the namespace, the node, or the registry. Pure.
 import type { Container } from '../../../crds/container.ts';
 import type { Image } from '../../../crds/image.ts';
+import { referencesOf } from '../../image/plan.ts';
 import { normaliseReference } from './reference.ts';
 
 export type ImageSource =
@@ -46,10 +47,6 @@ export function findImageSource(container: Container, images: readonly Image[]):
   return image
     ? fromImage(image, policy, secretNames, wanted)
     : { kind: 'reference', reference: wanted, policy, secretNames };
-}
-
-function referencesOf({ spec }: Image): string[] {
-  return [...(spec.reference === undefined ? [] : [spec.reference]), ...(spec.tags ?? [])].map(normaliseReference);
 }
 
 function fromImage(

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import type { KindClient } from '../../../client/client.ts';
 import type { Volume } from '../../../crds/volume.ts';
 import { errnoOf, isConflict, isNotFound } from '../../../lib/errors.ts';
-import { hasFinalizer, splitKey } from '../../runtime/object-key.ts';
+import { hasFinalizer, NODE_DATA_FINALIZER, splitKey } from '../../runtime/object-key.ts';
 import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
 import type { Cluster } from '../cluster.ts';
-import { NODE_DATA_FINALIZER, volumeDirectory, type VolumeRoots } from './volume-paths.ts';
+import { volumeDirectory, type VolumeRoots } from './volume-paths.ts';
 import { exists } from './volume-store.ts';
 
 const MEASURE_EVERY_MS = 5 * 60_000;

@@ -10,7 +10,6 @@ export interface VolumeRoots {
   readonly projected: string;
 }
 
-export const NODE_DATA_FINALIZER = 'windlass.dev/node-data';
 export const ANONYMOUS_LABEL = 'windlass.dev/anonymous';
 export const CONTAINER_UID_LABEL = 'windlass.dev/container-uid';
 

@@ -4,13 +4,13 @@ import type { KindClient } from '../../../client/client.ts';
 import type { Container } from '../../../crds/container.ts';
 import type { Volume } from '../../../crds/volume.ts';
 import { isAlreadyExists } from '../../../lib/errors.ts';
+import { NODE_DATA_FINALIZER } from '../../runtime/object-key.ts';
 import type { Lister } from '../cluster.ts';
 import type { Need } from '../container/prepared.ts';
 import {
   ANONYMOUS_LABEL,
   anonymousVolumeName,
   CONTAINER_UID_LABEL,
-  NODE_DATA_FINALIZER,
   volumeDirectory,
   type VolumeRoots,
 } from './volume-paths.ts';
