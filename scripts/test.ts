@@ -5,6 +5,7 @@
 import { globSync } from 'node:fs';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { inspect } from 'node:util';
 
 /** Tiers in order; files of one tier run `concurrency` at a time. */
 const TIERS = [
@@ -32,7 +33,7 @@ async function runFiles(files: string[], concurrency: number, timeoutMs: number)
   stream.on('test:fail', (event) => {
     if (event.details.type === 'suite') return;
     total.failed += 1;
-    failures.push(`${event.file ?? ''}: ${event.name}`);
+    failures.push(`${event.file ?? ''}: ${event.name}\n${inspect(event.details.error.cause ?? event.details.error)}`);
   });
   await new Promise<void>((resolve, reject) => {
     stream.compose(spec).on('end', resolve).on('error', reject).pipe(process.stdout, { end: false });

@@ -16,6 +16,11 @@ export interface HostSnapshot {
   readonly networkNamespaces: string[];
 }
 
+/** With the files in the instance's folders. */
+export interface OwnSnapshot extends HostSnapshot {
+  readonly files: string[];
+}
+
 /**
  * Objects of the host now. What belongs to somebody else (the link prefix, table and cgroup of another instance, mounts
  * in other temporary folders, named network namespaces) is left out: it may come and go while this instance is looked at.
@@ -71,7 +76,7 @@ function readQuietly(read: () => string): string {
 }
 
 /** What the instance itself has on the host, its files included. Others may come and go with theirs meanwhile. */
-export function takeOwnSnapshot(instance: Instance): HostSnapshot & { readonly files: string[] } {
+export function takeOwnSnapshot(instance: Instance): OwnSnapshot {
   const { mounts, links, nftTables, cgroups, processes, networkNamespaces } = takeHostSnapshot(instance);
   const { home, run, id } = instance;
   return {

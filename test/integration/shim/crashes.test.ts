@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { paths } from '../../../lib/instance.ts';
 import { findProgram } from '../../../runtime-shim/oci-runtime/runtime.ts';
 import type { ContainerRecord } from '../../../runtime-shim/store/records.ts';
-import { takeOwnSnapshot } from '../../support/host-snapshot.ts';
+import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
 import { waitFor } from '../../support/wait.ts';
@@ -20,11 +20,9 @@ export function readRecord({ instance }: TestShim, id: string): ContainerRecord 
 /** Runs `life` twice and compares what the host has after each: folders appear at their first use. */
 async function leavesNothing(shim: TestShim, life: (name: string) => Promise<void>): Promise<void> {
   await life('first');
-  const before = takeOwnSnapshot(shim.instance);
+  const before = await takeEmptySnapshot(shim.instance);
   await life('second');
-  await waitFor(() => JSON.stringify(takeOwnSnapshot(shim.instance)) === JSON.stringify(before), {
-    timeoutMs: 5_000,
-  }).catch(() => assert.deepEqual(takeOwnSnapshot(shim.instance), before));
+  await equalsSnapshot(shim.instance, before);
 }
 
 async function removeAll({ cri }: TestShim): Promise<void> {

@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { check, kernel } from '../../../runtime-shim/host/libc.ts';
 import { mountTmpfs } from '../../../runtime-shim/host/mount.ts';
 import { takeOwnSnapshot } from '../../support/host-snapshot.ts';
+import { equalsSnapshot } from '../../support/snapshot-check.ts';
 import { makeImage, writeOciLayout } from '../../support/images.ts';
 import { startTestRegistry } from '../../support/registry.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
@@ -86,7 +87,7 @@ for (const kind of ['bytes', 'inodes'] as const) {
       });
     }
     assert.equal((await shim.status(created)).state, 'CONTAINER_CREATED');
-    assert.deepEqual(takeOwnSnapshot(shim.instance), before);
+    await equalsSnapshot(shim.instance, before);
 
     await runtime.updateContainerResources({ containerId: lasting, linux: { memoryLimitInBytes: 64 * 2 ** 20 } });
     await runtime.stopContainer({ containerId: doomed, timeout: 0 });

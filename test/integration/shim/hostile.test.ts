@@ -6,20 +6,21 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { paths } from '../../../lib/instance.ts';
 import type { ContainerRecord } from '../../../runtime-shim/store/records.ts';
-import { takeOwnSnapshot } from '../../support/host-snapshot.ts';
+import type { OwnSnapshot } from '../../support/host-snapshot.ts';
+import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.ts';
 import { requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
 import { waitFor } from '../../support/wait.ts';
 
 let shim: TestShim;
-let clean: object;
+let clean: OwnSnapshot;
 const isRoot = process.getuid?.() === 0;
 before(async () => {
   if (!isRoot) return;
   shim = await startTestShim({ sandboxPool: 0 });
   await shim.run('first', { command: ['true'] });
   await removeAll();
-  clean = takeOwnSnapshot(shim.instance);
+  clean = await takeEmptySnapshot(shim.instance);
 });
 after(async () => {
   if (isRoot) await shim[Symbol.asyncDispose]();
@@ -33,9 +34,7 @@ async function removeAll(): Promise<void> {
 /** Removes everything and compares the host with what it was. */
 async function leavesNothing(): Promise<void> {
   await removeAll();
-  const look = () => takeOwnSnapshot(shim.instance);
-  const isClean = (): boolean => JSON.stringify(look()) === JSON.stringify(clean);
-  await waitFor(isClean, { timeoutMs: 5_000 }).catch(() => assert.deepEqual(look(), clean));
+  await equalsSnapshot(shim.instance, clean);
 }
 
 function readRecord(id: string): ContainerRecord {

@@ -3,14 +3,12 @@
 import assert from 'node:assert/strict';
 import { existsSync, renameSync } from 'node:fs';
 import { test, type TestContext } from 'node:test';
-import { isDeepStrictEqual } from 'node:util';
-import { takeOwnSnapshot } from '../../support/host-snapshot.ts';
+import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.ts';
 import { makeImage } from '../../support/images.ts';
 import { startMortalShim, type MortalShim } from '../../support/kill-plan.ts';
 import type { KillPlan } from '../../support/kill-points.ts';
 import { startTestRegistry } from '../../support/registry.ts';
 import { requireFeature, requirePrograms, requireRoot } from '../../support/require.ts';
-import { waitFor } from '../../support/wait.ts';
 
 const NETWORK = {
   id: 'kill/net',
@@ -124,14 +122,9 @@ async function prepare(
   const { instance } = mortal.shim;
   // Folders appear at their first use.
   await live(mortal, { name: 'first', image, sandboxId: '', containerId: '' }, () => ({}));
-  const look = () => takeOwnSnapshot(instance);
-  const before = look();
-  const check = async (what: string): Promise<void> => {
-    // conmon and the deletion of links end a moment after the answer.
-    await waitFor(() => isDeepStrictEqual(look(), before), { timeoutMs: 5_000 }).catch(() =>
-      assert.deepEqual(look(), before, `the host after a life in which ${what}`),
-    );
-  };
+  const before = await takeEmptySnapshot(instance);
+  // conmon and the deletion of links end a moment after the answer.
+  const check = async (what: string): Promise<void> => equalsSnapshot(instance, before, `a life in which ${what}`);
   return { mortal, image, check };
 }
 

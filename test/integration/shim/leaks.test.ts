@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { takeOwnSnapshot } from '../../support/host-snapshot.ts';
+import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.ts';
 import { requireFeature, requireRoot } from '../../support/require.ts';
 import { BUSYBOX, startTestShim, type TestShim } from '../../support/shim.ts';
 import { waitFor } from '../../support/wait.ts';
@@ -42,15 +42,12 @@ async function soak(t: TestContext, { warmUp, cycles }: { warmUp: number; cycles
   };
   await shim.cri.node.ensureNetwork({ network });
   await runCycles(shim, 0, warmUp);
-  const look = () => takeOwnSnapshot(shim.instance);
-  const before = look();
+  const before = await takeEmptySnapshot(shim.instance);
   const [fds, rss] = measure(shim);
   const started = performance.now();
   await runCycles(shim, warmUp, warmUp + cycles);
   const seconds = (performance.now() - started) / 1000;
-  await waitFor(() => JSON.stringify(look()) === JSON.stringify(before), { timeoutMs: 20_000 }).catch(() =>
-    assert.deepEqual(look(), before),
-  );
+  await equalsSnapshot(shim.instance, before);
   // Connections that idle and a timer may hold one or another descriptor for a moment.
   await waitFor(() => measure(shim)[0] <= fds + 2, { what: `${fds} open files of the shim` });
   const [fdsAfter, rssAfter] = measure(shim);

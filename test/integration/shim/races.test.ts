@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { takeOwnSnapshot } from '../../support/host-snapshot.ts';
+import type { OwnSnapshot } from '../../support/host-snapshot.ts';
+import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { freePort } from '../../support/registry.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
@@ -31,12 +32,10 @@ async function prepare(): Promise<TestShim> {
   return shim;
 }
 
-async function isClean(shim: TestShim, before: object): Promise<void> {
+async function isClean(shim: TestShim, before: OwnSnapshot): Promise<void> {
   assert.deepEqual((await shim.cri.runtime.listContainers({})).containers, []);
   assert.deepEqual((await shim.cri.runtime.listPodSandbox({})).items, []);
-  const look = () => takeOwnSnapshot(shim.instance);
-  const isSame = (): boolean => JSON.stringify(look()) === JSON.stringify(before);
-  await waitFor(isSame, { timeoutMs: 5_000 }).catch(() => assert.deepEqual(look(), before));
+  await equalsSnapshot(shim.instance, before);
 }
 
 /** The calls all at once, each a little later than the one before; what fails is one of the outcomes. */
@@ -48,7 +47,7 @@ test('a container created while its sandbox is stopped or removed is never left 
   if (!requireRoot(t) || !requirePrograms(t, 'conmon')) return;
   await using shim = await prepare();
   const { runtime } = shim.cri;
-  const before = takeOwnSnapshot(shim.instance);
+  const before = await takeEmptySnapshot(shim.instance);
   for (let round = 0; round < ROUNDS; round += 1) {
     const podSandboxId = await shim.runSandbox(`create-${round}`, attached('x'));
     const create = (name: string) => async () => {
@@ -75,7 +74,7 @@ test('a network or port given to a sandbox that is stopped at that moment is tak
   if (!requireRoot(t) || !requirePrograms(t, 'conmon')) return;
   await using shim = await prepare();
   const { runtime, node } = shim.cri;
-  const before = takeOwnSnapshot(shim.instance);
+  const before = await takeEmptySnapshot(shim.instance);
   const hostPort = await freePort();
   for (let round = 0; round < ROUNDS; round += 1) {
     const sandboxId = await shim.runSandbox(`attach-${round}`, attached('x'));
@@ -109,7 +108,7 @@ test('a network or port given to a sandbox that is stopped at that moment is tak
 test('one name asked for many times at once is one sandbox and one container', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'conmon')) return;
   await using shim = await prepare();
-  const before = takeOwnSnapshot(shim.instance);
+  const before = await takeEmptySnapshot(shim.instance);
   const ids = await Promise.all(Array.from({ length: 8 }, () => shim.runSandbox('same', attached('x'))));
   assert.equal(new Set(ids).size, 1);
   const [sandboxId = ''] = ids;

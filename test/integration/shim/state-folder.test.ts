@@ -13,6 +13,7 @@ import { takeOwnSnapshot } from '../../support/host-snapshot.ts';
 import { runCommand } from '../../support/instance.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
+import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const NETWORK = {
@@ -36,12 +37,6 @@ async function removeAll({ cri }: TestShim): Promise<void> {
     await cri.runtime.stopPodSandbox({ podSandboxId: id });
     await cri.runtime.removePodSandbox({ podSandboxId: id });
   }
-}
-
-async function equalsBefore(shim: TestShim, before: object): Promise<void> {
-  const look = () => takeOwnSnapshot(shim.instance);
-  const isSame = (): boolean => JSON.stringify(look()) === JSON.stringify(before);
-  await waitFor(isSame, { timeoutMs: 5_000 }).catch(() => assert.deepEqual(look(), before));
 }
 
 /** Ways in which a record file can be wrong. */
@@ -72,7 +67,7 @@ test('damaged records are put aside, what they described is removed, and the nam
   const runAll = () => Promise.all(kinds.map((_, index) => shim.run(`damaged-${index}`, config, attachments)));
   await runAll();
   await removeAll(shim);
-  const before = takeOwnSnapshot(shim.instance);
+  const before = await takeEmptySnapshot(shim.instance);
   const containers = await runAll();
   const sandboxes = await Promise.all(containers.map(async (id) => sandboxOf(shim, id)));
   await shim.kill();
@@ -97,7 +92,7 @@ test('damaged records are put aside, what they described is removed, and the nam
   assert.equal((await shim.cri.runtime.listContainers({})).containers.length, kinds.length - 1);
   await removeAll(shim);
   for (const left of damaged) rmSync(left);
-  await equalsBefore(shim, before);
+  await equalsSnapshot(shim.instance, before);
 });
 
 async function sandboxOf(shim: TestShim, containerId: string): Promise<string> {
@@ -125,7 +120,7 @@ test('after a reboot with an old run folder everything is reported as ended, rem
   await shim.cri.node.ensureNetwork({ network: NETWORK });
   await runTwo(shim, 'first');
   await removeAll(shim);
-  const before = takeOwnSnapshot(shim.instance);
+  const before = await takeEmptySnapshot(shim.instance);
   for (const isNoted of [true, false]) {
     const ids = await runTwo(shim, 'rebooted');
     const victim = JSON.parse(
@@ -165,7 +160,7 @@ test('after a reboot with an old run folder everything is reported as ended, rem
     // All addresses are free although nothing has been removed yet.
     await runTwo(shim, 'again');
     await removeAll(shim);
-    await equalsBefore(shim, before);
+    await equalsSnapshot(shim.instance, before);
   }
 });
 
