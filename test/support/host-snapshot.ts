@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 
-const TEMPORARY = new RegExp(` (${tmpdir()}|/run/netns)(/|$)`);
+/** Mounts below the folders of tests and of any instance, wherever those are. */
+const TEMPORARY = new RegExp(` (${tmpdir()}|/run/netns)(/|$)|/(shim/s|snapshots/(containers|views))/`);
 
 export interface HostSnapshot {
   readonly mounts: string[];
