@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { errnoOf, WindlassError } from '../lib/errors.ts';
 import type { Instance } from '../lib/instance.ts';
@@ -42,8 +43,16 @@ export async function isOwnAddress(host: string): Promise<boolean> {
   }
 }
 
-/** True when nothing listens on the loopback port. */
+/** True when nothing listens on the port. Another one's look takes it for a moment: that does not count. */
 export async function isFree(port: number, host = '127.0.0.1'): Promise<boolean> {
+  for (let look = 1; look < MAX_LOOKS; look += 1) {
+    if (await canListen(port, host)) return true;
+    await sleep(LOOK_MS);
+  }
+  return canListen(port, host);
+}
+
+async function canListen(port: number, host: string): Promise<boolean> {
   const server = createServer();
   try {
     await listen(server, port, host);
@@ -55,6 +64,9 @@ export async function isFree(port: number, host = '127.0.0.1'): Promise<boolean>
     server.close();
   }
 }
+
+const MAX_LOOKS = 3;
+const LOOK_MS = 20;
 
 /** Ports that nobody gets by asking for any: below them are well-known ones, above them the kernel's ephemeral range. */
 const OWN_RANGE = { first: 20_000, last: 32_000 };

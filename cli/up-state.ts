@@ -65,6 +65,12 @@ export function claimUp(instance: Instance, self: ProcessIdentity): void {
   }
 }
 
+/** The living process that claimed the instance, which it does before it says anything in its state. */
+export function readClaim(instance: Instance): ProcessIdentity | undefined {
+  const holder = readHolder(join(instance.run, 'up.lock'));
+  return holder && isRunning(holder) ? holder : undefined;
+}
+
 export const alreadyRunning = (pid: number): WindlassError =>
   new WindlassError('Conflict', `already running as process ${pid}; stop it with: windlass down`);
 

@@ -19,7 +19,15 @@ import { ensurePki } from '../pki.ts';
 import { chooseEtcdPorts } from '../ports.ts';
 import { checkPreconditions } from '../preflight.ts';
 import { createProgress } from '../progress.ts';
-import { alreadyRunning, claimUp, readUpState, removeUpState, writeUpState, type UpState } from '../up-state.ts';
+import {
+  alreadyRunning,
+  claimUp,
+  readClaim,
+  readUpState,
+  removeUpState,
+  writeUpState,
+  type UpState,
+} from '../up-state.ts';
 
 const LOG_ROTATION_MS = 60_000;
 const CHILD_GRACE_MS = 15_000;
@@ -58,11 +66,17 @@ export const upCommand: Command = {
       throw alreadyRunning(running.up.pid);
     }
     await endLeftOvers(running);
-    await checkPreconditions({
-      listen: config.listen,
-      needsEtcd: config.etcdServers === undefined,
-      path: context.env['PATH'],
-    });
+    try {
+      await checkPreconditions({
+        listen: config.listen,
+        needsEtcd: config.etcdServers === undefined,
+        path: context.env['PATH'],
+      });
+    } catch (error) {
+      // Started at the same moment, and faster: it is its API server that has the address.
+      const claim = readClaim(instance);
+      throw claim ? alreadyRunning(claim.pid) : error;
+    }
     return config.detach ? runDetached(instance, config, context) : runInForeground(instance, config, context);
   },
 };
