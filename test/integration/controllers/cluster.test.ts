@@ -20,7 +20,7 @@ type Owned = KubernetesObject & { data?: Record<string, string> };
 test('the cluster controllers over a real API server', async (t) => {
   if (!requirePrograms(t, 'etcd')) return;
   await using api = await startTestApiserver();
-  await using controllers = startTestControllers(api.kubeconfig);
+  await using controllers = startTestControllers(api.kubeconfig, ['--node-monitor-grace-seconds', '300']);
   await using agent = await startPretendAgent(api.kubeconfig, 'n1');
   const { client } = agent;
   const containers = client.kind(containerKind);

@@ -14,7 +14,7 @@ const NAMESPACE = 'default';
 test('a Service over a real API server', async (t) => {
   if (!requirePrograms(t, 'etcd')) return;
   await using api = await startTestApiserver();
-  await using controllers = startTestControllers(api.kubeconfig);
+  await using controllers = startTestControllers(api.kubeconfig, ['--node-monitor-grace-seconds', '300']);
   await using agent = await startPretendAgent(api.kubeconfig, 'n1');
   await using second = await startPretendAgent(api.kubeconfig, 'n2');
   await using third = await startPretendAgent(api.kubeconfig, 'n3');

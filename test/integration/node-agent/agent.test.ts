@@ -46,7 +46,8 @@ before(async () => {
   );
   client = createApiClient(readKubeconfig(api.kubeconfig), {});
   cleanup.defer(() => client.close());
-  cleanup.use(startTestControllers(api.kubeconfig));
+  // This agent renews its lease as seldom as a real one.
+  cleanup.use(startTestControllers(api.kubeconfig, ['--node-monitor-grace-seconds', '300']));
   runtime = createMemoryRuntime();
   agent = await startAgent();
 });
