@@ -8,7 +8,7 @@ import type { Logger } from '../lib/log.ts';
 import type { RunPart } from '../lib/run-all.ts';
 import { openCgroups } from './cgroups/cgroups.ts';
 import { mountIdMapped } from './host/idmapped-mount.ts';
-import { bindMount, mountTmpfs, umount, MNT } from './host/mount.ts';
+import { bindMount, mountTmpfs, umount, umountTogether, MNT } from './host/mount.ts';
 import { createSandboxNamespaces, pinNamespace, setHostname, unpinNamespace } from './host/namespaces.ts';
 import type { Spawner } from './host/spawn.ts';
 import { createUserNamespace } from './host/user-namespace.ts';
@@ -58,7 +58,10 @@ export function openShim(options: ShimOptions): Shim {
   const cgroups = openCgroups();
   const cgroupParent = kernelNames.cgroupParent(instance);
   cgroups.create(cgroupParent);
-  const runtime = openOciRuntime(options.ociRuntime, join(state, 'runtime'), spawner);
+  const runtime = openOciRuntime(options.ociRuntime, join(state, 'runtime'), spawner, [
+    state,
+    paths.snapshots(instance),
+  ]);
   const host: SandboxHost = {
     createSandboxNamespaces,
     createUserNamespace: (request) => createUserNamespace(spawner, request),
@@ -69,6 +72,7 @@ export function openShim(options: ShimOptions): Shim {
     unpinNamespace,
     mountTmpfs: (target, data) => mountTmpfs(target, data),
     unmount: (target) => umount(target, MNT.detach),
+    unmountTogether: umountTogether,
   };
   const store = openRecordStore(state, (file, error) =>
     log.error({ file, err: error }, 'a record is damaged: put aside'),

@@ -79,13 +79,15 @@ export function readProcsBelow(directory: string): number[] {
 
 /** Removes a group and those below; gone = success, Conflict while something lives in it. */
 export function removeTree(directory: string): void {
-  for (const child of childDirectories(directory)) removeTree(join(directory, child));
   try {
     rmdirSync(directory);
   } catch (error) {
     const code = errnoOf(error);
     if (code === 'ENOENT') return;
-    if (code === 'EBUSY') {
+    if (code === 'EBUSY' || code === 'ENOTEMPTY') {
+      const children = childDirectories(directory);
+      for (const child of children) removeTree(join(directory, child));
+      if (children.length > 0) return removeTree(directory);
       throw new WindlassError('Conflict', `control group ${directory} still has processes`, { cause: error });
     }
     throw error;

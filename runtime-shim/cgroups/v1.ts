@@ -23,6 +23,8 @@ import type { WritableResources } from './resources.ts';
 
 /** Rounds of plain SIGKILL before the group is frozen for it: nearly always one is enough. */
 const ROUNDS_BEFORE_FREEZE = 100;
+/** A round reads many files, a look at whether the killed are gone only one. */
+const LOOKS_PER_ROUND = 5;
 const TRIES_BEFORE_THAW = 50;
 const THAW_MS = 10;
 
@@ -103,7 +105,10 @@ export function createCgroupsV1(mounts: CgroupMounts): Cgroups {
         thawTree(path);
         if (killRound(path)) return;
         if (round % ROUNDS_BEFORE_FREEZE === 0) await killFrozen(path, signal);
-        await sleep(1, undefined, { signal });
+        for (let looks = 0; looks < LOOKS_PER_ROUND; looks += 1) {
+          await sleep(1, undefined, { signal });
+          if (parseCount(readCgroupFile(directory('pids', path), 'pids.current')) === 0) break;
+        }
       }
     },
     remove(path) {

@@ -49,6 +49,8 @@ type Text = string | null;
 const bind = <T>(name: string, result: string, parameters: readonly string[]): T =>
   library.func(name, result, [...parameters]) as unknown as T;
 
+const threadUmount = library.func('umount2', 'int', ['str', 'int']);
+
 /** libc functions as they are: -1 and errno on failure (posix_spawn* return the error number instead). */
 export const libc = {
   mount: bind<(source: Text, target: string, fstype: Text, flags: number, data: Text) => number>('mount', 'int', [
@@ -59,6 +61,14 @@ export const libc = {
     'str',
   ]),
   umount2: bind<(target: string, flags: number) => number>('umount2', 'int', ['str', 'int']),
+  /** On a thread of the pool; false when it failed, for a reason that stays on that thread. */
+  umount2OnThread: (target: string, flags: number): Promise<boolean> =>
+    new Promise((resolve, reject) => {
+      threadUmount.async(target, flags, (error: unknown, result: unknown): void => {
+        if (error) reject(new Error('failed to call umount2() on a thread', { cause: error }));
+        else resolve(result === 0);
+      });
+    }),
   unshare: bind<(flags: number) => number>('unshare', 'int', ['int']),
   setns: bind<(fd: number, type: number) => number>('setns', 'int', ['int', 'int']),
   sethostname: bind<(name: Buffer, length: number) => number>('sethostname', 'int', ['void *', 'size_t']),

@@ -4,6 +4,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { check, libc, SystemError } from './libc.ts';
+import { inMountNamespace } from './standing-view.ts';
 
 export interface SpawnOptions {
   /** Absolute path of the program. */
@@ -16,6 +17,8 @@ export interface SpawnOptions {
   readonly fds?: Readonly<Record<number, number>>;
   /** Start a new session, away from the terminal and its signals. */
   readonly newSession?: boolean;
+  /** Mount namespace to start it in, in which `file` and `cwd` are looked up. */
+  readonly mountNamespace?: number | undefined;
 }
 
 export interface Exit {
@@ -106,8 +109,11 @@ function posixSpawn(options: SpawnOptions): number {
     if (options.cwd !== undefined) expect(libc.posixSpawnActions.chdir(actions, options.cwd), 'posix_spawn_chdir');
     planSignals(attributes, options.newSession ?? false);
     const env = Object.entries(options.env).map(([key, value]) => `${key}=${value}`);
+    const start = (): number =>
+      libc.posixSpawn(pid, options.file, actions, attributes, withEnd(options.argv), withEnd(env));
+    const { mountNamespace } = options;
     expect(
-      libc.posixSpawn(pid, options.file, actions, attributes, withEnd(options.argv), withEnd(env)),
+      mountNamespace === undefined ? start() : inMountNamespace(mountNamespace, start),
       'posix_spawn',
       options.file,
     );

@@ -14,6 +14,8 @@ export interface ConmonOptions {
   readonly runtimePath: string;
   readonly runtimeArgs: readonly string[];
   readonly runtimeEnv?: Readonly<Record<string, string>>;
+  /** Where conmon and the runtime see the mounts; undefined = where this process does. */
+  readonly mountNamespace?: number | undefined;
   readonly containerId: string;
   readonly name: string;
   /** Folder with config.json; conmon keeps its own files in it too. */
@@ -126,6 +128,7 @@ export async function createByConmon(spawner: Spawner, options: ConmonOptions, s
       cwd: options.bundle,
       fds: { [SYNC_FD]: pipe.writeFd },
       newSession: true,
+      mountNamespace: options.mountNamespace,
     });
   } catch (error) {
     closeSync(pipe.readFd);

@@ -10,6 +10,8 @@ export interface RuntimeCommand extends Disposable {
   /** Before the command's own word. */
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** Where it has to be started to see the mounts that it may see; undefined = anywhere. */
+  readonly mountNamespace: number | undefined;
   /** Sets the limits of a container that was just created, where its runtime does not. */
   setLimits(): void;
 }
@@ -25,28 +27,40 @@ export interface JoiningOptions {
   /** The mount to hide, and the one that holds it; undefined when there is none. */
   readonly hidden: { readonly mountPoint: string; readonly around: string } | undefined;
   readonly nsenter: string;
+  /** A view that stays, in which all of `paths` are what they are here; undefined when there is none. */
+  standingView(paths: CreationPaths): number | undefined;
+}
+
+/** What a creation needs to find on the host. */
+export interface CreationPaths {
+  /** Root file system, and where each bind mount comes from. */
+  readonly root: string;
+  readonly sources: readonly string[];
+  readonly logPath: string | undefined;
 }
 
 /** Enters the groups up to `--`, without a process per file, and becomes what follows. */
 const JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1" || exit 125; shift; done; shift; exec "$@"';
 
-/** A command for the container in the control group `path`; one that `creates` it gets the group made. */
+/** A command for the container in the control group `path`; one for its `creation` gets the group made. */
 export function openJoiningCommand(
   options: JoiningOptions,
   group: { readonly path: string; readonly limits: OwnLimits },
-  creates: boolean,
+  creation: CreationPaths | undefined,
 ): RuntimeCommand {
   const { cgroups, mounts, hidden } = options;
-  if (creates) cgroups.create(group.path);
+  if (creation) cgroups.create(group.path);
   const isSealed = seal(options.program, options.sealedProgram);
   const program = isSealed ? options.sealedProgram : options.program;
   const join = ['/bin/sh', '-c', JOIN, 'sh', ...entrances(mounts, group.path), '--'];
   const command = [...join, program, '--cgroup-manager=disabled', '--root', options.root];
   // Only a creation looks at the mounts.
-  const view: MountView | undefined = creates && hidden ? openMountView(hidden.mountPoint, hidden.around) : undefined;
+  const mountNamespace = creation && hidden ? options.standingView(creation) : undefined;
+  const view: MountView | undefined =
+    creation && hidden && mountNamespace === undefined ? openMountView(hidden.mountPoint, hidden.around) : undefined;
   const [path = '', ...args] = view === undefined ? command : [options.nsenter, `--mount=${view.path}`, ...command];
   return {
-    ...{ path, args, env: isSealed ? SEALED_ENV : {} },
+    ...{ path, args, env: isSealed ? SEALED_ENV : {}, mountNamespace },
     setLimits: () => setOwnLimits(cgroups, mounts, group.path, group.limits),
     [Symbol.dispose]: () => view?.[Symbol.dispose](),
   };

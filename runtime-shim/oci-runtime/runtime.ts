@@ -23,8 +23,9 @@ import { lastComplaint } from './conmon.ts';
 import { openEndedPipe } from './harmless-stdio.ts';
 import { hidingArguments, mountAbove, mountToHide } from './hidden-mount.ts';
 import type { OciSpec } from './oci-spec.ts';
-import { openJoiningCommand, type JoiningOptions, type RuntimeCommand } from './runtime-command.ts';
+import { openJoiningCommand, type CreationPaths, type JoiningOptions, type RuntimeCommand } from './runtime-command.ts';
 import { runProgram } from './run-program.ts';
+import { planStandingView } from './standing-view.ts';
 
 /** The first looks for the program follow each other at once: it takes a fraction of a millisecond. */
 const LOOKS_AT_ONCE = 8;
@@ -44,10 +45,10 @@ export interface OciRuntime {
    */
   runDetached(containerId: string, bundle: string, signal: AbortSignal): Promise<number>;
   /**
-   * What to execute instead of `path` and `globalArgs` for a command of the container with this specification; one that
-   * `creates` it gets its control group made where the runtime is not to do that. Disposed when the command is done.
+   * What to execute instead of `path` and `globalArgs` for a command of the container with this specification; one for
+   * its `creation` gets its control group made where the runtime is not to do that. Disposed when the command is done.
    */
-  command(linux: Pick<OciSpec['linux'], 'cgroupsPath' | 'resources'>, creates: boolean): RuntimeCommand;
+  command(linux: Pick<OciSpec['linux'], 'cgroupsPath' | 'resources'>, creation?: CreationPaths): RuntimeCommand;
   /** Lets a created container run its program. Conflict when it ended before. */
   start(containerId: string, init: ProcessIdentity, signal: AbortSignal): Promise<void>;
   /** True while a created container waits to be started. */
@@ -77,11 +78,15 @@ function isExecutable(file: string): boolean {
   }
 }
 
-/** `auto` (runc, else crun), `runc`, `crun` or a path. `root` is the runtime's state folder. */
+/**
+ * `auto` (runc, else crun), `runc`, `crun` or a path. `root` is the runtime's state folder; in `mountFolders` this
+ * process mounts what containers are made of.
+ */
 export function openOciRuntime(
   setting: string,
   root: string,
   spawner: Spawner,
+  mountFolders: readonly string[] = [],
   mountinfo = readFileSync('/proc/self/mountinfo', 'utf8'),
 ): OciRuntime {
   const names = setting === 'auto' ? ['runc', 'crun'] : [setting];
@@ -93,7 +98,7 @@ export function openOciRuntime(
   const hidden = kind === 'crun' ? mountToHide(parseCgroupMounts(mountinfo)) : undefined;
   const path = hidden === undefined ? found : (findProgram('unshare') ?? '/usr/bin/unshare');
   const globalArgs = [...(hidden === undefined ? [] : hidingArguments(found, hidden, mountinfo)), ...['--root', root]];
-  const joining = kind === 'crun' ? planJoining(found, root, mountinfo) : undefined;
+  const joining = kind === 'crun' ? planJoining(found, root, mountinfo, mountFolders) : undefined;
   const run = (args: readonly string[], signal: AbortSignal) =>
     runProgram(spawner, { file: path, argv: [path, ...globalArgs, ...args], signal });
   return {
@@ -101,11 +106,15 @@ export function openOciRuntime(
     program: found,
     path,
     globalArgs,
-    command(linux, creates) {
+    command(linux, creation) {
       const limits = joining && ownLimits(linux.resources);
       if (!joining || !limits)
-        return { path, args: globalArgs, env: {}, setLimits: () => undefined, [Symbol.dispose]: () => undefined };
-      return openJoiningCommand(joining, { path: linux.cgroupsPath, limits }, creates);
+        return {
+          ...{ path, args: globalArgs, env: {}, mountNamespace: undefined },
+          setLimits: () => undefined,
+          [Symbol.dispose]: () => undefined,
+        };
+      return openJoiningCommand(joining, { path: linux.cgroupsPath, limits }, creation);
     },
     isWaiting: (containerId) => existsSync(join(root, containerId, 'exec.fifo')),
     async runDetached(containerId, bundle, signal) {
@@ -167,7 +176,12 @@ export function openOciRuntime(
 }
 
 /** How crun is handed its groups; undefined on a host where it makes them itself without being slow. */
-function planJoining(program: string, root: string, mountinfo: string): JoiningOptions | undefined {
+function planJoining(
+  program: string,
+  root: string,
+  mountinfo: string,
+  mountFolders: readonly string[],
+): JoiningOptions | undefined {
   const mounts = parseCgroupMounts(mountinfo);
   const nsenter = findProgram('nsenter');
   if (!mounts.v1.has('memory') || !mounts.v1.has('devices') || nsenter === undefined || !canMakeMountViews())
@@ -178,7 +192,8 @@ function planJoining(program: string, root: string, mountinfo: string): JoiningO
   const hidden = mountPoint === undefined ? undefined : { mountPoint, around: mountAbove(mountinfo, mountPoint) };
   // In the view nothing below `around` reaches the original any more: that must not be more than the hierarchies.
   if (hidden && hidden.around === '/') return undefined;
-  return { program, sealedProgram, root, cgroups: openCgroups(mountinfo), mounts, nsenter, hidden };
+  const standingView = planStandingView(mountPoint, mountFolders);
+  return { program, sealedProgram, root, cgroups: openCgroups(mountinfo), mounts, nsenter, hidden, standingView };
 }
 
 /**

@@ -12,7 +12,8 @@ import type { ImageRecord } from '../images/image-service.ts';
 import { bundleFiles, createByConmon } from '../oci-runtime/conmon.ts';
 import { withoutNull } from '../oci-runtime/harmless-stdio.ts';
 import { prepareLogFile } from '../oci-runtime/log-file.ts';
-import { stringifySpec } from '../oci-runtime/oci-spec.ts';
+import { stringifySpec, type OciSpec } from '../oci-runtime/oci-spec.ts';
+import type { CreationPaths } from '../oci-runtime/runtime-command.ts';
 import { resolveInRoot } from '../oci-runtime/rooted-path.ts';
 import { findProgram } from '../oci-runtime/runtime.ts';
 import { stopSignalNumber } from '../oci-runtime/signals.ts';
@@ -87,7 +88,7 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
     for (const warning of planned.warnings) shim.log.warn({ container: id }, warning);
     const { config } = making;
     await shim.turns.next();
-    using command = shim.runtime.command(planned.spec.linux, true);
+    using command = shim.runtime.command(planned.spec.linux, creationPaths(planned.spec, record));
     // Where conmon gives it a pipe to read from, there is no need, and that must stay.
     const isNull = shim.runtime.kind === 'crun' && sandbox.namespaces.user && (config.tty || !config.stdin);
     const runtime = isNull ? withoutNull(command.path, command.args, { terminal: config.tty }) : command;
@@ -98,6 +99,7 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
         runtimePath: runtime.path,
         runtimeArgs: runtime.args,
         runtimeEnv: command.env,
+        mountNamespace: command.mountNamespace,
         containerId: id,
         name: config.metadata?.name ?? id,
         bundle: record.bundle,
@@ -222,6 +224,11 @@ async function writeBundle(shim: Shim, making: Making, record: ContainerRecord):
   });
   writeFileSync(bundleFiles.config(record.bundle), stringifySpec(shim.filters.apply(planned.spec)), { mode: 0o600 });
   return { planned, pidNamespace, mapped };
+}
+
+function creationPaths({ root, mounts }: OciSpec, { logPath }: ContainerRecord): CreationPaths {
+  const sources = mounts.flatMap(({ source = '' }) => (source.startsWith('/') ? [source] : []));
+  return { root: root.path, sources, logPath };
 }
 
 function withPidsLimit(resources: WritableResources, config: ContainerConfig): WritableResources {

@@ -35,6 +35,8 @@ export interface SandboxHost {
   bindMount(source: string, target: string): void;
   mountIdMapped(source: string, target: string, userNamespace: string): void;
   unmount(target: string): void;
+  /** Of several at once, while other work goes on. */
+  unmountTogether(targets: readonly string[]): Promise<void>;
 }
 
 export interface Shim {

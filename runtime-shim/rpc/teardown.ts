@@ -65,12 +65,10 @@ export async function releaseSandbox(shim: Shim, record: SandboxRecord): Promise
   await shim.turns.next();
   await shim.network.detachSandbox(record.id);
   await removePidHolder(shim, record.id);
-  for (const kind of ['net', 'ipc', 'uts', 'user'] as const) {
-    const pin = join(record.directory, 'ns', kind);
-    const { user, ...others } = record.namespaces;
-    if ((kind === 'user' ? user?.path : others[kind]) === pin) shim.host.unpinNamespace(pin);
-  }
-  shim.host.unmount(join(record.directory, 'shm'));
+  const { user, net, ipc, uts } = record.namespaces;
+  const pins = [net, ipc, uts, user?.path].flatMap((pin) => (pin?.startsWith(`${record.directory}/`) ? [pin] : []));
+  await shim.host.unmountTogether([...pins, join(record.directory, 'shm')]);
+  for (const pin of pins) rmSync(pin, { force: true });
 }
 
 /** Removes the sandbox with its containers, the record last; unknown = success. */

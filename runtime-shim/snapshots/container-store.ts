@@ -118,7 +118,7 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
   async function remove(containerId: string): Promise<void> {
     const own = folder(containerId);
     usages.forget(containerId);
-    mounts.unmount(join(own, 'merged'));
+    await mounts.unmountMeanwhile(join(own, 'merged'));
     records.delete(containerId);
     layers.discardSoon(own);
   }

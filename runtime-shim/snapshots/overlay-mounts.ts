@@ -2,7 +2,7 @@
 import { lstatSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { withIdMapped } from '../host/idmapped-mount.ts';
-import { MNT, mountOverlay, readMounts, umount, type OverlayOptions } from '../host/mount.ts';
+import { MNT, mountOverlay, readMounts, umount, umountTogether, type OverlayOptions } from '../host/mount.ts';
 
 export interface OverlayRequest extends OverlayOptions {
   /**
@@ -16,6 +16,8 @@ export interface OverlayMounts {
   mountOverlay(options: OverlayRequest): void;
   /** Detaches every mount at `target`; success when nothing is mounted there. */
   unmount(target: string): void;
+  /** The same, while other work goes on. */
+  unmountMeanwhile(target: string): Promise<void>;
   /** Targets of every mount below `folder`. */
   mountsBelow(folder: string): string[];
 }
@@ -28,14 +30,22 @@ export const kernelMounts: OverlayMounts = {
   },
   unmount(target) {
     umount(target, MNT.detach);
-    // Mounted twice only if something went wrong before; then the folder could not be removed.
-    for (let tries = 0; tries < 16 && isMountPoint(target); tries += 1) umount(target, MNT.detach);
+    unmountRest(target);
+  },
+  async unmountMeanwhile(target) {
+    await umountTogether([target]);
+    unmountRest(target);
   },
   mountsBelow: (folder) =>
     readMounts()
       .map(({ target }) => target)
       .filter((target) => target.startsWith(`${folder}/`)),
 };
+
+/** Mounted twice only if something went wrong before; then the folder could not be removed. */
+function unmountRest(target: string): void {
+  for (let tries = 0; tries < 16 && isMountPoint(target); tries += 1) umount(target, MNT.detach);
+}
 
 /** True when something is mounted at `path`: its device differs from its parent's. */
 export function isMountPoint(path: string): boolean {

@@ -62,7 +62,7 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
     rmSync(processFile, { force: true });
     throw asFolderError(options.bundle, error);
   }
-  const command = runtime.command(spec.linux, false);
+  const command = runtime.command(spec.linux);
   // Without a log file it writes log lines instead of a message to the program's own stderr.
   const runtimeArgs = [...command.args, '--log', logFile, '--log-format', 'json'];
   const { containerId, monitorPath } = options;

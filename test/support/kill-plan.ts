@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 import type { KillPlan } from './kill-points.ts';
 import { startTestShim, type TestShim } from './shim.ts';
 import { waitFor } from './wait.ts';
@@ -42,7 +43,7 @@ export async function startMortalShim(): Promise<MortalShim> {
       await shim.cri.runtime.version({});
     } catch (error) {
       // The connection can be lost a moment before the parent hears of the death.
-      await waitFor(isGone, { what: `the death of the shim, not "${String(error)}"` });
+      await waitFor(isGone, { what: `the death of the shim, not ${inspect(error)}` });
     }
     rmSync(control);
     const steps = existsSync(`${control}.trace`) ? readFileSync(`${control}.trace`, 'utf8').trim().split('\n') : [];

@@ -122,6 +122,7 @@ if (control !== '') {
 
   for (const name of ['mount', 'umount2', 'unshare', 'sethostname', 'mknod', 'mkfifo', 'lsetxattr'])
     wrap(libc, name, (args) => `${name} ${describe(args)}`);
+  wrap(libc, 'umount2OnThread', (args) => `umount2 ${describe(args)}`);
   wrap(libc, 'posixSpawn', (args) => `spawn ${describe(args.slice(1, 2))} ${commandOf(args[4])}`);
   wrap(libc, 'send', (args) => netlinkStep(args[1] as Buffer));
   for (const name of ['moveMount', 'fsmount', 'mountSetattr', 'pidfdSendSignal'])

@@ -4,8 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { check, kernel } from '../../../runtime-shim/host/libc.ts';
-import { mountTmpfs } from '../../../runtime-shim/host/mount.ts';
+import { mount, mountTmpfs, MS } from '../../../runtime-shim/host/mount.ts';
 import { takeOwnSnapshot } from '../../support/host-snapshot.ts';
 import { equalsSnapshot } from '../../support/snapshot-check.ts';
 import { makeImage, writeOciLayout } from '../../support/images.ts';
@@ -144,9 +143,7 @@ test('read-only folders: calls say so, what runs goes on, and all is well afterw
   await shim.exec(lasting, 'true');
 });
 
-/** mount_setattr(2) of the one mount. */
+/** The whole file system, as the kernel does it to a broken one. */
 function setReadOnly(target: string, isReadOnly: boolean): void {
-  const attributes = Buffer.alloc(32);
-  attributes.writeBigUInt64LE(1n, isReadOnly ? 0 : 8);
-  check(kernel.mountSetattr(target, 0, attributes), 'mount_setattr', target);
+  mount(null, target, null, MS.remount | (isReadOnly ? MS.rdonly : 0));
 }

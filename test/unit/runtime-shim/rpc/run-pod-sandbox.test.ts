@@ -14,7 +14,7 @@ import { createKeyedQueue, createSharedCalls } from '../../../../runtime-shim/st
 import { openRecordStore } from '../../../../runtime-shim/store/record-store.ts';
 
 const STEPS = ['namespaces', 'network', 'shm'] as const;
-const UNDO_STEPS = ['detach', 'unpin', 'unmount'] as const;
+const UNDO_STEPS = ['detach', 'unmount'] as const;
 type Step = (typeof STEPS)[number] | (typeof UNDO_STEPS)[number];
 
 /** A shim whose host and network only remember what they have; the named steps fail. */
@@ -47,17 +47,13 @@ function makeShim(t: TestContext) {
         step('namespaces');
       },
       setHostname: () => undefined,
-      unpinNamespace(path: string) {
-        step('unpin');
-        held.delete(path);
-      },
       mountTmpfs(path: string) {
         held.add(path);
         step('shm');
       },
-      unmount(path: string) {
+      async unmountTogether(targets: readonly string[]) {
         step('unmount');
-        held.delete(path);
+        for (const path of targets) held.delete(path);
       },
     },
     podNetwork: { ensure: async () => undefined },

@@ -1,0 +1,29 @@
+// When the one view that stays will do for a container: when everything the OCI runtime and conmon look for is in it.
+import { statSync } from 'node:fs';
+import { openStandingView, shareFolder, type StandingView } from '../host/standing-view.ts';
+import type { CreationPaths } from './runtime-command.ts';
+import { isWithin } from './rooted-path.ts';
+
+/** Finds the view for a creation; it is made when it is asked for first. Without `folders` there is none. */
+export function planStandingView(
+  hidden: string | undefined,
+  folders: readonly string[],
+): (paths: CreationPaths) => number | undefined {
+  if (hidden === undefined || folders.length === 0) return () => undefined;
+  for (const folder of folders) shareFolder(folder);
+  let view: StandingView | undefined;
+  return (paths) => {
+    view ??= openStandingView(hidden, folders);
+    return holdsAll(view, folders, paths) ? view.fd : undefined;
+  };
+}
+
+function holdsAll(view: StandingView, folders: readonly string[], { root, sources, logPath }: CreationPaths): boolean {
+  // What is mounted in the folders comes into the view by itself; somebody may have unmounted the folders, though.
+  if (!folders.some((folder) => isWithin(root, folder)) || !view.isSame(root)) return false;
+  if (logPath !== undefined && !view.isSame(logPath)) return false;
+  // Of another folder it is not known what is mounted below it.
+  const isThere = (path: string): boolean =>
+    folders.some((folder) => isWithin(path, folder)) || (statSync(path).isFile() && view.isSame(path));
+  return sources.every(isThere);
+}
