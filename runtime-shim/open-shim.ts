@@ -7,6 +7,7 @@ import { kernelNames, paths, type Instance } from '../lib/instance.ts';
 import type { Logger } from '../lib/log.ts';
 import type { RunPart } from '../lib/run-all.ts';
 import { openCgroups } from './cgroups/cgroups.ts';
+import { createMovePrimer, noMoves } from './cgroups/move-primer.ts';
 import { mountIdMapped } from './host/idmapped-mount.ts';
 import { bindMount, mountTmpfs, umount, umountTogether, MNT } from './host/mount.ts';
 import { createSandboxNamespaces, pinNamespace, setHostname, unpinNamespace } from './host/namespaces.ts';
@@ -97,6 +98,7 @@ export function openShim(options: ShimOptions): Shim {
     execMonitorPath: runtime.kind === 'runc' && canPassThrough(readConmonVersion(conmonPath)) ? conmonPath : undefined,
     cgroups,
     cgroupParent,
+    moves: runtime.movesProcesses ? createMovePrimer() : noMoves,
     images: options.images,
     network: options.network,
     pool: createSandboxPool({ host, network: options.network, log, store }, sandboxes, options.sandboxPool),

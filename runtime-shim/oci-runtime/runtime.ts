@@ -39,6 +39,8 @@ export interface OciRuntime {
   readonly path: string;
   /** Arguments before every command: what leads to the runtime if `path` is not itself, and where it keeps its state. */
   readonly globalArgs: readonly string[];
+  /** True when it moves the processes of a container into their groups itself. */
+  readonly movesProcesses: boolean;
   /**
    * Creates and starts a container without a monitor: its output is dropped and nobody learns its exit code. Returns the
    * pid of its first process.
@@ -106,6 +108,7 @@ export function openOciRuntime(
     program: found,
     path,
     globalArgs,
+    movesProcesses: joining === undefined,
     command(linux, creation) {
       const limits = joining && ownLimits(linux.resources);
       if (!joining || !limits)

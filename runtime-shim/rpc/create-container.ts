@@ -46,6 +46,7 @@ export async function createContainer(
   { signal }: CallContext,
 ): Promise<ContainerId> {
   const sandbox = getSandbox(shim, request.podSandboxId);
+  shim.moves.prime();
   const config = requireField(request.config, 'config');
   requireField(requireField(config.metadata, 'config.metadata').name, 'config.metadata.name');
   refuseForeignContainerParts(config);
@@ -88,6 +89,7 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
     for (const warning of planned.warnings) shim.log.warn({ container: id }, warning);
     const { config } = making;
     await shim.turns.next();
+    shim.moves.prime();
     using command = shim.runtime.command(planned.spec.linux, creationPaths(planned.spec, record));
     // Where conmon gives it a pipe to read from, there is no need, and that must stay.
     const isNull = shim.runtime.kind === 'crun' && sandbox.namespaces.user && (config.tty || !config.stdin);

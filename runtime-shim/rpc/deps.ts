@@ -5,6 +5,7 @@ import type { Logger } from '../../lib/log.ts';
 import type { ContainerEvent } from '../../cri/stats-messages.ts';
 import type { Draft } from '../../cri/messages.ts';
 import type { Cgroups } from '../cgroups/cgroups.ts';
+import type { MovePrimer } from '../cgroups/move-primer.ts';
 import type { SandboxNamespaces } from '../host/namespaces.ts';
 import type { Spawner } from '../host/spawn.ts';
 import type { UserNamespaceRequest } from '../host/user-namespace.ts';
@@ -58,6 +59,8 @@ export interface Shim {
   readonly execMonitorPath: string | undefined;
   readonly cgroups: Cgroups;
   readonly cgroupParent: string;
+  /** Told when the OCI runtime is about to move a process into a group. */
+  readonly moves: MovePrimer;
   readonly images: ImageService;
   readonly network: NodeNetwork;
   readonly pool: SandboxPool;

@@ -15,6 +15,7 @@ export async function execSync(
 ): Promise<ExecSyncResponse> {
   const record = getRunningContainer(shim, request.containerId);
   refusePaused(shim, record.cgroupsPath, record.id);
+  shim.moves.prime();
   const child = startExec(shim.spawner, shim.runtime, {
     containerId: record.id,
     bundle: record.bundle,

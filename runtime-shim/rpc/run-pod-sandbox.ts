@@ -37,6 +37,8 @@ export async function runPodSandbox(
   if (request.runtimeHandler !== '' && request.runtimeHandler !== shim.runtime.kind) {
     throw new WindlassError('Invalid', `unknown runtime handler ${JSON.stringify(request.runtimeHandler)}`);
   }
+  // Its containers follow at once, as a rule.
+  shim.moves.prime();
   const key = sandboxKey(config);
   return shim.shared.run(`sandbox ${key}`, signal, async () => {
     const existing = shim.store.sandboxes.list().find((record) => sandboxKey(record.config) === key);

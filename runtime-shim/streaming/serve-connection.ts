@@ -59,6 +59,7 @@ async function openClient(connection: Connection, streams: StreamSet): Promise<C
 
 function startInContainer(shim: Shim, target: ExecTarget): ReturnType<typeof startExec> {
   const { id, bundle } = getRunningContainer(shim, target.containerId);
+  shim.moves.prime();
   return startExec(shim.spawner, shim.runtime, {
     ...target,
     containerId: id,

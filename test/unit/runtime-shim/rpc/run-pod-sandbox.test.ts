@@ -7,6 +7,7 @@ import type { PodSandboxConfig, RunPodSandboxRequest } from '../../../../cri/mes
 import { systemClock } from '../../../../lib/clock.ts';
 import { describeInstance, paths } from '../../../../lib/instance.ts';
 import { silentLogger } from '../../../../lib/log.ts';
+import { noMoves } from '../../../../runtime-shim/cgroups/move-primer.ts';
 import type { Shim } from '../../../../runtime-shim/rpc/deps.ts';
 import { runPodSandbox } from '../../../../runtime-shim/rpc/run-pod-sandbox.ts';
 import { createEventHub } from '../../../../runtime-shim/store/events.ts';
@@ -57,6 +58,7 @@ function makeShim(t: TestContext) {
       },
     },
     podNetwork: { ensure: async () => undefined },
+    moves: noMoves,
     pool: { take: () => undefined },
     turns: { next: async () => undefined },
     network: {
