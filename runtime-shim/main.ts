@@ -81,6 +81,7 @@ try {
     metricsAddress: metricsServer.address,
     openStreamUrl: (target) => streaming.openUrl(target),
   });
+  using _execShell = shim.execShell;
   metrics.watch(shim);
   await images.service.recover();
   await network.recover();

@@ -2,6 +2,7 @@
 // to use those of v1. So it gets a mount namespace of its own, for its own short life, in which that mount is not there.
 import { WindlassError } from '../../lib/errors.ts';
 import type { CgroupMounts } from '../cgroups/cgroups.ts';
+import { shellQuote } from './shell-quote.ts';
 
 /** The mount to hide from crun; undefined on a host with one kind of hierarchy. */
 export function mountToHide({ v1, v2 }: CgroupMounts): string | undefined {
@@ -38,8 +39,6 @@ export function hidingArguments(program: string, hidden: string, mountinfo: stri
       `crun needs a host without ${hidden}, whose mount is shared and cannot be hidden from it: use runc`,
     );
   }
-  const script = `umount ${quote(hidden)} && exec ${quote(program)} "$@"`;
+  const script = `umount ${shellQuote(hidden)} && exec ${shellQuote(program)} "$@"`;
   return ['--mount', '--propagation', 'unchanged', '/bin/sh', '-c', script, 'crun'];
 }
-
-const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;

@@ -12,6 +12,8 @@ export interface RuntimeCommand extends Disposable {
   readonly env: Readonly<Record<string, string>>;
   /** Where it has to be started to see the mounts that it may see; undefined = anywhere. */
   readonly mountNamespace: number | undefined;
+  /** The same for somebody who enters the groups himself: their files, and what to execute then; not for a creation. */
+  readonly inside: { readonly entrances: readonly string[]; readonly argv: readonly string[] } | undefined;
   /** Sets the limits of a container that was just created, where its runtime does not. */
   setLimits(): void;
 }
@@ -52,8 +54,9 @@ export function openJoiningCommand(
   if (creation) cgroups.create(group.path);
   const isSealed = seal(options.program, options.sealedProgram);
   const program = isSealed ? options.sealedProgram : options.program;
-  const join = ['/bin/sh', '-c', JOIN, 'sh', ...entrances(mounts, group.path), '--'];
-  const command = [...join, program, '--cgroup-manager=disabled', '--root', options.root];
+  const files = entrances(mounts, group.path);
+  const argv = [program, '--cgroup-manager=disabled', '--root', options.root];
+  const command = ['/bin/sh', '-c', JOIN, 'sh', ...files, '--', ...argv];
   // Only a creation looks at the mounts.
   const mountNamespace = creation && hidden ? options.standingView(creation) : undefined;
   const view: MountView | undefined =
@@ -61,6 +64,7 @@ export function openJoiningCommand(
   const [path = '', ...args] = view === undefined ? command : [options.nsenter, `--mount=${view.path}`, ...command];
   return {
     ...{ path, args, env: isSealed ? SEALED_ENV : {}, mountNamespace },
+    inside: creation ? undefined : { entrances: files, argv },
     setLimits: () => setOwnLimits(cgroups, mounts, group.path, group.limits),
     [Symbol.dispose]: () => view?.[Symbol.dispose](),
   };

@@ -111,12 +111,14 @@ export function openOciRuntime(
     movesProcesses: joining === undefined,
     command(linux, creation) {
       const limits = joining && ownLimits(linux.resources);
-      if (!joining || !limits)
+      if (!joining || !limits) {
+        const inside = creation ? undefined : { entrances: [], argv: [path, ...globalArgs] };
+        const nothing = (): undefined => undefined;
         return {
-          ...{ path, args: globalArgs, env: {}, mountNamespace: undefined },
-          setLimits: () => undefined,
-          [Symbol.dispose]: () => undefined,
+          ...{ path, args: globalArgs, env: {}, inside, mountNamespace: undefined },
+          ...{ setLimits: nothing, [Symbol.dispose]: nothing },
         };
+      }
       return openJoiningCommand(joining, { path: linux.cgroupsPath, limits }, creation);
     },
     isWaiting: (containerId) => existsSync(join(root, containerId, 'exec.fifo')),

@@ -13,6 +13,7 @@ import type { ImageService } from '../images/image-service.ts';
 import type { NodeNetwork } from '../network/node-network.ts';
 import type { PodNetwork } from '../network/pod-network.ts';
 import type { FilterCache } from '../oci-runtime/filter-cache.ts';
+import type { ReadyShell } from '../oci-runtime/ready-shell.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
 import type { RuntimeRights } from '../oci-runtime/try-rights.ts';
 import type { SandboxPool } from '../pool/sandbox-pool.ts';
@@ -57,6 +58,7 @@ export interface Shim {
   readonly conmonPath: string;
   /** conmon where programs are run in containers through it: see startExec(). */
   readonly execMonitorPath: string | undefined;
+  readonly execShell: ReadyShell;
   readonly cgroups: Cgroups;
   readonly cgroupParent: string;
   /** Told when the OCI runtime is about to move a process into a group. */

@@ -22,6 +22,7 @@ export async function execSync(
     command: request.cmd,
     tty: false,
     stdin: false,
+    shell: shim.execShell,
     monitorPath: shim.execMonitorPath,
   });
   return collectExec(child, request.timeout * 1000, signal);

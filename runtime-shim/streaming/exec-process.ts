@@ -10,7 +10,8 @@ import type { Exit, Spawner } from '../host/spawn.ts';
 import { bundleFiles, execArguments } from '../oci-runtime/conmon.ts';
 import { killTree } from '../oci-runtime/monitors.ts';
 import type { OciSpec } from '../oci-runtime/oci-spec.ts';
-import { spawnPiped } from '../oci-runtime/run-program.ts';
+import type { ReadyShell } from '../oci-runtime/ready-shell.ts';
+import { spawnPiped, type PipedProcess } from '../oci-runtime/run-program.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
 import { planCwd } from '../oci-runtime/spec-process.ts';
 import { asFolderError } from '../store/record-file.ts';
@@ -23,6 +24,8 @@ export interface ExecOptions {
   readonly command: readonly string[];
   readonly tty: boolean;
   readonly stdin: boolean;
+  /** What may be ready to become the program, where it gets no input and no terminal. */
+  readonly shell?: ReadyShell;
   /** conmon to stand between: see canPassThrough(). Undefined where the runtime itself does well. */
   readonly monitorPath: string | undefined;
 }
@@ -64,10 +67,12 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   }
   const command = runtime.command(spec.linux);
   // Without a log file it writes log lines instead of a message to the program's own stderr.
-  const runtimeArgs = [...command.args, '--log', logFile, '--log-format', 'json'];
+  const logging = ['--log', logFile, '--log-format', 'json'];
+  const runtimeArgs = [...command.args, ...logging];
   const { containerId, monitorPath } = options;
   const files = ['--process', processFile, '--pid-file', pidFile];
-  const own = (flags: readonly string[]): string[] => [command.path, ...runtimeArgs, 'exec', ...flags, containerId];
+  const execArgs = (flags: readonly string[]): string[] => [...logging, 'exec', ...flags, containerId];
+  const own = (flags: readonly string[]): string[] => [command.path, ...command.args, ...execArgs(flags)];
   let program: ProcessIdentity | undefined;
   const findProgram = (): ProcessIdentity | undefined => {
     const pid = Number(readOrEmpty(pidFile));
@@ -100,6 +105,12 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
       return startOnConsole(start(argv), basename(consoleSocket), common);
     }
     if (options.tty) return startOnPty(start(own(files)), common);
+    if (options.shell && command.inside && !options.stdin && monitorPath === undefined) {
+      const { entrances, argv } = command.inside;
+      const task = { entrances, argv: [...argv, ...execArgs(files)], env: command.env, cwd: options.bundle };
+      const child = options.shell.start(task);
+      if (child) return attach(child, child.identity, common);
+    }
     const conmon = { conmonPath: monitorPath ?? '', runtimePath: command.path, runtimeArgs, containerId };
     const argv =
       monitorPath === undefined
@@ -138,8 +149,12 @@ export interface Common {
 function startOnPipes({ spawner, ...start }: Start, stdin: boolean, common: Common): ExecProcess {
   // conmon leaves a note in its working directory when memory runs out: it belongs with the container's own.
   const child = spawnPiped(spawner, { file: start.argv[0] ?? '', ...start, stdin });
-  const identity = identifyProcess(child.pid);
-  return { ...common, ...child, kill: () => common.kill(identity), resize: () => undefined };
+  return attach(child, identifyProcess(child.pid), common);
+}
+
+function attach(child: PipedProcess, identity: ProcessIdentity | undefined, common: Common): ExecProcess {
+  const { exited, stdin, stdout, stderr } = child;
+  return { ...common, exited, stdin, stdout, stderr, kill: () => common.kill(identity), resize: () => undefined };
 }
 
 function planProcess(spec: OciSpec, { command, tty }: ExecOptions): object {

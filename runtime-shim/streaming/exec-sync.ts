@@ -1,5 +1,4 @@
 // ExecSync: run, collect, within limits of time and size.
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Readable } from 'node:stream';
 import { WindlassError } from '../../lib/errors.ts';
 import type { ExecProcess } from './exec-process.ts';
@@ -33,12 +32,11 @@ export async function collectExec(child: ExecProcess, timeoutMs: number, signal:
     timeoutMs > 0
       ? setTimeout(() => stop(new WindlassError('Timeout', `command timed out after ${timeoutMs / 1000} s`)), timeoutMs)
       : undefined;
-  const done = new AbortController();
   let isRuntimeGone = false;
   const exited = child.exited.finally(() => {
     isRuntimeGone = true;
   });
-  const watching = watchLinger(child, done.signal, () => {
+  const linger = watchLinger(child, () => {
     if (!isRuntimeGone)
       return stop(new WindlassError('Timeout', 'the command ended but a process it left behind holds its output'));
     // The code is known, and what the program itself wrote has been read.
@@ -53,22 +51,20 @@ export async function collectExec(child: ExecProcess, timeoutMs: number, signal:
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
-    done.abort();
-    await watching;
+    clearInterval(linger);
     child.dispose();
   }
 }
 
-async function watchLinger(child: ExecProcess, signal: AbortSignal, onLinger: () => void): Promise<void> {
+function watchLinger(child: ExecProcess, onLinger: () => void): NodeJS.Timeout {
   let lingeringMs = 0;
-  while (!signal.aborted) {
-    await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
+  const timer = setInterval(() => {
     lingeringMs = child.hasProgramEnded() ? lingeringMs + LOOK_MS : 0;
-    if (!signal.aborted && lingeringMs > LINGER_MS) {
-      onLinger();
-      return;
-    }
-  }
+    if (lingeringMs <= LINGER_MS) return;
+    clearInterval(timer);
+    onLinger();
+  }, LOOK_MS);
+  return timer;
 }
 
 async function collect(stream: Readable | undefined): Promise<Buffer> {
