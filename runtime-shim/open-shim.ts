@@ -19,6 +19,7 @@ import { createPodNetwork } from './network/pod-network.ts';
 import { ownCapabilities } from './oci-runtime/capabilities.ts';
 import { createFilterCache } from './oci-runtime/filter-cache.ts';
 import { canPassThrough, readConmonVersion } from './oci-runtime/conmon.ts';
+import { createKnownSpecs } from './oci-runtime/known-specs.ts';
 import { createReadyShell } from './oci-runtime/ready-shell.ts';
 import { findProgram, openOciRuntime } from './oci-runtime/runtime.ts';
 import type { RuntimeRights } from './oci-runtime/try-rights.ts';
@@ -95,6 +96,7 @@ export function openShim(options: ShimOptions): Shim {
     spawner,
     runtime,
     filters: createFilterCache(runtime.readFilter),
+    specs: createKnownSpecs(),
     conmonPath,
     execMonitorPath: runtime.kind === 'runc' && canPassThrough(readConmonVersion(conmonPath)) ? conmonPath : undefined,
     execShell: createReadyShell(spawner),

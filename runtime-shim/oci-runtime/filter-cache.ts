@@ -2,7 +2,6 @@
 // container and takes it back for the next one that has the same profile.
 import type { OciSpec } from './oci-spec.ts';
 import type { OciRuntime } from './runtime.ts';
-import type { SeccompProfile } from './seccomp-profile.ts';
 
 const ANNOTATION = 'run.oci.seccomp_bpf_data';
 /** Profiles differ by capabilities only: a node sees a handful. */
@@ -21,11 +20,8 @@ export function createFilterCache(readFilter: OciRuntime['readFilter']): FilterC
   const keyOf = ({ linux }: OciSpec): string | undefined => linux.seccomp && JSON.stringify(linux.seccomp);
   return {
     apply(spec) {
-      const { seccomp } = spec.linux;
       const filter = filters.get(keyOf(spec) ?? '');
-      if (filter === undefined || seccomp === undefined) return spec;
-      const annotations = { ...spec.annotations, [ANNOTATION]: filter };
-      return { ...spec, annotations, linux: { ...spec.linux, seccomp: withoutRules(seccomp) } };
+      return filter === undefined ? spec : { ...spec, annotations: { ...spec.annotations, [ANNOTATION]: filter } };
     },
     learn(containerId, spec) {
       const key = keyOf(spec);
@@ -34,12 +30,4 @@ export function createFilterCache(readFilter: OciRuntime['readFilter']): FilterC
       if (filter && filter.length > 0) filters.set(key, filter.toString('base64'));
     },
   };
-}
-
-/**
- * What is left to say beside a compiled filter. The rules are most of a specification, and every start and every exec
- * reads it; should a runtime not know the annotation, nothing at all can run, rather than everything.
- */
-function withoutRules(profile: SeccompProfile): SeccompProfile {
-  return { ...profile, defaultAction: 'SCMP_ACT_ERRNO', syscalls: [] };
 }

@@ -90,7 +90,12 @@ export interface OciSpec {
 
 export const UNLIMITED = -1;
 
-/** JSON of a spec. An rlimit of UNLIMITED becomes 2^64-1, which a JavaScript number cannot hold. */
-export function stringifySpec(spec: OciSpec): string {
+/** JSON of a specification, or of its process. An rlimit of UNLIMITED becomes 2^64-1, which a JavaScript number cannot hold. */
+export function stringifySpec(spec: OciSpec | OciProcess): string {
   return JSON.stringify(spec).replaceAll(/"(soft|hard)":-1\b/g, '"$1":18446744073709551615');
+}
+
+/** A specification from the text that stringifySpec() made of it. */
+export function parseSpec(text: string): OciSpec {
+  return JSON.parse(text.replaceAll(/"(soft|hard)":18446744073709551615\b/g, '"$1":-1')) as OciSpec;
 }

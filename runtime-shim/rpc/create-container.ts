@@ -115,6 +115,7 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
     );
     command.setLimits();
     shim.filters.learn(id, planned.spec);
+    shim.specs.note(record.bundle, planned.spec);
     checkPidNamespace(pidNamespace, pid);
     const created = describeCreated(shim, record, planned, pid);
     // A stop or remove of the sandbox that came meanwhile did not see this container.

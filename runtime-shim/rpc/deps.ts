@@ -13,6 +13,7 @@ import type { ImageService } from '../images/image-service.ts';
 import type { NodeNetwork } from '../network/node-network.ts';
 import type { PodNetwork } from '../network/pod-network.ts';
 import type { FilterCache } from '../oci-runtime/filter-cache.ts';
+import type { KnownSpecs } from '../oci-runtime/known-specs.ts';
 import type { ReadyShell } from '../oci-runtime/ready-shell.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
 import type { RuntimeRights } from '../oci-runtime/try-rights.ts';
@@ -55,6 +56,7 @@ export interface Shim {
   readonly spawner: Spawner;
   readonly runtime: OciRuntime;
   readonly filters: FilterCache;
+  readonly specs: KnownSpecs;
   readonly conmonPath: string;
   /** conmon where programs are run in containers through it: see startExec(). */
   readonly execMonitorPath: string | undefined;

@@ -22,6 +22,7 @@ export async function execSync(
     command: request.cmd,
     tty: false,
     stdin: false,
+    specs: shim.specs,
     shell: shim.execShell,
     monitorPath: shim.execMonitorPath,
   });

@@ -7,9 +7,10 @@ import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { identifyProcess, isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
 import { signalExactProcess } from '../host/processes.ts';
 import type { Exit, Spawner } from '../host/spawn.ts';
-import { bundleFiles, execArguments } from '../oci-runtime/conmon.ts';
+import { execArguments } from '../oci-runtime/conmon.ts';
 import { killTree } from '../oci-runtime/monitors.ts';
-import type { OciSpec } from '../oci-runtime/oci-spec.ts';
+import type { ExecSpec, KnownSpecs } from '../oci-runtime/known-specs.ts';
+import { stringifySpec, type OciProcess } from '../oci-runtime/oci-spec.ts';
 import type { ReadyShell } from '../oci-runtime/ready-shell.ts';
 import { spawnPiped, type PipedProcess } from '../oci-runtime/run-program.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
@@ -24,6 +25,7 @@ export interface ExecOptions {
   readonly command: readonly string[];
   readonly tty: boolean;
   readonly stdin: boolean;
+  readonly specs: KnownSpecs;
   /** What may be ready to become the program, where it gets no input and no terminal. */
   readonly shell?: ReadyShell;
   /** conmon to stand between: see canPassThrough(). Undefined where the runtime itself does well. */
@@ -57,8 +59,8 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   const base = join(options.bundle, `exec-${randomBytes(8).toString('hex')}`);
   const [processFile, pidFile, logFile] = [`${base}.json`, `${base}.pid`, `${base}.log`];
   const consoleSocket = `${base}.sock`;
-  const spec = JSON.parse(readFileSync(bundleFiles.config(options.bundle), 'utf8')) as OciSpec;
-  const plan = JSON.stringify(planProcess(spec, options));
+  const spec = options.specs.of(options.bundle);
+  const plan = stringifySpec(planProcess(spec, options));
   try {
     writeFileSync(processFile, plan, { mode: 0o600 });
   } catch (error) {
@@ -93,7 +95,8 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
       readOrEmpty(pidFile) !== '' &&
       (findProgram() === undefined || identifyProcess(program?.pid ?? 0)?.startTime !== program?.startTime),
     dispose() {
-      for (const file of [processFile, pidFile, logFile, consoleSocket]) rmSync(file, { force: true });
+      for (const file of [processFile, pidFile, logFile, ...(options.tty ? [consoleSocket] : [])])
+        rmSync(file, { force: true });
     },
   };
   const start = (argv: string[]): Start => ({ spawner, argv, env: command.env, cwd: options.bundle });
@@ -157,7 +160,7 @@ function attach(child: PipedProcess, identity: ProcessIdentity | undefined, comm
   return { ...common, exited, stdin, stdout, stderr, kill: () => common.kill(identity), resize: () => undefined };
 }
 
-function planProcess(spec: OciSpec, { command, tty }: ExecOptions): object {
+function planProcess(spec: ExecSpec, { command, tty }: ExecOptions): OciProcess {
   const { oomScoreAdj: _, ...process } = spec.process;
   const hasTerm = process.env.some((entry) => entry.startsWith('TERM='));
   return {

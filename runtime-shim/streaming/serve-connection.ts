@@ -64,6 +64,7 @@ function startInContainer(shim: Shim, target: ExecTarget): ReturnType<typeof sta
     ...target,
     containerId: id,
     bundle,
+    specs: shim.specs,
     monitorPath: shim.execMonitorPath,
   });
 }

@@ -111,10 +111,14 @@ test('ulimits above the own are lowered; init reaps and is process 1', async (t)
   const ulimits = JSON.stringify([
     { name: 'nofile', soft: 1000, hard: 100_000_000 },
     { name: 'core', soft: 0, hard: 0 },
+    { name: 'stack', soft: 1_048_576, hard: -1 },
   ]);
   const annotations = { 'runtime.windlass.dev/ulimits': ulimits, 'runtime.windlass.dev/init': 'true' };
   const id = await start({}, { annotations });
-  assert.equal(await node.shim.exec(id, 'sh', '-c', 'ulimit -n; ulimit -c'), '1000\n0');
+  assert.equal(
+    await node.shim.exec(id, 'sh', '-c', 'ulimit -n; ulimit -c; ulimit -s; ulimit -Hs'),
+    '1000\n0\n1024\nunlimited',
+  );
   assert.equal(await node.shim.exec(id, 'cat', '/proc/1/comm'), 'init');
 });
 
