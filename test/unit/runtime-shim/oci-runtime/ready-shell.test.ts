@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -101,4 +103,25 @@ test('scriptOf() has one command a line and closes its own descriptor for the pr
     "exec '/bin/a b' 'it'\\''s' 3<&-",
     '',
   ]);
+});
+
+test('a shell ends with the process that keeps it, however that ends', async () => {
+  const url = (path: string): string => new URL(`../../../../runtime-shim/${path}`, import.meta.url).href;
+  const code = `
+    const { createReadyShell } = await import(${JSON.stringify(url('oci-runtime/ready-shell.ts'))});
+    const { createSpawner } = await import(${JSON.stringify(url('host/spawn.ts'))});
+    const inner = createSpawner();
+    const spawnProcess = (options) => {
+      const child = inner.spawnProcess(options);
+      console.log(child.pid);
+      return child;
+    };
+    createReadyShell({ spawnProcess }).start({ entrances: [], argv: ['/bin/true'], env: {}, cwd: '/' });
+    setInterval(() => undefined, 1000);`;
+  const keeper = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = (await once(keeper.stdout, 'data')) as [Buffer];
+  const pid = Number(line.toString());
+  assert.ok(identifyProcess(pid));
+  keeper.kill('SIGKILL');
+  await waitFor(() => identifyProcess(pid) === undefined, { what: 'its end' });
 });
