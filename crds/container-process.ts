@@ -137,6 +137,14 @@ export const Resources = z.object({
     .object({
       cpu: quantity().optional().describe('CPU time in cores: 2, 0.5 as "500m". More is throttled.'),
       memory: quantity().optional().describe('Memory in bytes: "64Mi". More ends the container with reason OOMKilled.'),
+      'ephemeral-storage': quantity()
+        .optional()
+        .describe(
+          'Bytes of its writable layer: "2Gi". Where the disk of the node has project quotas a write beyond it fails with EDQUOT; elsewhere the container is ended with reason Evicted, and its layer deleted. 0 = no limit, also where the node has a default.',
+        ),
+      inodes: integer(0, 2_147_483_647)
+        .optional()
+        .describe('Files, folders and links of its writable layer; kept as ephemeral-storage is.'),
       pids: integer(1, 4_194_304).optional().describe('Processes and threads at the same time.'),
     })
     .optional()

@@ -56,7 +56,10 @@ const container: Example<ContainerSpecInput> = {
     stopSignal: 'SIGQUIT',
     healthCheck: { httpGet: { path: '/healthz', port: 80 } },
     dependsOn: [{ kind: 'Service', name: 'db', condition: 'Healthy' }],
-    resources: { limits: { cpu: '1', memory: '256Mi', pids: 200 }, requests: { cpu: '100m', memory: '64Mi' } },
+    resources: {
+      limits: { cpu: '1', memory: '256Mi', 'ephemeral-storage': '2Gi', inodes: 100_000, pids: 200 },
+      requests: { cpu: '100m', memory: '64Mi' },
+    },
     securityContext: {
       capabilities: { add: ['NET_ADMIN'], drop: ['MKNOD'] },
       seccompProfile: { type: 'Localhost', localhostProfile: '/etc/windlass/seccomp/web.json' },

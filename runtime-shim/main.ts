@@ -11,7 +11,7 @@ import { createLogger } from '../lib/log.ts';
 import { createMetrics, serveMetrics } from '../lib/metrics.ts';
 import { runAll } from '../lib/run-all.ts';
 import { parseRegistriesConfig } from '../oci/distribution/registries.ts';
-import { Config } from './config.ts';
+import { Config, storageRules } from './config.ts';
 import { openImages } from './images/open-images.ts';
 import { listenOnSocket } from './listen.ts';
 import { giveBackMemory } from './host/give-back-memory.ts';
@@ -26,6 +26,7 @@ import { recoverShim } from './rpc/recover.ts';
 import { watchMounts } from './rpc/repair-mounts.ts';
 import { createShimMetrics } from './shim-metrics.ts';
 import { acquireLock } from './store/lock.ts';
+import { watchLayers } from './storage/watch-layers.ts';
 import { createAttachments } from './streaming/attachments.ts';
 import { serveConnection } from './streaming/serve-connection.ts';
 import { startStreamingServer } from './streaming/server.ts';
@@ -76,6 +77,7 @@ try {
     network,
     podCidr: config.podCidr,
     sandboxPool: config.sandboxPool,
+    storage: storageRules(config),
     spawner,
     ociRuntime,
     metricsAddress: metricsServer.address,
@@ -99,7 +101,13 @@ try {
   // By then everything that only a start needs has been used for the last time.
   setTimeout(giveBackMemory, START_IS_OVER_MS).unref();
   await runAll(
-    [watchExits(shim), watchMounts(shim), shim.pool.part, { name: 'network', run: (signal) => network.run(signal) }],
+    [
+      watchExits(shim),
+      watchMounts(shim),
+      watchLayers(shim),
+      shim.pool.part,
+      { name: 'network', run: (signal) => network.run(signal) },
+    ],
     stop.signal,
   );
   log.info('stopped');

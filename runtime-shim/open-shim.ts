@@ -41,6 +41,7 @@ export interface ShimOptions {
   readonly podCidr: string;
   /** How many sandboxes are kept ready. */
   readonly sandboxPool: number;
+  readonly storage: Shim['storage'];
   /** See chooseOciRuntime(). */
   readonly ociRuntime: string;
   readonly rights: RuntimeRights;
@@ -106,6 +107,7 @@ export function openShim(options: ShimOptions): Shim {
     images: options.images,
     network: options.network,
     pool: createSandboxPool({ host, network: options.network, log, store }, sandboxes, options.sandboxPool),
+    storage: options.storage,
     podNetwork: createPodNetwork(instance, options.network, options.podCidr),
     rights: options.rights,
     hasSwapLimit: cgroups.version === 'v2' || existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes'),

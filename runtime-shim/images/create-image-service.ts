@@ -109,13 +109,15 @@ export function createImageService(parts: ImageServiceParts): ImageService {
       log.info({ image: text, id: record.id }, 'removed image');
       await collectQuietly();
     },
-    async prepareRootFilesystem(containerId, image, owner) {
+    async prepareRootFilesystem(containerId, image, options) {
       // What was written over one image means nothing over another.
       if (![undefined, image.id].includes(containers.imageOf(containerId))) await containers.remove(containerId);
-      await withChain(image, (chain) => containers.prepare(containerId, image.id, chain, owner));
+      await withChain(image, (chain) => containers.prepare(containerId, image.id, chain, options));
       return rootFilesystem(containerId) as RootFilesystem;
     },
     rootFilesystem,
+    writableLayer: (containerId) => containers.writableLayer(containerId),
+    limitRootFilesystem: (containerId, limits) => containers.limit(containerId, limits),
     listRootFilesystems: () => containers.list(),
     async removeRootFilesystem(containerId) {
       const imageId = containers.imageOf(containerId);

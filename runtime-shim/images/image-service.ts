@@ -1,6 +1,7 @@
 // The contract between the CRI calls and the images of this node.
 import type { ImageConfig } from '../../oci/manifest.ts';
-import type { RootOwner } from '../snapshots/container-store.ts';
+import type { PrepareOptions, WritableLayer } from '../snapshots/container-store.ts';
+import type { LayerLimits } from '../snapshots/layer-quota.ts';
 
 export interface ImageRecord {
   /** `sha256:...` of the image configuration: what CRI calls the image id. */
@@ -84,9 +85,12 @@ export interface ImageService {
   /** CRI RemoveImage: all references of the image named by any one of them; absent = success. Bytes in use by a container stay until it is gone. */
   remove(image: string): Promise<void>;
   /** Layers unpacked, overlay mounted; the same id twice gives the same file system, as long as the image is the same. */
-  prepareRootFilesystem(containerId: string, image: ImageRecord, owner?: RootOwner): Promise<RootFilesystem>;
+  prepareRootFilesystem(containerId: string, image: ImageRecord, options?: PrepareOptions): Promise<RootFilesystem>;
   /** Mounts again after a reboot or a lost mount; keeps the writable layer. */
   rootFilesystem(containerId: string): RootFilesystem | undefined;
+  writableLayer(containerId: string): WritableLayer | undefined;
+  /** Changes the limits of a writable layer where the kernel keeps them; else it is the caller's to watch. */
+  limitRootFilesystem(containerId: string, limits: LayerLimits): void;
   /** Containers that have a writable layer; after a reboot some may have no container any more. */
   listRootFilesystems(): readonly string[];
   /** Unmounts and deletes the writable layer; absent = success. */

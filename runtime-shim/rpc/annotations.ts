@@ -16,6 +16,8 @@ export const ANNOTATIONS = {
   init: 'runtime.windlass.dev/init',
   noFollow: 'runtime.windlass.dev/no-follow',
   rootfsKey: 'runtime.windlass.dev/rootfs-key',
+  ephemeralStorage: 'runtime.windlass.dev/ephemeral-storage',
+  ephemeralInodes: 'runtime.windlass.dev/ephemeral-inodes',
 } as const;
 
 const attachmentsSchema = z.array(
@@ -65,6 +67,12 @@ function parseNumber(annotations: Annotations, key: string): number | undefined 
   return Number(text);
 }
 
+function parseCount(annotations: Annotations, key: string): number | undefined {
+  const count = parseNumber(annotations, key);
+  if (count !== undefined && count < 0) throw new WindlassError('Invalid', `annotation ${key}: must not be negative`);
+  return count;
+}
+
 /** Absent = one attachment to the pod network. */
 export const attachmentsOf = (annotations: Annotations) =>
   parse(annotations, ANNOTATIONS.attachments, attachmentsSchema) ?? [{ network: POD_NETWORK, names: [] }];
@@ -78,6 +86,9 @@ export const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
 export const shmSizeOf = (annotations: Annotations) =>
   parseNumber(annotations, ANNOTATIONS.shmSize) ?? DEFAULT_SHM_BYTES;
 export const pidsLimitOf = (annotations: Annotations) => parseNumber(annotations, ANNOTATIONS.pidsLimit);
+/** Bytes and inodes of the writable layer; 0 = no limit, absent = the default of the shim. */
+export const ephemeralStorageOf = (annotations: Annotations) => parseCount(annotations, ANNOTATIONS.ephemeralStorage);
+export const ephemeralInodesOf = (annotations: Annotations) => parseCount(annotations, ANNOTATIONS.ephemeralInodes);
 export const wantsInit = (annotations: Annotations) => annotations[ANNOTATIONS.init] === 'true';
 export const domainnameOf = (annotations: Annotations) => annotations[ANNOTATIONS.domainname] ?? '';
 /** Container paths of the mounts whose host path is without links, and must not lead over one now. */

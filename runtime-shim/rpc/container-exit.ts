@@ -6,11 +6,14 @@ import { bundleFiles } from '../oci-runtime/conmon.ts';
 import type { ContainerRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
 import { publishEvent } from './events.ts';
+import { dropEvictedLayer } from './root-filesystem.ts';
 import { killContainer } from './teardown.ts';
 
 const CLEANUP_MS = 30_000;
 /** What CRI-O and Podman report when nobody is left who knows the exit code. */
 const LOST_EXIT_CODE = 255;
+/** 128 + SIGKILL. */
+const KILLED_EXIT_CODE = 137;
 
 /** Records the end of a container whose exit file is there; called again = nothing. */
 export async function recordExit(shim: Shim, containerId: string): Promise<void> {
@@ -46,7 +49,8 @@ export async function recordLoss(shim: Shim, containerId: string, message: strin
     if (!isLive(record) || (record.conmon && isRunning(record.conmon))) return;
     // Looked at last: conmon ends after it has written the file.
     if (shim.exits.read(containerId) !== undefined) return;
-    await finish(shim, record, LOST_EXIT_CODE, message);
+    // A full disk takes no exit file; how an evicted container ended is known without one.
+    await finish(shim, record, record.eviction === undefined ? LOST_EXIT_CODE : KILLED_EXIT_CODE, message);
   });
 }
 
@@ -64,12 +68,19 @@ async function finish(shim: Shim, record: ContainerRecord, exitCode: number, mes
     exitCode,
     // The clock of files is a few milliseconds behind: a short run would end before it began.
     finishedAtMs: Math.max(finishedAt(shim, record.id), record.startedAtMs),
-    reason: exitCode === 0 ? 'Completed' : isOom ? 'OOMKilled' : 'Error',
-    message,
+    ...endOf(record, exitCode, isOom, message),
   };
   shim.store.containers.note(ended);
+  if (ended.reason === 'Evicted') await dropEvictedLayer(shim, ended);
   publishEvent(shim, ended, 'CONTAINER_STOPPED_EVENT');
   shim.log.info({ container: record.id, exitCode, reason: ended.reason }, 'container ended');
+}
+
+/** Why it ended, also when more than one thing would have ended it. */
+function endOf({ eviction }: ContainerRecord, exitCode: number, isOom: boolean, message: string) {
+  if (exitCode === 0) return { reason: 'Completed', message };
+  if (eviction !== undefined) return { reason: 'Evicted', message: eviction };
+  return { reason: isOom ? 'OOMKilled' : 'Error', message };
 }
 
 /** When the exit file was written: right also for an end that happened while the shim was away. */

@@ -21,6 +21,8 @@ import { buildSpec, type PlannedSpec } from '../oci-runtime/spec.ts';
 import { planSysctls } from '../oci-runtime/sysctls.ts';
 import { asFolderError } from '../store/record-file.ts';
 import { containerKey, type ContainerRecord, type SandboxRecord } from '../store/records.ts';
+import { requireDiskSpace } from '../storage/disk-reserve.ts';
+import { layerLimitsOf } from '../storage/layer-limits.ts';
 import { groupsOf, pidsLimitOf, tmpfsOf, ulimitsOf, wantsInit } from './annotations.ts';
 import { checkTexts } from './check-texts.ts';
 import type { Shim } from './deps.ts';
@@ -61,6 +63,7 @@ export async function createContainer(
     const existing = containersOf(shim, sandbox.id).find((record) => containerKey(sandbox.id, record.config) === key);
     if (existing && existing.phase !== 'creating' && existing.phase !== 'removing') return { containerId: existing.id };
     if (existing) await shim.queue.run(existing.id, () => teardownContainer(shim, existing.id));
+    requireDiskSpace(shim.instance.home, shim.storage.reserve, 'a container');
     const image = shim.images.find(imageName);
     if (!image) throw new WindlassError('NotFound', `image ${imageName} is not present on this node`);
     const id = randomBytes(32).toString('hex');
@@ -186,8 +189,9 @@ interface Bundle {
 async function writeBundle(shim: Shim, making: Making, record: ContainerRecord): Promise<Bundle> {
   const { id, sandbox, config, image } = making;
   mkdirSync(record.bundle, { recursive: true, mode: 0o700 });
+  const limits = layerLimitsOf(config, shim.storage.defaults);
   const steps = [
-    shim.images.prepareRootFilesystem(rootFilesystemId(record), image, rootOwnerOf(sandbox)),
+    shim.images.prepareRootFilesystem(rootFilesystemId(record), image, { owner: rootOwnerOf(sandbox), limits }),
     mountImageViews(shim, making),
     planPidNamespace(shim, sandbox, config),
   ] as const;
@@ -195,8 +199,8 @@ async function writeBundle(shim: Shim, making: Making, record: ContainerRecord):
   await Promise.allSettled(steps);
   const [root, imageViews, pidNamespace] = await Promise.all(steps);
   const mapped = mapMounts(shim, sandbox, id, config);
-  const limits = toWritableResources(config.linux?.resources ?? null, shim.cgroups.hugepageSizes());
-  const resources = withPidsLimit(limits, config);
+  const asked = toWritableResources(config.linux?.resources ?? null, shim.cgroups.hugepageSizes());
+  const resources = withPidsLimit(asked, config);
   const { net, ipc, user } = sandbox.namespaces;
   const planned = buildSpec({
     config,

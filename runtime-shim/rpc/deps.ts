@@ -21,6 +21,7 @@ import type { SandboxPool } from '../pool/sandbox-pool.ts';
 import type { EventHub } from '../store/events.ts';
 import type { ExitFiles } from '../store/exit-watcher.ts';
 import type { KeyedQueue, SharedCalls } from '../store/keyed-queue.ts';
+import type { StorageRules } from '../storage/layer-limits.ts';
 import type { RecordStore } from '../store/record-store.ts';
 import type { Turns } from '../store/turns.ts';
 import type { StreamTarget } from '../streaming/targets.ts';
@@ -68,6 +69,7 @@ export interface Shim {
   readonly images: ImageService;
   readonly network: NodeNetwork;
   readonly pool: SandboxPool;
+  readonly storage: StorageRules;
   readonly podNetwork: PodNetwork;
   /** What a trial at the start has shown to work. */
   readonly rights: RuntimeRights;

@@ -16,6 +16,7 @@ import { requireField } from '../../cri/presence.ts';
 import type { CallContext } from '../../cri/services.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import type { ImageRecord, RegistryAuth } from '../images/image-service.ts';
+import { requireDiskSpace } from '../storage/disk-reserve.ts';
 import type { Shim } from './deps.ts';
 import { nanoseconds } from './status-messages.ts';
 
@@ -51,6 +52,7 @@ export async function pullImage(
   if (handler !== '' && handler !== shim.runtime.kind) {
     throw new WindlassError('Invalid', `unknown runtime handler ${JSON.stringify(handler)}`);
   }
+  requireDiskSpace(shim.instance.home, shim.storage.reserve, 'an image');
   const image = await shim.images.pull(nameOf(request.image), toRegistryAuth(request.auth), { signal });
   return { imageRef: image.id };
 }

@@ -7,6 +7,7 @@ import { WindlassError } from '../../lib/errors.ts';
 import type { Attachment as NetworkAttachment, PublishedPort as NodePort } from '../network/node-network.ts';
 import type { ImageRecord } from '../images/image-service.ts';
 import { uplinkMtu } from '../network/uplink-mtu.ts';
+import { requireDiskSpace } from '../storage/disk-reserve.ts';
 import { copyUp } from './copy-up.ts';
 import type { Shim } from './deps.ts';
 import { findImage, getRunningContainer, getSandbox } from './lookup.ts';
@@ -80,6 +81,7 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
       return {};
     },
     importImage: async ({ path, references, config }, { signal }) => {
+      requireDiskSpace(shim.instance.home, shim.storage.reserve, 'an image');
       const image = await images.import(requireField(path, 'path'), {
         references,
         ...(config ? { config: toRunConfig(config) } : {}),

@@ -25,10 +25,20 @@ export function requireFreeRootFilesystem(shim: Shim, record: ContainerRecord): 
 /** What becomes of the root file system when its container goes: deleted, or only unmounted if it has a key. */
 export async function releaseRootFilesystem(shim: Shim, record: ContainerRecord): Promise<void> {
   const rootId = rootFilesystemId(record);
-  if (rootId === record.id) return shim.images.removeRootFilesystem(rootId);
+  // What an evicted container wrote was too much.
+  if (rootId === record.id || record.eviction !== undefined) return shim.images.removeRootFilesystem(rootId);
   // The next container of the key may have it already.
   const isTaken = holdersOf(shim, rootId).some(({ id, phase }) => id !== record.id && phase !== 'removing');
   return isTaken ? undefined : shim.images.unmountRootFilesystem(rootId);
+}
+
+/** Deletes the layer of an evicted container that has ended; what cannot be deleted now goes with the container. */
+export async function dropEvictedLayer(shim: Shim, record: ContainerRecord): Promise<void> {
+  try {
+    await shim.images.removeRootFilesystem(rootFilesystemId(record));
+  } catch (error) {
+    shim.log.warn({ container: record.id, err: error }, 'failed to delete the layer of an evicted container');
+  }
 }
 
 /** Keys that have a layer. */

@@ -7,17 +7,23 @@ import type {
 import { requireField } from '../../cri/presence.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import { toWritableResources } from '../cgroups/resources.ts';
+import { layerLimitsOf } from '../storage/layer-limits.ts';
+import { ANNOTATIONS } from './annotations.ts';
 import type { Shim } from './deps.ts';
 import { getContainer, getSandbox } from './lookup.ts';
+import { rootFilesystemId } from './root-filesystem.ts';
 import { refuseWindows } from './refuse-foreign.ts';
+
+/** What CRI has no field for and can be changed in place. */
+const STORAGE_ANNOTATIONS: readonly string[] = [ANNOTATIONS.ephemeralStorage, ANNOTATIONS.ephemeralInodes];
 
 /** Changes limits of a container in place, all or none; what is zero or empty stays as it is. */
 export async function updateContainerResources(shim: Shim, request: UpdateContainerResourcesRequest): Promise<object> {
   const { id } = getContainer(shim, request.containerId);
   refuseWindows(request.windows, 'windows');
-  const annotations = Object.keys(request.annotations);
-  if (annotations.length > 0) {
-    throw new WindlassError('Unimplemented', `annotations: ${annotations.join(', ')} mean nothing to this runtime`);
+  const foreign = Object.keys(request.annotations).filter((key) => !STORAGE_ANNOTATIONS.includes(key));
+  if (foreign.length > 0) {
+    throw new WindlassError('Unimplemented', `annotations: ${foreign.join(', ')} mean nothing to this runtime`);
   }
   const linux = requireField(request.linux, 'linux');
   await shim.queue.run(id, async () => {
@@ -28,8 +34,11 @@ export async function updateContainerResources(shim: Shim, request: UpdateContai
     if (linux.oomScoreAdj !== 0 && linux.oomScoreAdj !== (record.resources?.oomScoreAdj ?? 0)) {
       throw new WindlassError('Unimplemented', 'linux.oom_score_adj cannot be changed once the container is created');
     }
+    const config = { ...record.config, annotations: { ...record.config.annotations, ...request.annotations } };
+    const limits = layerLimitsOf(config, shim.storage.defaults);
     shim.cgroups.update(record.cgroupsPath, toWritableResources(linux, shim.cgroups.hugepageSizes()));
-    shim.store.containers.note({ ...record, resources: mergeResources(record.resources, linux) });
+    shim.images.limitRootFilesystem(rootFilesystemId(record), limits);
+    shim.store.containers.note({ ...record, config, resources: mergeResources(record.resources, linux) });
   });
   return {};
 }

@@ -11,6 +11,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -19,6 +20,7 @@ import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { asStoreError } from '../../oci/ingest.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { diskUsage } from './disk-usage.ts';
+import { openLayerQuota, type LayerLimits } from './layer-quota.ts';
 import type { LayerStore } from './layer-store.ts';
 import { isMountPoint, type OverlayMounts } from './overlay-mounts.ts';
 import { createUsageCache } from './usage-cache.ts';
@@ -40,11 +42,28 @@ export interface RootOwner {
   readonly gid: number;
 }
 
+export interface PrepareOptions {
+  readonly owner?: RootOwner | undefined;
+  readonly limits?: LayerLimits | undefined;
+}
+
+export interface WritableLayer {
+  readonly upperDir: string;
+  /** Where the overlay is mounted, if it is. */
+  readonly mergedDir: string;
+  /** Whether the kernel keeps its limits (see layer-quota.ts). */
+  readonly isHeldByKernel: boolean;
+}
+
 export interface ContainerStore {
   /** Makes (or finds) the container's file system on the stack `chain` (lowest first) and mounts it. */
-  prepare(containerId: string, imageId: string, chain: readonly Digest[], owner?: RootOwner): string;
+  prepare(containerId: string, imageId: string, chain: readonly Digest[], options?: PrepareOptions): string;
   /** Mounted path, mounted again when the mount was lost; undefined for an unknown container. */
   path(containerId: string): string | undefined;
+  /** Where its writable layer is, whether or not it is mounted; undefined for an unknown container. */
+  writableLayer(containerId: string): WritableLayer | undefined;
+  /** Changes the limits of a layer; nothing where the kernel does not keep them. */
+  limit(containerId: string, limits: LayerLimits): void;
   unmount(containerId: string): void;
   remove(containerId: string): Promise<void>;
   list(): string[];
@@ -73,7 +92,11 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     return join(containersDir, containerId);
   };
 
-  const usages = createUsageCache((containerId) => diskUsage(join(folder(containerId), 'upper')));
+  const quota = openLayerQuota(containersDir);
+  const upperOf = (containerId: string): string => join(folder(containerId), 'upper');
+  const usages = createUsageCache(
+    async (containerId) => quota?.usage(upperOf(containerId)) ?? diskUsage(upperOf(containerId)),
+  );
 
   function recordOf(containerId: string): ContainerRecord | undefined {
     const known = records.get(containerId);
@@ -92,19 +115,43 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     }
   }
 
-  function mount(containerId: string, record: ContainerRecord): string {
+  function mount(containerId: string, record: ContainerRecord, limits: LayerLimits = {}): string {
     const own = folder(containerId);
     const merged = join(own, 'merged');
     if (isMountPoint(merged)) return merged;
     const lowerDirs = layers.lowerDirs(record.chain);
     if (lowerDirs.length === 0) lowerDirs.push(emptyDir);
-    for (const name of ['work', 'merged']) mkdirSync(join(own, name), { recursive: true, mode: 0o755 });
-    makeUpper(lowerDirs[0] as string, join(own, 'upper'), record.owner);
+    mkdirSync(merged, { recursive: true, mode: 0o755 });
+    makeWritable(own, lowerDirs[0] as string, record.owner, limits);
     mounts.mountOverlay({
       ...{ lowerDirs, upperDir: join(own, 'upper'), workDir: join(own, 'work'), target: merged },
       userNamespace: record.owner?.userNamespace,
     });
     return merged;
+  }
+
+  /**
+   * The overlay's root directory takes owner and mode from the upper layer; once made they are the container's own. Both
+   * folders belong to one project from their first file on: nothing is moved from one project into another.
+   */
+  function makeWritable(own: string, lower: string, owner: RootOwner | undefined, limits: LayerLimits): void {
+    const [upper, work, fresh] = ['upper', 'work', 'upper.tmp'].map((name) => join(own, name)) as [
+      string,
+      string,
+      string,
+    ];
+    if (existsSync(upper)) return void mkdirSync(work, { recursive: true, mode: 0o755 });
+    // What a crash left of these may belong to a project that was never used.
+    for (const path of [fresh, work]) rmSync(path, { recursive: true, force: true });
+    const { uid, gid, mode } = statSync(lower);
+    for (const path of [work, fresh]) mkdirSync(path, { mode: 0o755 });
+    if (quota) {
+      const project = quota.open(limits);
+      for (const path of [work, fresh]) quota.mark(path, project);
+    }
+    chownSync(fresh, uid + (owner?.uid ?? 0), gid + (owner?.gid ?? 0));
+    chmodSync(fresh, mode & 0o7777);
+    renameSync(fresh, upper);
   }
 
   function save(containerId: string, record: ContainerRecord): void {
@@ -120,22 +167,26 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     usages.forget(containerId);
     await mounts.unmountMeanwhile(join(own, 'merged'));
     records.delete(containerId);
+    quota?.close(join(own, 'upper'));
     layers.discardSoon(own);
   }
 
   return {
-    prepare(containerId, imageId, chain, owner) {
+    prepare(containerId, imageId, chain, { owner, limits = {} } = {}) {
       const existing = recordOf(containerId);
       if (existing && (existing.owner?.uid !== owner?.uid || existing.owner?.gid !== owner?.gid)) {
         throw new WindlassError('Conflict', `the files of ${containerId} belong to ids of another user namespace`);
       }
       try {
-        if (existing && existing.owner?.userNamespace === owner?.userNamespace) return mount(containerId, existing);
+        quota?.limit(upperOf(containerId), limits);
+        if (existing && existing.owner?.userNamespace === owner?.userNamespace) {
+          return mount(containerId, existing, limits);
+        }
         // The user namespace that its layers were mapped by is gone.
         if (existing) mounts.unmount(join(folder(containerId), 'merged'));
         const record: ContainerRecord = { imageId, chain: existing?.chain ?? chain, owner };
         save(containerId, record);
-        return mount(containerId, record);
+        return mount(containerId, record, limits);
       } catch (error) {
         throw asStoreError(`failed to make the root file system of container ${containerId} below ${root}`, error);
       }
@@ -143,6 +194,15 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     path(containerId) {
       const record = recordOf(containerId);
       return record === undefined ? undefined : mount(containerId, record);
+    },
+    writableLayer(containerId) {
+      if (recordOf(containerId) === undefined) return undefined;
+      const upperDir = upperOf(containerId);
+      const isHeldByKernel = quota?.isHeld(upperDir) ?? false;
+      return { upperDir, mergedDir: join(folder(containerId), 'merged'), isHeldByKernel };
+    },
+    limit(containerId, limits) {
+      if (recordOf(containerId) !== undefined) quota?.limit(upperOf(containerId), limits);
     },
     unmount: (containerId) => mounts.unmount(join(folder(containerId), 'merged')),
     remove,
@@ -167,14 +227,4 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
       }
     },
   };
-}
-
-/** The overlay's root directory takes owner and mode from the upper layer; once made they are the container's own. */
-function makeUpper(lower: string, upper: string, owner: RootOwner | undefined): void {
-  if (existsSync(upper)) return;
-  const { uid, gid, mode } = statSync(lower);
-  mkdirSync(`${upper}.tmp`, { recursive: true });
-  chownSync(`${upper}.tmp`, uid + (owner?.uid ?? 0), gid + (owner?.gid ?? 0));
-  chmodSync(`${upper}.tmp`, mode & 0o7777);
-  renameSync(`${upper}.tmp`, upper);
 }

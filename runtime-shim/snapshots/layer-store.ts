@@ -15,6 +15,7 @@ import type { ApplyResult } from '../../oci/layers/apply.ts';
 import type { Compression } from '../../oci/media-types.ts';
 import { createSharedWork } from '../../oci/shared-work.ts';
 import { spreadDirectoriesOf } from '../host/top-directory.ts';
+import { isSmallTree, removeTree } from './remove-tree.ts';
 import type { UnpackPool } from './unpack-pool.ts';
 
 export interface LayerSource {
@@ -178,12 +179,12 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
   }
 
   async function discard(path: string): Promise<void> {
-    await rm(moveAway(path), { recursive: true, force: true });
+    await removeTree(moveAway(path));
   }
 
   function discardSoon(path: string): void {
     // What cannot be deleted now lies in staging, where nobody looks but recover().
-    rm(moveAway(path), { recursive: true, force: true }).catch(() => undefined);
+    removeTree(moveAway(path)).catch(() => undefined);
   }
 
   return {
@@ -215,7 +216,11 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
       return removed;
     },
     async recover() {
-      for (const name of readdirSync(stagingDir)) await rm(join(stagingDir, name), { recursive: true, force: true });
+      for (const path of readdirSync(stagingDir).map((name) => join(stagingDir, name))) {
+        // The start does not wait for what takes long.
+        if (await isSmallTree(path)) await rm(path, { recursive: true, force: true });
+        else removeTree(path).catch(() => undefined);
+      }
     },
   };
 }

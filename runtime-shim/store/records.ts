@@ -56,6 +56,8 @@ export interface ContainerRecord {
   readonly exitCode: number;
   readonly reason: string;
   readonly message: string;
+  /** Why it is being ended, or was: it took more of the disk than it may. */
+  readonly eviction?: string;
   /** First process of the container. */
   readonly init?: ProcessIdentity;
   readonly conmon?: ProcessIdentity;

@@ -40,6 +40,9 @@ export const RUNTIME_ANNOTATIONS = {
   ulimits: 'runtime.windlass.dev/ulimits',
   /** On the container: most processes. */
   pidsLimit: 'runtime.windlass.dev/pids-limit',
+  /** On the container: bytes and inodes of its writable layer; 0 = no limit. */
+  ephemeralStorage: 'runtime.windlass.dev/ephemeral-storage',
+  ephemeralInodes: 'runtime.windlass.dev/ephemeral-inodes',
   /** On the container: list of gids or names. */
   groups: 'runtime.windlass.dev/groups',
   /** On the container: `true` runs an init as process 1. */

@@ -5,7 +5,7 @@ import type { RuntimeContainerConfig } from '../runtime/node-runtime.ts';
 import type { UserRange } from '../users/user-ranges.ts';
 import { ANNOTATIONS, RUNTIME_ANNOTATIONS } from './annotations.ts';
 import { expandVariables } from './env.ts';
-import { linuxResources } from './resources.ts';
+import { linuxResources, storageAnnotations } from './resources.ts';
 import { rootfsKeyOf } from './rootfs-key.ts';
 import { userNamespaceOf } from './sandbox-config.ts';
 import { criSignal } from './signals.ts';
@@ -99,6 +99,7 @@ function annotationsOf(input: ContainerConfigInput): Record<string, string> {
     ...(input.mounts.noFollow?.length ? { [RUNTIME_ANNOTATIONS.noFollow]: JSON.stringify(input.mounts.noFollow) } : {}),
     ...(spec.ulimits ? { [RUNTIME_ANNOTATIONS.ulimits]: JSON.stringify(spec.ulimits) } : {}),
     ...(spec.resources?.limits?.pids ? { [RUNTIME_ANNOTATIONS.pidsLimit]: String(spec.resources.limits.pids) } : {}),
+    ...storageAnnotations(spec.resources),
     ...(spec.groups ? { [RUNTIME_ANNOTATIONS.groups]: JSON.stringify(spec.groups) } : {}),
     ...(spec.init ? { [RUNTIME_ANNOTATIONS.init]: 'true' } : {}),
   };

@@ -3,7 +3,7 @@ import type { Container } from '../../../crds/container.ts';
 import type { NetworkAttachment, OciImageConfig, PublishedPort, SandboxNetwork } from '../runtime/node-runtime.ts';
 import type { DriftStep } from './plan.ts';
 import { attachmentsOf, publishedPortsOf } from './sandbox-config.ts';
-import { linuxResources } from './resources.ts';
+import { linuxResources, storageAnnotations } from './resources.ts';
 import { canonicalJson } from './spec-hash.ts';
 
 export interface DriftInput {
@@ -41,7 +41,8 @@ export function findDrift(input: DriftInput): DriftStep[] {
 }
 
 /** Identity of a Container's resources, to compare what is wanted with what was applied. */
-export const resourcesKey = (container: Container): string => canonicalJson(linuxResources(container.spec.resources));
+export const resourcesKey = ({ spec: { resources } }: Container): string =>
+  canonicalJson({ ...linuxResources(resources), ...storageAnnotations(resources) });
 
 /** Identity of an attachment, to compare what is wanted with what was applied. */
 export const attachmentKey = (attachment: NetworkAttachment): string => canonicalJson(attachment);

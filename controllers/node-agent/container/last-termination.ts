@@ -9,7 +9,7 @@ export type Termination = NonNullable<ContainerStatus['lastTermination']>;
 
 /** Why a run ended, as one word. */
 export function exitReason(run: ContainerState, wasUnhealthy: boolean): string {
-  if (run.reason === 'OOMKilled') return 'OOMKilled';
+  if (run.reason === 'OOMKilled' || run.reason === 'Evicted') return run.reason;
   if (wasUnhealthy) return 'Unhealthy';
   return run.exitCode === 0 ? 'Completed' : 'Error';
 }

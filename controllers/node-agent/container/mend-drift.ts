@@ -3,7 +3,7 @@ import { isAlreadyExists, messageOf } from '../../../lib/errors.ts';
 import type { ApplyDeps, ApplyInput, HostStep } from './apply-step.ts';
 import { attachmentFor, attachmentKey, resourcesKey } from './drift.ts';
 import { currentOf } from './plan.ts';
-import { linuxResources } from './resources.ts';
+import { linuxResources, NO_STORAGE_LIMITS, storageAnnotations } from './resources.ts';
 import { publishedPortsOf } from './sandbox-config.ts';
 
 /** Does one step of drift; a failure shows in the status, and is thrown to be tried again. */
@@ -13,7 +13,11 @@ export async function mendDrift(deps: ApplyDeps, input: ApplyInput, step: HostSt
   if (!sandbox || !run) return;
   try {
     if (step.kind === 'update-resources') {
-      await deps.runtime.updateResources(run.id, linuxResources(container.spec.resources));
+      const { resources } = container.spec;
+      await deps.runtime.updateResources(run.id, linuxResources(resources), {
+        ...NO_STORAGE_LIMITS,
+        ...storageAnnotations(resources),
+      });
       memory.appliedResources = { containerId: run.id, key: resourcesKey(container) };
     } else if (step.kind === 'update-ports') {
       await deps.runtime.updatePorts(sandbox.id, publishedPortsOf(container, memory.image?.config ?? {}));

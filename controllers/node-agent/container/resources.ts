@@ -1,6 +1,7 @@
 // spec.resources as the kernel's numbers.
 import type { Resources } from '../../../crds/container-process.ts';
 import { parseQuantity } from '../../../lib/quantity.ts';
+import { RUNTIME_ANNOTATIONS } from './annotations.ts';
 import type { LinuxResources } from '../runtime/node-runtime.ts';
 
 const CPU_PERIOD_US = 100_000;
@@ -21,6 +22,22 @@ export function linuxResources(resources: Resources | undefined): LinuxResources
     ...(pids === undefined ? {} : { unified: { 'pids.max': String(pids) } }),
   };
 }
+
+/** What CRI has no field for: limits of the writable layer, for the runtime's annotations. */
+export function storageAnnotations(resources: Resources | undefined): Record<string, string> {
+  const bytes = amount(resources?.limits?.['ephemeral-storage']);
+  const inodes = resources?.limits?.inodes;
+  return {
+    ...(bytes === undefined ? {} : { [RUNTIME_ANNOTATIONS.ephemeralStorage]: String(Math.ceil(bytes)) }),
+    ...(inodes === undefined ? {} : { [RUNTIME_ANNOTATIONS.ephemeralInodes]: String(inodes) }),
+  };
+}
+
+/** Takes the limits of before away, for the runtime to use its own again. */
+export const NO_STORAGE_LIMITS: Readonly<Record<string, string>> = {
+  [RUNTIME_ANNOTATIONS.ephemeralStorage]: '',
+  [RUNTIME_ANNOTATIONS.ephemeralInodes]: '',
+};
 
 function amount(quantity: string | number | undefined): number | undefined {
   return quantity === undefined ? undefined : parseQuantity(quantity);

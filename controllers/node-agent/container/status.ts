@@ -274,6 +274,7 @@ function lastTermination(
 
 function endWord(old: ContainerStatus, unhealthy: boolean): string {
   if (unhealthy) return 'Unhealthy';
+  if (old.reason === 'Evicted' || old.message?.includes('(Evicted)')) return 'Evicted';
   return old.reason === 'OOMKilled' || old.message?.includes('(OOMKilled)') ? 'OOMKilled' : 'Error';
 }
 

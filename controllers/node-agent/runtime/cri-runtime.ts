@@ -80,8 +80,11 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
           throw error;
         }
       }),
-    updateResources: (containerId, linux) =>
-      timed('update_container', async () => void (await runtime.updateContainerResources({ containerId, linux }))),
+    updateResources: (containerId, linux, annotations) =>
+      timed(
+        'update_container',
+        async () => void (await runtime.updateContainerResources({ containerId, linux, annotations })),
+      ),
     reopenLog: (containerId) =>
       timed('reopen_container_log', async () => void (await runtime.reopenContainerLog({ containerId }))),
     pause: (containerId) => timed('pause_container', async () => void (await node.pauseContainer({ containerId }))),

@@ -198,7 +198,8 @@ export interface NodeRuntime {
   removeRootFilesystem(key: string): Promise<void>;
   /** Undefined when the runtime does not know it. */
   containerStatus(id: string): Promise<ContainerState | undefined>;
-  updateResources(id: string, resources: LinuxResources): Promise<void>;
+  /** `annotations`: what CRI has no field for; an empty one takes the limit away. */
+  updateResources(id: string, resources: LinuxResources, annotations: Readonly<Record<string, string>>): Promise<void>;
   reopenLog(id: string): Promise<void>;
   pause(id: string): Promise<void>;
   unpause(id: string): Promise<void>;

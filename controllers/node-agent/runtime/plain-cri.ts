@@ -67,6 +67,10 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
       await requireNothing(missingForContainer(config));
       return runtime.createContainer(sandboxId, config, sandbox);
     },
+    async updateResources(id, resources, annotations) {
+      await requireNothing(missingForContainer({ annotations }));
+      return runtime.updateResources(id, resources, isPlain ? {} : annotations);
+    },
     inspectImage: (image) => orElse(runtime.inspectImage(image), () => inspectImage(client, image)),
     pullImage: (reference, credentials, onProgress, signal) =>
       orElse(runtime.pullImage(reference, credentials, onProgress, signal), () =>
@@ -154,6 +158,8 @@ export function missingForContainer({ annotations = {} }: RuntimeContainerConfig
     tmpfs: 'tmpfs mounts',
     ulimits: 'ulimits',
     pidsLimit: 'resources.limits.pids',
+    ephemeralStorage: 'resources.limits.ephemeral-storage',
+    ephemeralInodes: 'resources.limits.inodes',
     init: 'init',
   } as const;
   const groups = JSON.parse(annotations[RUNTIME_ANNOTATIONS.groups] ?? '[]') as string[];

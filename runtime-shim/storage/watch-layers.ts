@@ -1,0 +1,111 @@
+// The limits of writable layers where the kernel cannot keep them, as the kubelet does it without quotas: layers are
+// measured on a thread of their own, and a container above its limit is ended. And the node's own share of the disk: when
+// it is touched, the largest layer of those that run goes.
+import { statfsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { diskShortage } from '../../lib/disk-reserve.ts';
+import { isAbort } from '../../lib/errors.ts';
+import type { RunPart } from '../../lib/run-all.ts';
+import type { Shim } from '../rpc/deps.ts';
+import { rootFilesystemId } from '../rpc/root-filesystem.ts';
+import type { LayerLimits } from '../snapshots/layer-quota.ts';
+import { createMeasureThread, type MeasureThread } from '../snapshots/measure-thread.ts';
+import type { Usage } from '../snapshots/usage-cache.ts';
+import type { ContainerRecord } from '../store/records.ts';
+import { diskUse } from './disk-reserve.ts';
+import { evictContainer, isLive } from './evict.ts';
+import { describeExcess, layerLimitsOf } from './layer-limits.ts';
+import { chooseVictim } from './choose-victim.ts';
+import { isDue, type Measured } from './measuring-plan.ts';
+
+/** One statfs(2) each time, as long as nothing grows. */
+const LOOK_MS = 200;
+/** Between two evictions for the node's sake: what the first one frees must be seen before there is a second. */
+const RECLAIM_MS = 2_000;
+
+interface Watch {
+  readonly shim: Shim;
+  readonly thread: MeasureThread;
+  readonly known: Map<string, Measured>;
+  reclaimAfterMs: number;
+}
+
+/** Runs until `signal` fires. */
+export function watchLayers(shim: Shim): RunPart {
+  return {
+    name: 'writable layers',
+    async run(signal) {
+      await using thread = createMeasureThread();
+      const watch: Watch = { shim, thread, known: new Map(), reclaimAfterMs: 0 };
+      try {
+        for (;;) {
+          await sleep(LOOK_MS, undefined, { signal });
+          await look(watch, signal);
+        }
+      } catch (error) {
+        if (!isAbort(error)) throw error;
+      }
+    },
+  };
+}
+
+async function look(watch: Watch, signal: AbortSignal): Promise<void> {
+  const { shim, known } = watch;
+  const running = shim.store.containers.list().filter(isLive);
+  if (running.length === 0) return known.clear();
+  const ids = new Set(running.map(({ id }) => id));
+  for (const id of known.keys()) if (!ids.has(id)) known.delete(id);
+  try {
+    for (const record of running) {
+      // A change of the limits is said in the record.
+      const limits = layerLimitsOf(record.config, shim.storage.defaults);
+      if (limits.bytes !== undefined || limits.inodes !== undefined) await keepLimits(watch, record, limits, signal);
+    }
+    await keepReserve(watch, running, signal);
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    shim.log.error({ err: error }, 'failed to look after the writable layers');
+  }
+}
+
+async function keepLimits(watch: Watch, record: ContainerRecord, limits: LayerLimits, signal: AbortSignal) {
+  const { shim, known } = watch;
+  const layer = shim.images.writableLayer(rootFilesystemId(record));
+  if (!layer) return;
+  const disk = diskUse(shim.instance.home);
+  const startedMs = performance.now();
+  if (!isDue(known.get(record.id), limits, disk, startedMs, layer.isHeldByKernel)) return;
+  const usage = await measure(watch, record, limits, signal);
+  if (!usage) return;
+  const atMs = performance.now();
+  known.set(record.id, { usage, disk, atMs, tookMs: atMs - startedMs });
+  const excess = describeExcess(usage, limits);
+  if (excess !== undefined) await evictContainer(shim, record.id, excess);
+}
+
+async function measure({ shim, thread }: Watch, record: ContainerRecord, limits: LayerLimits, signal: AbortSignal) {
+  const layer = shim.images.writableLayer(rootFilesystemId(record));
+  if (!layer) return undefined;
+  const { upperDir, mergedDir } = layer;
+  const pids = shim.cgroups.pids(record.cgroupsPath);
+  return thread.measure({ upperDir, mergedDir, pids, ...limits }, signal);
+}
+
+/** Ends the container with the largest layer, if there is one whose end would help. */
+async function keepReserve(watch: Watch, running: readonly ContainerRecord[], signal: AbortSignal): Promise<void> {
+  const { shim } = watch;
+  if (performance.now() < watch.reclaimAfterMs) return;
+  const shortage = diskShortage(statfsSync(shim.instance.home), shim.storage.reserve);
+  if (!shortage) return;
+  const usages = new Map<string, Usage>();
+  for (const record of running) {
+    const usage = await measure(watch, record, {}, signal);
+    if (usage) usages.set(record.id, usage);
+  }
+  watch.reclaimAfterMs = performance.now() + RECLAIM_MS;
+  const victim = chooseVictim(usages, shortage);
+  if (victim === undefined) return;
+  const { usedBytes, inodes } = usages.get(victim) as Usage;
+  const what = `its writable layer (${inodes} files and folders, ${usedBytes} bytes) is the largest`;
+  await evictContainer(shim, victim, `the disk of the node is nearly full: ${shortage.message}; ${what}`);
+}
