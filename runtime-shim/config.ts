@@ -1,25 +1,8 @@
 import { z } from 'zod';
 import { DEFAULT_DISK_RESERVE } from '../lib/disk-reserve.ts';
-import { messageOf } from '../lib/errors.ts';
 import { DEFAULT_HOME, DEFAULT_RUN } from '../lib/instance.ts';
-import { parseQuantity } from '../lib/quantity.ts';
+import { quantityFlag } from '../lib/quantity-flag.ts';
 import type { StorageRules } from './storage/layer-limits.ts';
-
-const quantity = (initial: string) =>
-  z
-    .string()
-    .default(initial)
-    .transform((text, context) => {
-      try {
-        const amount = Math.ceil(parseQuantity(text));
-        if (amount >= 0) return amount;
-      } catch (error) {
-        context.addIssue({ code: 'custom', message: messageOf(error) });
-        return z.NEVER;
-      }
-      context.addIssue({ code: 'custom', message: 'must not be negative' });
-      return z.NEVER;
-    });
 
 /** Flags of the runtime shim. */
 export const Config = z.object({
@@ -34,11 +17,11 @@ export const Config = z.object({
   /** Sandboxes kept ready for the next starts; 0 = each is made when it is asked for. */
   sandboxPool: z.coerce.number().int().min(0).max(256).default(8),
   /** Most bytes that a container without a limit of its own may write into its root file system; 0 = any. */
-  ephemeralStorageLimit: quantity('0'),
+  ephemeralStorageLimit: quantityFlag('0'),
   /** The same for files and folders. */
-  ephemeralInodesLimit: quantity('0'),
+  ephemeralInodesLimit: quantityFlag('0'),
   /** What a nearly full disk keeps for the node: 5 %, at most this; 0 = nothing is kept. */
-  diskReserve: quantity(DEFAULT_DISK_RESERVE),
+  diskReserve: quantityFlag(DEFAULT_DISK_RESERVE),
   /** YAML or JSON file with the mirror table. */
   registriesConfig: z.string().optional(),
   /** References, separated by commas, of images that whoever frees disk space should leave (Image.pinned of CRI). */

@@ -15,6 +15,7 @@ import { serviceKind } from '../../crds/service.ts';
 import { volumeKind, type Volume } from '../../crds/volume.ts';
 import type { CustomKind, KubernetesObject } from '../../crds/kind.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { DiskReserve } from '../../lib/disk-reserve.ts';
 import { formatHostPort, type HostPort } from '../../lib/host-port.ts';
 import { readHostRoutes } from '../../lib/host-routes.ts';
 import { kernelNames, paths, type Instance } from '../../lib/instance.ts';
@@ -42,7 +43,7 @@ import { createNodeNetworks } from './networks/node-networks.ts';
 import { SERVICE_LABEL } from './networks/service-tables.ts';
 import { createNodeMetrics } from './node/node-metrics.ts';
 import { createNodeRegistrar } from './node/node-registrar.ts';
-import { readNodeFacts } from './node/read-facts.ts';
+import { diskProblem, readNodeFacts } from './node/read-facts.ts';
 import { createShimLease } from './node/shim-lease.ts';
 import { createObjectControllers } from './object-controllers.ts';
 import { createRuntimeFollower } from './runtime/follow-runtime.ts';
@@ -57,6 +58,7 @@ import { watchCluster } from './watch-cluster.ts';
 export interface AgentOptions {
   readonly instance: Instance;
   readonly nodeName: string;
+  readonly diskReserve: DiskReserve;
   readonly connection: Connection;
   readonly runtime: NodeRuntime;
   readonly listen: HostPort;
@@ -201,6 +203,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         ...new Set(readHostRoutes(kernelNames.linkPrefix(instance)).map(({ cidr }) => cidr)),
       ].join(','),
     }),
+    diskProblem: () => diskProblem(instance.home, options.diskReserve),
     clock,
     log,
   });

@@ -1,7 +1,9 @@
 // Options of the node agent.
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import { DEFAULT_DISK_RESERVE } from '../../lib/disk-reserve.ts';
 import { DEFAULT_HOME, DEFAULT_RUN } from '../../lib/instance.ts';
+import { quantityFlag } from '../../lib/quantity-flag.ts';
 
 export const NodeAgentConfig = z.object({
   home: z.string().default(DEFAULT_HOME),
@@ -12,5 +14,7 @@ export const NodeAgentConfig = z.object({
   nodeName: z.string().default(hostname().toLowerCase()),
   listen: z.string().default('127.0.0.1:0'),
   criSocket: z.string().optional(),
+  /** As the shim's: below it the node has DiskPressure. */
+  diskReserve: quantityFlag(DEFAULT_DISK_RESERVE),
 });
 export type NodeAgentConfig = z.infer<typeof NodeAgentConfig>;

@@ -39,6 +39,7 @@ async function main(): Promise<void> {
     {
       instance,
       nodeName: config.nodeName,
+      diskReserve: { maxBytes: config.diskReserve },
       connection: readKubeconfig(kubeconfig),
       runtime: toleratePlainCri(createCriRuntime(cri, createRuntimeMetrics(registry)), cri),
       listen: parseHostPort(config.listen),

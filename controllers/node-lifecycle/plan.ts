@@ -7,6 +7,7 @@ import { tolerates } from '../scheduler/filters/taints.ts';
 
 export const UNREACHABLE = 'node.kubernetes.io/unreachable';
 export const NOT_READY = 'node.kubernetes.io/not-ready';
+export const DISK_PRESSURE = 'node.kubernetes.io/disk-pressure';
 
 export interface NodeObserved {
   readonly node: Node;
@@ -24,14 +25,15 @@ export interface NodePlan {
   readonly requeueAfterMs: number;
 }
 
-/** Taints follow the Ready condition; a silent node's condition is written here, because nobody else can. */
+/** Taints follow the Ready and DiskPressure conditions; a silent node's condition is written here, because nobody else can. */
 export function planNode({ node, renewalSeenAt, graceMs, now }: NodeObserved): NodePlan {
   const isSilent = now - renewalSeenAt >= graceMs;
   const ready = node.status?.conditions?.find(({ type }) => type === 'Ready');
   const conditions = isSilent && ready?.status !== 'Unknown' ? silentConditions(node, graceMs, now) : undefined;
   const status = isSilent ? 'Unknown' : ready?.status;
   const key = status === 'Unknown' ? UNREACHABLE : status === 'True' ? undefined : NOT_READY;
-  const taints = wantedTaints(node.spec?.taints ?? [], key, now);
+  const disk = node.status?.conditions?.find(({ type }) => type === 'DiskPressure');
+  const taints = wantedTaints(node.spec?.taints ?? [], key, isSilent ? undefined : disk?.status, now);
   return {
     isSilent,
     ...(conditions ? { conditions } : {}),
@@ -56,14 +58,30 @@ function silentConditions(node: Node, graceMs: number, now: number): NodeConditi
   });
 }
 
-// Both effects: nothing new comes, and what is there has to go in time. Undefined when nothing changes.
-function wantedTaints(current: readonly Taint[], key: string | undefined, now: number): Taint[] | undefined {
-  const kept = current.filter((taint) => (taint.key !== UNREACHABLE && taint.key !== NOT_READY) || taint.key === key);
-  const missing = (['NoSchedule', 'NoExecute'] as const).filter(
-    (effect) => key !== undefined && !kept.some((taint) => taint.key === key && taint.effect === effect),
+/**
+ * With the node's own key both effects: nothing new comes, and what is there has to go in time. A nearly full disk only
+ * keeps others away. Undefined when nothing changes.
+ */
+function wantedTaints(
+  current: readonly Taint[],
+  key: string | undefined,
+  diskPressure: string | undefined,
+  now: number,
+): Taint[] | undefined {
+  const isGone = (taint: Taint): boolean =>
+    ((taint.key === UNREACHABLE || taint.key === NOT_READY) && taint.key !== key) ||
+    // Of a node that cannot be asked it stays as it was.
+    (taint.key === DISK_PRESSURE && diskPressure === 'False');
+  const kept = current.filter((taint) => !isGone(taint));
+  const wanted = [
+    ...(key === undefined ? [] : (['NoSchedule', 'NoExecute'] as const).map((effect) => ({ key, effect }))),
+    ...(diskPressure === 'True' ? [{ key: DISK_PRESSURE, effect: 'NoSchedule' as const }] : []),
+  ];
+  const missing = wanted.filter(
+    (one) => !kept.some(({ key: has, effect }) => has === one.key && effect === one.effect),
   );
   if (missing.length === 0 && kept.length === current.length) return undefined;
-  return [...kept, ...missing.map((effect) => ({ key: key ?? '', effect, timeAdded: rfc3339(now) }))];
+  return [...kept, ...missing.map((taint) => ({ ...taint, timeAdded: rfc3339(now) }))];
 }
 
 export interface EvictionObserved {

@@ -24,6 +24,8 @@ export interface RuntimeHealth {
   readonly runtimeVersion: string;
   /** Why the node is not ready; undefined when it is. */
   readonly problem: string | undefined;
+  /** What the disk lacks; undefined = nothing. */
+  readonly diskProblem: string | undefined;
 }
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', arm: 'arm' };
@@ -40,7 +42,7 @@ export const nodeLabels = (facts: NodeFacts): Record<string, string> => ({
 export function nodeStatus(
   facts: NodeFacts,
   old: Node['status'],
-  { runtimeVersion, problem }: RuntimeHealth,
+  { runtimeVersion, problem, diskProblem }: RuntimeHealth,
   nowMs: number,
 ): NonNullable<Node['status']> {
   const capacity = {
@@ -67,7 +69,9 @@ export function nodeStatus(
     allocatable: capacity,
     conditions: [
       condition('MemoryPressure', false, 'KubeletHasSufficientMemory', 'the agent has sufficient memory available'),
-      condition('DiskPressure', false, 'KubeletHasNoDiskPressure', 'the agent has no disk pressure'),
+      diskProblem === undefined
+        ? condition('DiskPressure', false, 'KubeletHasNoDiskPressure', 'the agent has no disk pressure')
+        : condition('DiskPressure', true, 'KubeletHasDiskPressure', diskProblem),
       condition('PIDPressure', false, 'KubeletHasSufficientPID', 'the agent has sufficient PID available'),
       problem === undefined
         ? condition('Ready', true, 'KubeletReady', 'the node agent is posting ready status')

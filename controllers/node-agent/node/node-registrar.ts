@@ -25,11 +25,17 @@ export function createNodeRegistrar(deps: {
   readonly facts: NodeFacts;
   /** The annotations as they should be now. */
   readonly annotations: () => Readonly<Record<string, string>>;
+  /** What the disk lacks now. */
+  readonly diskProblem: () => string | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }): NodeRegistrar {
   const { client, facts, clock, log } = deps;
-  let health: RuntimeHealth = { problem: 'the container runtime is not connected yet', runtimeVersion: '' };
+  let health: RuntimeHealth = {
+    problem: 'the container runtime is not connected yet',
+    runtimeVersion: '',
+    diskProblem: undefined,
+  };
   let written: { health: RuntimeHealth; atMs: number } | undefined;
   let wake = new AbortController();
 
@@ -62,7 +68,9 @@ export function createNodeRegistrar(deps: {
 
   const change = (next: Partial<RuntimeHealth>): void => {
     const changed = { ...health, ...next };
-    if (changed.problem === health.problem && changed.runtimeVersion === health.runtimeVersion) return;
+    const hasDiskChanged = (changed.diskProblem === undefined) !== (health.diskProblem === undefined);
+    if (changed.problem === health.problem && changed.runtimeVersion === health.runtimeVersion && !hasDiskChanged)
+      return;
     health = changed;
     wake.abort();
   };
@@ -74,6 +82,8 @@ export function createNodeRegistrar(deps: {
     async run(signal) {
       while (!signal.aborted) {
         let waitMs = LOOK_MS;
+        change({ diskProblem: deps.diskProblem() });
+        if (wake.signal.aborted) wake = new AbortController();
         const isDue = !written || written.health !== health || clock.now() - written.atMs >= REFRESH_MS;
         try {
           if (isDue || (await isOverruled(signal))) await write(signal);

@@ -1,6 +1,8 @@
 // What the machine says about itself.
+import { statfsSync } from 'node:fs';
 import { readFile, statfs } from 'node:fs/promises';
 import { arch, availableParallelism, hostname, networkInterfaces, release, totalmem } from 'node:os';
+import { diskShortage, type DiskReserve } from '../../../lib/disk-reserve.ts';
 import type { NodeFacts } from './node-object.ts';
 
 /** Facts that are read once; `home` is on the disk that holds the bytes. */
@@ -26,6 +28,15 @@ export async function readNodeFacts(
     machineId: (await readText('/etc/machine-id')) || bootId.replaceAll('-', ''),
     bootId,
   };
+}
+
+/** What the disk of `home` has too little of; also when that cannot be told, nothing is said. */
+export function diskProblem(home: string, reserve: DiskReserve): string | undefined {
+  try {
+    return diskShortage(statfsSync(home), reserve)?.message;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The address others reach the listener at: as said, or the first of the machine when it listens on all. */

@@ -66,6 +66,7 @@ async function startAgent(): Promise<{ stop(): Promise<void> }> {
     {
       instance: describeInstance(home, run),
       nodeName: 'n1',
+      diskReserve: { maxBytes: 0 },
       connection: readKubeconfig(kubeconfig),
       runtime,
       listen: { host: '127.0.0.1', port: 0 },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  DISK_PRESSURE,
   isEvictionSuspended,
   planEviction,
   planNode,
@@ -38,6 +39,26 @@ test('planNode() marks and taints a node that fell silent', () => {
     ready: 'Unknown',
     requeueAfterMs: GRACE,
   });
+});
+
+test('planNode() keeps new Containers off a node with DiskPressure, until it is over', () => {
+  const withDisk = (status: 'True' | 'False', taints: Taint[] = []): Node => {
+    const node = makeNode('a', { taints });
+    return {
+      ...node,
+      status: {
+        ...node.status,
+        conditions: [...(node.status?.conditions ?? []), { type: 'DiskPressure', status, reason: 'Test', message: '' }],
+      },
+    };
+  };
+  const taint: Taint = { key: DISK_PRESSURE, effect: 'NoSchedule' };
+  assert.deepEqual(plan(withDisk('True'), 1).taints, ['disk-pressure:NoSchedule']);
+  assert.equal(plan(withDisk('True', [taint]), 1).taints, undefined);
+  assert.deepEqual(plan(withDisk('False', [taint]), 1).taints, []);
+  // One that fell silent is not known to have room again.
+  const silent = plan(withDisk('True', [taint]), 40).taints;
+  assert.deepEqual(silent, ['disk-pressure:NoSchedule', 'unreachable:NoSchedule', 'unreachable:NoExecute']);
 });
 
 test('planNode() does it once', () => {
