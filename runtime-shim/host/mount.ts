@@ -128,7 +128,12 @@ export function mountOverlay(overlay: OverlayOptions): void {
         throw configError(fd, overlay.target, `${key} ${value}`);
     }
     for (const option of overlay.options ?? []) setOption(fd, option, overlay.target);
-    if (kernel.fsconfig(fd, FSCONFIG.create, null, null) === -1) throw configError(fd, overlay.target, 'create');
+    if (kernel.fsconfig(fd, FSCONFIG.create, null, null) === -1) {
+      const error = configError(fd, overlay.target, 'create');
+      // Before 6.5 overlayfs takes every parameter, and only now says that it does not know `lowerdir+`.
+      if (error.code === 'EINVAL' && isMountedByData(overlay)) return;
+      throw error;
+    }
     mountFd = check(kernel.fsmount(fd, 0), 'fsmount', overlay.target);
     check(kernel.moveMount(mountFd, overlay.target), 'move_mount', overlay.target);
   } finally {
@@ -158,6 +163,16 @@ function configError(fd: number, target: string, step: string): SystemError {
     if ((error as NodeJS.ErrnoException).code !== 'ENODATA') detail = `${step}: ${String(error)}`;
   }
   return new SystemError(errno, 'fsconfig', target, detail);
+}
+
+function isMountedByData(overlay: OverlayOptions): boolean {
+  try {
+    mountOverlayByData(overlay);
+    return true;
+  } catch {
+    // What the first try had to say is the better answer.
+    return false;
+  }
 }
 
 function mountOverlayByData(overlay: OverlayOptions): void {

@@ -28,6 +28,7 @@ import {
 import { openTestImages } from '../../support/image-service.ts';
 import { startBadRegistry } from '../../support/registry.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
+import { waitFor } from '../../support/wait.ts';
 
 const signal = new AbortController().signal;
 const isMounted = (path: string): boolean => readMounts().some(({ target }) => target === path);
@@ -295,8 +296,8 @@ test('recover() drops an image whose blobs are gone and clears what a crash left
   mkdirSync(join(images.home, 'snapshots/staging/crashed/diff'), { recursive: true });
   mkdirSync(join(images.home, 'snapshots/containers/half/merged'), { recursive: true });
   assert.equal((await images.restart()).list().length, 1);
-  assert.deepEqual(readdirSync(join(images.home, 'snapshots/staging')), []);
   assert.deepEqual(readdirSync(join(images.home, 'snapshots/containers')), []);
+  await waitFor(() => readdirSync(join(images.home, 'snapshots/staging')).length === 0, { what: 'the deletion' });
   rmSync(join(images.home, 'content/blobs/sha256', record.id.slice(7)));
   assert.deepEqual((await images.restart()).list(), []);
 });
