@@ -9,7 +9,7 @@ import type { RunPart } from '../lib/run-all.ts';
 import { openCgroups } from './cgroups/cgroups.ts';
 import { createMovePrimer, noMoves } from './cgroups/move-primer.ts';
 import { mountIdMapped } from './host/idmapped-mount.ts';
-import { bindMount, mountTmpfs, umount, umountTogether, MNT } from './host/mount.ts';
+import { bindMount, mountTmpfs, umount, umountMeanwhile, MNT } from './host/mount.ts';
 import { createSandboxNamespaces, pinNamespace, setHostname, unpinNamespace } from './host/namespaces.ts';
 import type { Spawner } from './host/spawn.ts';
 import { createUserNamespace } from './host/user-namespace.ts';
@@ -76,7 +76,7 @@ export function openShim(options: ShimOptions): Shim {
     unpinNamespace,
     mountTmpfs: (target, data) => mountTmpfs(target, data),
     unmount: (target) => umount(target, MNT.detach),
-    unmountTogether: umountTogether,
+    unmountTogether: (targets) => umountMeanwhile(targets, MNT.detach),
   };
   const store = openRecordStore(state, (file, error) =>
     log.error({ file, err: error }, 'a record is damaged: put aside'),

@@ -53,15 +53,16 @@ export function umount(target: string, flags: number = 0): void {
 }
 
 /**
- * The same, detached, for several targets at once, while other work goes on: the kernel waits for its readers each time.
- * Targets do not lie in one another.
+ * umount() of several targets at once, none of them in another, that does not hold up the event loop: the kernel waits
+ * for its readers each time, and what it remembers of a million files takes it seconds to forget.
  */
-export async function umountTogether(targets: readonly string[]): Promise<void> {
-  const flags = MNT.detach | MNT.noFollow;
-  const failed = await Promise.all(
-    targets.map(async (target) => ((await libc.umount2OnThread(target, flags)) ? [] : [target])),
+export async function umountMeanwhile(targets: readonly string[], flags: number): Promise<void> {
+  await Promise.all(
+    targets.map(async (target) => {
+      // Why it failed stays on the thread: the same here says it.
+      if (!(await libc.umount2OnThread(target, flags | MNT.noFollow))) umount(target, flags);
+    }),
   );
-  for (const target of failed.flat()) umount(target, MNT.detach);
 }
 
 /** Binds `source` (file or folder) onto `target`, both existing. `readOnly` with `recursive` covers submounts too. */

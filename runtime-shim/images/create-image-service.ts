@@ -110,6 +110,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
       await collectQuietly();
     },
     async prepareRootFilesystem(containerId, image, options) {
+      await containers.settled(containerId);
       // What was written over one image means nothing over another.
       if (![undefined, image.id].includes(containers.imageOf(containerId))) await containers.remove(containerId);
       await withChain(image, (chain) => containers.prepare(containerId, image.id, chain, options));
@@ -126,7 +127,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
       if (imageId !== undefined && !table.records().some(({ id }) => id === imageId)) await collectQuietly();
     },
     async unmountRootFilesystem(containerId) {
-      containers.unmount(containerId);
+      await containers.unmount(containerId);
     },
     mountView: (image, holder, userNamespace) => withChain(image, (chain) => views.mount(chain, holder, userNamespace)),
     unmountView: (holder) => views.unmount(holder),

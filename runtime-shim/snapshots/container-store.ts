@@ -60,11 +60,13 @@ export interface ContainerStore {
   prepare(containerId: string, imageId: string, chain: readonly Digest[], options?: PrepareOptions): string;
   /** Mounted path, mounted again when the mount was lost; undefined for an unknown container. */
   path(containerId: string): string | undefined;
+  /** Resolves when no unmount or removal of it is under way: to be awaited before prepare(). */
+  settled(containerId: string): Promise<void>;
   /** Where its writable layer is, whether or not it is mounted; undefined for an unknown container. */
   writableLayer(containerId: string): WritableLayer | undefined;
   /** Changes the limits of a layer; nothing where the kernel does not keep them. */
   limit(containerId: string, limits: LayerLimits): void;
-  unmount(containerId: string): void;
+  unmount(containerId: string): Promise<void>;
   remove(containerId: string): Promise<void>;
   list(): string[];
   /** The image a container was made from. */
@@ -162,14 +164,35 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     records.set(containerId, record);
   }
 
-  async function remove(containerId: string): Promise<void> {
-    const own = folder(containerId);
-    usages.forget(containerId);
-    await mounts.unmountMeanwhile(join(own, 'merged'));
-    records.delete(containerId);
-    quota?.close(join(own, 'upper'));
-    layers.discardSoon(own);
+  /** Unmounts under way; nobody mounts meanwhile, see settled(). */
+  const leaving = new Map<string, { readonly end: Promise<void>; readonly isRemoval: boolean }>();
+  const isRemoved = (containerId: string): boolean => leaving.get(containerId)?.isRemoval === true;
+
+  async function leave(containerId: string, isRemoval: boolean, work: () => Promise<void>): Promise<void> {
+    for (let other = leaving.get(containerId); other; other = leaving.get(containerId)) {
+      await other.end.catch(() => undefined);
+    }
+    const end = work();
+    leaving.set(containerId, { end, isRemoval });
+    try {
+      await end;
+    } finally {
+      leaving.delete(containerId);
+    }
   }
+
+  const unmount = (containerId: string): Promise<void> =>
+    leave(containerId, false, () => mounts.unmountMeanwhile(join(folder(containerId), 'merged')));
+
+  const remove = (containerId: string): Promise<void> =>
+    leave(containerId, true, async () => {
+      const own = folder(containerId);
+      usages.forget(containerId);
+      await mounts.unmountMeanwhile(join(own, 'merged'));
+      records.delete(containerId);
+      quota?.close(join(own, 'upper'));
+      layers.discardSoon(own);
+    });
 
   return {
     prepare(containerId, imageId, chain, { owner, limits = {} } = {}) {
@@ -193,10 +216,11 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     },
     path(containerId) {
       const record = recordOf(containerId);
-      return record === undefined ? undefined : mount(containerId, record);
+      return record === undefined || leaving.has(containerId) ? undefined : mount(containerId, record);
     },
+    settled: async (containerId) => leaving.get(containerId)?.end.catch(() => undefined),
     writableLayer(containerId) {
-      if (recordOf(containerId) === undefined) return undefined;
+      if (recordOf(containerId) === undefined || isRemoved(containerId)) return undefined;
       const upperDir = upperOf(containerId);
       const isHeldByKernel = quota?.isHeld(upperDir) ?? false;
       return { upperDir, mergedDir: join(folder(containerId), 'merged'), isHeldByKernel };
@@ -204,9 +228,9 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     limit(containerId, limits) {
       if (recordOf(containerId) !== undefined) quota?.limit(upperOf(containerId), limits);
     },
-    unmount: (containerId) => mounts.unmount(join(folder(containerId), 'merged')),
+    unmount,
     remove,
-    list: () => listNames().filter((name) => recordOf(name) !== undefined),
+    list: () => listNames().filter((name) => recordOf(name) !== undefined && !isRemoved(name)),
     imageOf: (containerId) => recordOf(containerId)?.imageId,
     usedLayers() {
       const used = new Set<Digest>();

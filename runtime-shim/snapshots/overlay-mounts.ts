@@ -2,7 +2,7 @@
 import { lstatSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { withIdMapped } from '../host/idmapped-mount.ts';
-import { MNT, mountOverlay, readMounts, umount, umountTogether, type OverlayOptions } from '../host/mount.ts';
+import { MNT, mountOverlay, readMounts, umount, umountMeanwhile, type OverlayOptions } from '../host/mount.ts';
 
 export interface OverlayRequest extends OverlayOptions {
   /**
@@ -16,7 +16,7 @@ export interface OverlayMounts {
   mountOverlay(options: OverlayRequest): void;
   /** Detaches every mount at `target`; success when nothing is mounted there. */
   unmount(target: string): void;
-  /** The same, while other work goes on. */
+  /** The same without holding up the event loop, whatever had been looked at through the mount. */
   unmountMeanwhile(target: string): Promise<void>;
   /** Targets of every mount below `folder`. */
   mountsBelow(folder: string): string[];
@@ -33,7 +33,7 @@ export const kernelMounts: OverlayMounts = {
     unmountRest(target);
   },
   async unmountMeanwhile(target) {
-    await umountTogether([target]);
+    await umountMeanwhile([target], MNT.detach);
     unmountRest(target);
   },
   mountsBelow: (folder) =>
