@@ -25,7 +25,7 @@ const upperOf = ({ instance }: TestShim, containerId: string): string =>
 
 /** What a shell in the container says of a command that fails. */
 async function fails(shim: TestShim, containerId: string, script: string): Promise<string> {
-  const { exitCode, stderr } = await shim.cri.runtime.execSync({ containerId, cmd: ['sh', '-c', script], timeout: 60 });
+  const { exitCode, stderr } = await shim.cri.runtime.execSync({ containerId, cmd: ['sh', '-c', script], timeout: 20 });
   assert.notEqual(exitCode, 0);
   return stderr.toString();
 }
@@ -43,27 +43,27 @@ for (const fs of ['ext4', 'xfs'] as const) {
       linux: { securityContext: { privileged: true } },
     });
     const before = statfsSync(instance.home);
-    assert.match(await fails(shim, greedy, 'yes | head -c 200m > /big'), /quota exceeded/i);
+    assert.match(await fails(shim, greedy, 'dd if=/dev/zero of=/big bs=64k count=3200'), /quota exceeded/i);
     assert.ok(Number(await shim.exec(greedy, 'stat', '-c', '%s', '/big')) <= 10 * MiB);
-    assert.match(await fails(shim, greedy, 'rm /big; mkdir /d; cd /d; seq 1000000 | xargs touch'), /quota exceeded/i);
+    assert.match(await fails(shim, greedy, 'rm /big; mkdir /d; cd /d; seq 3000 | xargs touch'), /quota exceeded/i);
     assert.ok(before.ffree - statfsSync(instance.home).ffree < 2100);
     // The first process and the neighbour notice nothing.
     assert.equal((await shim.status(greedy)).state, 'CONTAINER_RUNNING');
-    await shim.exec(other, 'sh', '-c', 'yes | head -c 50m > /big');
+    await shim.exec(other, 'sh', '-c', 'dd if=/dev/zero of=/big bs=64k count=800');
     const { stats } = await cri.runtime.containerStats({ containerId: greedy });
     assert.ok((stats?.writableLayer?.inodesUsed?.value ?? 0) >= 2000);
 
     await shim.kill();
     await shim.start();
     await shim.exec(greedy, 'rm', '-r', '/d');
-    assert.match(await fails(shim, greedy, 'yes | head -c 20m > /big'), /quota exceeded/i);
+    assert.match(await fails(shim, greedy, 'dd if=/dev/zero of=/big bs=64k count=320'), /quota exceeded/i);
     await cri.runtime.updateContainerResources({
       containerId: greedy,
       linux: {},
       annotations: { [BYTES]: String(40 * MiB) },
     });
-    await shim.exec(greedy, 'sh', '-c', 'yes | head -c 20m > /big');
-    assert.match(await fails(shim, greedy, 'yes | head -c 60m > /big'), /quota exceeded/i);
+    await shim.exec(greedy, 'sh', '-c', 'dd if=/dev/zero of=/big bs=64k count=320');
+    assert.match(await fails(shim, greedy, 'dd if=/dev/zero of=/big bs=64k count=960'), /quota exceeded/i);
 
     const projects = [greedy, other].map((id) => projectOf(upperOf(shim, id)));
     assert.equal(new Set(projects).size, 2);
@@ -80,10 +80,10 @@ for (const fs of ['ext4', 'xfs'] as const) {
     await using shim = await startTestShim({ sandboxPool: 0, prepare: (root) => mountQuotaDisk(fs, root) });
     const key = { 'runtime.windlass.dev/rootfs-key': 'kept-1' };
     const first = await shim.run('first', { command: sleeping, annotations: key });
-    await shim.exec(first, 'sh', '-c', 'yes | head -c 5m > /kept');
+    await shim.exec(first, 'sh', '-c', 'dd if=/dev/zero of=/kept bs=64k count=80');
     await shim.cri.runtime.removeContainer({ containerId: first });
     const second = await shim.run('second', { command: sleeping, annotations: { ...key, [BYTES]: String(8 * MiB) } });
     assert.equal(await shim.exec(second, 'stat', '-c', '%s', '/kept'), String(5 * MiB));
-    assert.match(await fails(shim, second, 'yes | head -c 5m > /more'), /quota exceeded/i);
+    assert.match(await fails(shim, second, 'dd if=/dev/zero of=/more bs=64k count=80'), /quota exceeded/i);
   });
 }
