@@ -140,7 +140,7 @@ export const Resources = z.object({
       'ephemeral-storage': quantity()
         .optional()
         .describe(
-          'Bytes of its writable layer: "2Gi". Where the disk of the node has project quotas a write beyond it fails with EDQUOT; elsewhere the container is ended with reason Evicted, and its layer deleted. 0 = no limit, also where the node has a default.',
+          'Bytes of its writable layer: "2Gi". Where the disk of the node has project quotas a write beyond it fails (EDQUOT, on xfs ENOSPC); elsewhere the container is ended with reason Evicted, and its layer deleted. 0 = no limit, also where the node has a default.',
         ),
       inodes: integer(0, 2_147_483_647)
         .optional()
