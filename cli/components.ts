@@ -12,6 +12,7 @@ export interface Component {
   readonly name: ComponentName;
   readonly file: string;
   readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
   /**
    * What it works through. All are started at once, as each waits for what it needs by itself; they are stopped in this
    * order, so that each can still finish what it is doing.
@@ -23,7 +24,13 @@ export interface Component {
  * How Node runs the shim: its work is system calls and small objects, so a small young generation, collected often,
  * keeps it at a fraction of the size that it would grow to.
  */
-export const shimFlags: readonly string[] = ['--max-semi-space-size=1'];
+export const shimFlags: readonly string[] = ['--max-semi-space-size=1', '--expose-gc'];
+
+/**
+ * What the shim's environment holds beside its own: malloc keeps an area per thread otherwise, each with pages that one
+ * short piece of work of that thread has used.
+ */
+export const shimEnv: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: '1' };
 
 const entry = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
@@ -57,7 +64,7 @@ export function planComponents(instance: Instance, options: UpOptions, etcdPorts
     ...(options.registriesConfig ? ['--registries-config', options.registriesConfig] : []),
   ]);
   const runtimeShim: Component = {
-    ...{ name: 'runtime-shim', file: shim.file, args: [...shimFlags, ...shim.args] },
+    ...{ name: 'runtime-shim', file: shim.file, args: [...shimFlags, ...shim.args], env: shimEnv },
     needs: [],
   };
   const components: Component[] = [

@@ -54,7 +54,11 @@ async function runOnce({ component, env, openLog, onEvent }: SuperviseOptions, s
   let child: ChildProcess;
   try {
     // A session of its own keeps a terminal's Ctrl+C away from the child: the supervisor stops it in order.
-    child = spawn(component.file, [...component.args], { stdio: ['ignore', log, log], env, detached: true });
+    child = spawn(component.file, [...component.args], {
+      stdio: ['ignore', log, log],
+      env: { ...env, ...component.env },
+      detached: true,
+    });
   } finally {
     closeSync(log);
   }

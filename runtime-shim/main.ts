@@ -24,14 +24,13 @@ import type { Shim } from './rpc/deps.ts';
 import { createHandlers } from './rpc/handlers.ts';
 import { recoverShim } from './rpc/recover.ts';
 import { watchMounts } from './rpc/repair-mounts.ts';
+import { createRest } from './rest.ts';
 import { createShimMetrics } from './shim-metrics.ts';
 import { acquireLock } from './store/lock.ts';
 import { watchLayers } from './storage/watch-layers.ts';
 import { createAttachments } from './streaming/attachments.ts';
 import { serveConnection } from './streaming/serve-connection.ts';
 import { startStreamingServer } from './streaming/server.ts';
-
-const START_IS_OVER_MS = 5_000;
 
 const { config } = loadConfig(Config, { argv: process.argv.slice(2), env: process.env });
 const log = createLogger('runtime-shim', config.logLevel);
@@ -89,23 +88,24 @@ try {
   await network.recover();
   await recoverShim(shim);
 
+  const rest = createRest(giveBackMemory, log);
   const server = createCriServer(createHandlers(shim), {
     onCall(method, seconds, code, error) {
       metrics.observeCall(method, seconds, code);
+      rest.noteCall(method);
       if (code === 'INTERNAL' || code === 'UNKNOWN') log.error({ method, err: error }, 'call failed');
       else if (error !== undefined) log.debug({ method, code, error: messageOf(error) }, 'call refused');
     },
   });
   await using _listener = await listenOnSocket(server, paths.criSocket(instance));
   log.info({ socket: paths.criSocket(instance), ociRuntime: shim.runtime.program }, 'serving');
-  // By then everything that only a start needs has been used for the last time.
-  setTimeout(giveBackMemory, START_IS_OVER_MS).unref();
   await runAll(
     [
       watchExits(shim),
       watchMounts(shim),
       watchLayers(shim),
       shim.pool.part,
+      rest.part,
       { name: 'network', run: (signal) => network.run(signal) },
     ],
     stop.signal,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createCriClient } from '../../cri/client.ts';
 import { findProgram } from '../../cli/preflight.ts';
-import { shimFlags } from '../../cli/components.ts';
+import { shimEnv, shimFlags } from '../../cli/components.ts';
 import { describeInstance, paths } from '../../lib/instance.ts';
 import { makeImage, writeOciLayout } from '../../test/support/images.ts';
 import { waitFor } from '../../test/support/wait.ts';
@@ -60,7 +60,12 @@ export async function createShim(input: SharedInput, { ociRuntime, poolSize }: S
   const child = spawn(file, args, {
     stdio: ['ignore', 'inherit', 'inherit'],
     // As bin/windlass starts it: from the second start on, no type is stripped and nothing compiled.
-    env: { ...process.env, WINDLASS_LOOP_PROBE: probe, NODE_COMPILE_CACHE: program('node_modules/.cache/windlass') },
+    env: {
+      ...process.env,
+      ...shimEnv,
+      WINDLASS_LOOP_PROBE: probe,
+      NODE_COMPILE_CACHE: program('node_modules/.cache/windlass'),
+    },
   });
   const cri = createCriClient({ socketPath: paths.criSocket(instance) });
   const isUp = (): Promise<boolean> =>

@@ -1,25 +1,41 @@
-// Memory that only the start of the process used: pages of the program and its libraries, and what malloc keeps for
-// later. Clean pages of a file are dropped from this process only; whichever is needed again is mapped again without
-// being read.
-import { readFileSync } from 'node:fs';
+// Memory that only past work used: garbage, what malloc keeps for later, and pages of the program and its libraries.
+// Clean pages of a file are dropped from this process only; whichever is needed again is mapped again without being read.
+import { readFile } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import koffi from 'koffi';
 
 const MADV_DONTNEED = 4;
+
+const library = koffi.load(null);
+const madvise = library.func('madvise', 'int', ['uintptr_t', 'size_t', 'int']);
+const trim = library.func('malloc_trim', 'int', ['size_t']);
 
 export interface Mapping {
   readonly start: bigint;
   readonly end: bigint;
 }
 
-/** Drops what can be had again for nothing. Done once, some seconds after the start. */
-export function giveBackMemory(): void {
-  const library = koffi.load(null);
-  const madvise = library.func('madvise', 'int', ['uintptr_t', 'size_t', 'int']);
-  const trim = library.func('malloc_trim', 'int', ['size_t']);
-  trim(0);
+/**
+ * Drops what can be had again for nothing, the dear steps on threads of the pool. The garbage is collected only where
+ * Node was started with --expose-gc, and that stops the process for as long as it takes to look at its whole heap: for
+ * a moment at which nobody waits.
+ */
+export async function giveBackMemory(): Promise<void> {
+  globalThis.gc?.({ type: 'major', execution: 'sync' });
+  await nextTurn();
+  await onThread(trim, 0);
   // Advice: a kernel that does not take it leaves things as they are.
-  for (const { start, end } of cleanFileMappings(readFileSync('/proc/self/smaps', 'utf8')))
-    madvise(start, end - start, MADV_DONTNEED);
+  for (const { start, end } of cleanFileMappings(await readFile('/proc/self/smaps', 'utf8')))
+    await onThread(madvise, start, end - start, MADV_DONTNEED);
+}
+
+function onThread(call: ReturnType<typeof library.func>, ...values: readonly unknown[]): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    call.async(...values, (error: unknown, result: unknown) => {
+      if (error) reject(new Error('failed to call a function on a thread', { cause: error }));
+      else resolve(result);
+    });
+  });
 }
 
 /**

@@ -143,7 +143,10 @@ export async function createByConmon(spawner: Spawner, options: ConmonOptions, s
 
 /** First line of the pipe; what came so far when it ends without one. */
 async function readLine(fd: number, signal: AbortSignal): Promise<string> {
-  const socket = new Socket({ fd, readable: true, writable: false, signal });
+  const socket = new Socket({ fd, readable: true, writable: false });
+  // Not by the socket's own option: that one listens to the signal after the end of the socket too.
+  const abort = (): void => void socket.destroy(signal.reason as Error);
+  signal.addEventListener('abort', abort, { once: true });
   let text = '';
   try {
     for await (const chunk of socket) {
@@ -151,6 +154,7 @@ async function readLine(fd: number, signal: AbortSignal): Promise<string> {
       if (text.includes('\n') || text.length > MAX_MESSAGE_BYTES) break;
     }
   } finally {
+    signal.removeEventListener('abort', abort);
     socket.destroy();
   }
   return text;

@@ -10,6 +10,7 @@ import type {
   ListContainersResponse,
 } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
+import { openDeadline } from '../../lib/deadline.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { bundleFiles } from '../oci-runtime/conmon.ts';
 import type { ContainerRecord } from '../store/records.ts';
@@ -41,8 +42,9 @@ export async function startContainer(shim: Shim, { containerId }: ContainerId): 
       startedAtMs: Math.max(shim.clock.now(), record.createdAtMs),
     };
     shim.store.containers.save(running);
+    using deadline = openDeadline(START_MS);
     try {
-      await shim.runtime.start(id, record.init, AbortSignal.timeout(START_MS));
+      await shim.runtime.start(id, record.init, deadline.signal);
     } catch (error) {
       shim.store.containers.note(record);
       throw error;

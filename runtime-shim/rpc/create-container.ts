@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ContainerConfig, ContainerId, CreateContainerRequest, ImageSpec, Mount } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
 import type { CallContext } from '../../cri/services.ts';
+import { openDeadline } from '../../lib/deadline.ts';
 import { isNotFound, WindlassError } from '../../lib/errors.ts';
 import { paths } from '../../lib/instance.ts';
 import { identifyProcess } from '../../lib/process-identity.ts';
@@ -80,7 +81,7 @@ interface Making {
 
 async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
   const { id, sandbox } = making;
-  const signal = AbortSignal.timeout(CREATE_MS);
+  using deadline = openDeadline(CREATE_MS);
   await shim.turns.next();
   const record = planRecord(shim, making);
   requireFreeRootFilesystem(shim, record);
@@ -114,7 +115,7 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
         stdin: config.stdin,
         leaveStdinOpen: config.stdin && !config.stdinOnce,
       },
-      signal,
+      deadline.signal,
     );
     command.setLimits();
     shim.filters.learn(id, planned.spec);
