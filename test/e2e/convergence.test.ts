@@ -89,7 +89,8 @@ spec: { imageName: busybox, command: [sleep, "1000000"] }`);
         .toSorted();
     const mounts = own();
     assert.ok(mounts.length > 0);
-    for (const target of mounts) execFileSync('umount', ['-l', target]);
+    // Those within others first.
+    for (const target of mounts.toReversed()) execFileSync('umount', ['-l', target]);
     // The root file system of a container is only needed again, and mounted again, when its files are asked for.
     // Sandboxes kept ready are given up instead, and the runtime's own program is mounted again with its next use.
     const sandboxes = readdirSync(join(instance.run, 'shim', 'sandboxes')).map((file) => file.replace('.json', ''));
