@@ -78,7 +78,7 @@ async function tryCrun(instance: Instance, spawner: Spawner, program: string): P
     const spec = trialSpec(group);
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
     const runtime = openOciRuntime(program, join(bundle, 'state'), spawner);
-    using command = runtime.command(spec.linux, { root: '', sources: [], logPath: undefined });
+    using command = runtime.command(spec.linux, { root: '', sources: [], pins: [], logPath: undefined });
     command.setLimits();
     const { code, stderr } = await runProgram(spawner, {
       file: command.path,

@@ -38,6 +38,8 @@ export interface CreationPaths {
   /** Root file system, and where each bind mount comes from. */
   readonly root: string;
   readonly sources: readonly string[];
+  /** Namespaces that it joins. */
+  readonly pins: readonly string[];
   readonly logPath: string | undefined;
 }
 

@@ -18,12 +18,16 @@ export function planStandingView(
   };
 }
 
-function holdsAll(view: StandingView, folders: readonly string[], { root, sources, logPath }: CreationPaths): boolean {
+function holdsAll(view: StandingView, folders: readonly string[], creation: CreationPaths): boolean {
+  const { root, sources, pins, logPath } = creation;
+  const isOurs = (path: string): boolean => folders.some((folder) => isWithin(path, folder));
+  if (!isOurs(root)) return false;
   // What is mounted in the folders comes into the view by itself; somebody may have unmounted the folders, though.
-  if (!folders.some((folder) => isWithin(root, folder)) || !view.isSame(root)) return false;
-  if (logPath !== undefined && !view.isSame(logPath)) return false;
+  if (![root, ...pins.filter(isOurs), ...(logPath === undefined ? [] : [logPath])].every((path) => view.isSame(path)))
+    return false;
   // Of another folder it is not known what is mounted below it.
-  const isThere = (path: string): boolean =>
-    folders.some((folder) => isWithin(path, folder)) || (statSync(path).isFile() && view.isSame(path));
+  const isThere = (path: string): boolean => isOurs(path) || (isFile(path) && view.isSame(path));
   return sources.every(isThere);
 }
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;

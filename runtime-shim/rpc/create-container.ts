@@ -234,9 +234,10 @@ async function writeBundle(shim: Shim, making: Making, record: ContainerRecord):
   return { planned, pidNamespace, mapped };
 }
 
-function creationPaths({ root, mounts }: OciSpec, { logPath }: ContainerRecord): CreationPaths {
+function creationPaths({ root, mounts, linux }: OciSpec, { logPath }: ContainerRecord): CreationPaths {
   const sources = mounts.flatMap(({ source = '' }) => (source.startsWith('/') ? [source] : []));
-  return { root: root.path, sources, logPath };
+  const pins = linux.namespaces.flatMap(({ path }) => (path === undefined ? [] : [path]));
+  return { root: root.path, sources, pins, logPath };
 }
 
 function withPidsLimit(resources: WritableResources, config: ContainerConfig): WritableResources {
