@@ -214,7 +214,9 @@ export const ContainerSpec = withRules(
     logging: Logging.prefault({}).describe('How much of its output is kept.'),
     priority: integer(-1_000_000_000, 1_000_000_000)
       .default(0)
-      .describe('Containers with a higher value are scheduled first and evicted last.'),
+      .describe(
+        'Containers with a higher value are scheduled first; one that fits nowhere displaces replicas with a lower one.',
+      ),
     nodeSelector: stringMap().optional().describe('Labels that the node must have.'),
     tolerations: list(Toleration, 64).optional().describe('Taints of nodes that do not keep it away.'),
     placement: Placement.optional().describe('Further wishes about the node.'),

@@ -1,24 +1,24 @@
-// Watched: Containers (themselves, and as holders of what others wait for), Nodes, Volumes.
+// Watched: Containers (themselves, and as holders of what others wait for), Nodes, Volumes, Images.
 import { isDeepStrictEqual } from 'node:util';
 import type { Node } from '../../crds/builtin.ts';
 import { containerKind } from '../../crds/container.ts';
 import { Histogram, type Registry } from '../../lib/metrics.ts';
 import type { RunPart } from '../../lib/run-all.ts';
+import { imageUseOf, usesMeaning } from '../image/plan.ts';
+import { createIndex } from '../runtime/cache.ts';
 import { createController, watch, type Watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { keyOf } from '../runtime/object-key.ts';
-import { companionsOf } from './filters/co-location.ts';
 import { createLedger } from './ledger.ts';
 import { createSchedulerReconciler } from './reconcile.ts';
-
-/** Changes of one moment are answered with one round over the Containers that wait. */
-const RETRY_DELAY_MS = 50;
+import { createWaiting, type Waiting } from './waiting.ts';
 
 /** The part that binds Containers to nodes. */
 export function createScheduler(deps: ControllerDeps, registry: Registry): RunPart {
-  const { containers, nodes, volumes } = deps.caches;
+  const { containers, nodes, volumes, images } = deps.caches;
   const ledger = createLedger();
-  const unschedulable = new Set<string>();
+  const waiting = createWaiting();
+  const imagesByUse = createIndex(images, usesMeaning);
   const attempts = new Histogram({
     name: 'scheduler_scheduling_attempt_duration_seconds',
     help: 'Time to find a node for a container',
@@ -40,13 +40,8 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): RunPa
         const key = keyOf(object);
         const isFreed = deleted ? ledger.removeContainer(key, object.metadata.uid) : ledger.setContainer(object);
         const isNewlyBound = object.spec.nodeName !== undefined && previous?.spec.nodeName === undefined;
-        for (const waiting of isFreed ? unschedulable : []) queue.addAfter(waiting, RETRY_DELAY_MS);
-        if (isFreed || !isNewlyBound) return;
-        for (const waiting of unschedulable) {
-          const other = containers.get(waiting);
-          const isCompanion = other?.metadata.namespace === object.metadata.namespace;
-          if (other && isCompanion && companionsOf(other).includes(object.metadata.name)) queue.add(waiting);
-        }
+        if (isFreed) waiting.retry(queue);
+        else if (isNewlyBound) for (const companion of waiting.companionsOf(key)) queue.add(companion);
       }),
   };
   return createController(deps, {
@@ -58,10 +53,12 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): RunPa
       context: {
         volume: (key) => volumes.get(key),
         container: (key) => containers.get(key),
+        imageOf: (container) => imagesByUse.get(imageUseOf(container))[0],
         nodesOfVolume: (key) => ledger.nodesOfVolume(key),
       },
       ledger,
-      unschedulable,
+      waiting,
+      displaced: new Map(),
       events: deps.events,
       clock: deps.clock,
       observeAttempt: (result, seconds) => attempts.observe({ result }, seconds),
@@ -69,8 +66,9 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): RunPa
     watches: [
       holders,
       watch(containers, (container, deleted) => (deleted ? [] : [keyOf(container)])),
-      retryAll(nodes, unschedulable, isSameForPlacement),
-      retryAll(volumes, unschedulable, (a, b) => a.status?.nodeName === b.status?.nodeName),
+      retryAll(nodes, waiting, isSameForPlacement),
+      retryAll(images, waiting, (a, b) => a.status?.platform === b.status?.platform),
+      retryAll(volumes, waiting, (a, b) => a.status?.nodeName === b.status?.nodeName),
     ],
   });
 }
@@ -91,7 +89,7 @@ function retryAll<T extends Parameters<typeof keyOf>[0]>(
     synced(signal: AbortSignal): Promise<void>;
     subscribe(handler: (change: { object: T; previous: T | undefined; deleted: boolean }) => void): () => void;
   },
-  unschedulable: ReadonlySet<string>,
+  waiting: Waiting,
   isSame: (a: T, b: T) => boolean,
 ): Watch {
   return {
@@ -99,7 +97,7 @@ function retryAll<T extends Parameters<typeof keyOf>[0]>(
     subscribe: (queue) =>
       source.subscribe(({ object, previous, deleted }) => {
         if (!deleted && previous && isSame(previous, object)) return;
-        for (const key of unschedulable) queue.addAfter(key, RETRY_DELAY_MS);
+        waiting.retry(queue);
       }),
   };
 }

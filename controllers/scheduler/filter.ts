@@ -1,7 +1,8 @@
 // The contract of a filter: one rule about whether a container may run on a node, which can say why not.
 import type { Container } from '../../crds/container.ts';
+import type { Image } from '../../crds/image.ts';
 import type { Volume } from '../../crds/volume.ts';
-import type { NodeState } from './ledger.ts';
+import type { NodeState } from './node-state.ts';
 
 /** Why a node does not fit. Nodes with the same `reason` are counted together. */
 export interface Misfit {
@@ -13,10 +14,12 @@ export interface Misfit {
   readonly conditionReason?: string;
 }
 
-/** What filters may look at besides the container and the node. */
+/** What filters and scores may look at besides the container and the node. */
 export interface PlacementContext {
   volume(key: string): Volume | undefined;
   container(key: string): Container | undefined;
+  /** The Image object that the container is made from, if there is one. */
+  imageOf(container: Container): Image | undefined;
   nodesOfVolume(key: string): readonly string[];
 }
 

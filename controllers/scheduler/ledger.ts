@@ -3,54 +3,17 @@
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
 import { parseQuantity } from '../../lib/quantity.ts';
-import { controllerOf, keyOf } from '../runtime/object-key.ts';
-
-/** What one bound container holds on its node. */
-export interface Claim {
-  /** `namespace/name` of the container. */
-  readonly key: string;
-  readonly uid: string;
-  readonly resourceVersion: bigint;
-  readonly nodeName: string;
-  readonly cpu: number;
-  readonly memory: number;
-  readonly ports: readonly HostPort[];
-  /** `namespace/name` of the named volumes it mounts. */
-  readonly volumes: readonly string[];
-  /** UID of the object that controls it, '' for none. */
-  readonly owner: string;
-  /** Placed here, but the informer has not shown it yet. */
-  readonly isAssumed: boolean;
-}
-
-export interface HostPort {
-  readonly protocol: string;
-  readonly port: number;
-  /** '' = every address. */
-  readonly ip: string;
-}
-
-export interface NodeState {
-  readonly name: string;
-  readonly node: Node;
-  readonly claims: ReadonlyMap<string, Claim>;
-  readonly cpu: number;
-  readonly memory: number;
-  /** Containers per owner UID. */
-  readonly owners: ReadonlyMap<string, number>;
-  /** `protocol/port` -> the claims on it. */
-  readonly ports: ReadonlyMap<string, readonly Claim[]>;
-}
-
-interface MutableNode {
-  name: string;
-  node: Node | undefined;
-  claims: Map<string, Claim>;
-  cpu: number;
-  memory: number;
-  owners: Map<string, number>;
-  ports: Map<string, Claim[]>;
-}
+import { controllerOf, isDeleting, keyOf } from '../runtime/object-key.ts';
+import {
+  addClaim,
+  count,
+  emptyNode,
+  removeClaim,
+  type Claim,
+  type HostPort,
+  type MutableNode,
+  type NodeState,
+} from './node-state.ts';
 
 export interface Ledger {
   setNode(node: Node): void;
@@ -64,6 +27,14 @@ export interface Ledger {
   unassume(key: string): void;
   claim(key: string): Claim | undefined;
   nodes(): readonly NodeState[];
+  /** Keeps a place on a node for a container for which others have to go; there is one such place per container. */
+  nominate(container: Container, nodeName: string): void;
+  /** Gives that place up. */
+  withdraw(key: string): void;
+  /** The node on which a place is kept for the container. */
+  nomination(key: string): string | undefined;
+  /** Notes that the container of the claim was asked to go, or that asking failed. */
+  setLeaving(claim: Claim, isLeaving: boolean): void;
   /** Names of the nodes whose containers mount the volume. */
   nodesOfVolume(volumeKey: string): readonly string[];
 }
@@ -73,28 +44,21 @@ export function createLedger(): Ledger {
   const nodes = new Map<string, MutableNode>();
   const claims = new Map<string, Claim>();
   const volumes = new Map<string, Map<string, number>>();
+  const nominations = new Map<string, string>();
   let known: readonly NodeState[] | undefined;
 
   function nodeOf(name: string): MutableNode {
     let state = nodes.get(name);
     if (!state) {
-      state = { name, node: undefined, claims: new Map(), cpu: 0, memory: 0, owners: new Map(), ports: new Map() };
+      state = emptyNode(name);
       nodes.set(name, state);
     }
     return state;
   }
 
   function put(claim: Claim): void {
-    const state = nodeOf(claim.nodeName);
     claims.set(claim.key, claim);
-    state.claims.set(claim.key, claim);
-    state.cpu += claim.cpu;
-    state.memory += claim.memory;
-    count(state.owners, claim.owner, 1);
-    for (const port of claim.ports) {
-      const id = portId(port);
-      state.ports.set(id, [...(state.ports.get(id) ?? []), claim]);
-    }
+    addClaim(nodeOf(claim.nodeName), claim);
     for (const volume of claim.volumes) {
       const holders = volumes.get(volume) ?? new Map<string, number>();
       count(holders, claim.nodeName, 1);
@@ -106,21 +70,20 @@ export function createLedger(): Ledger {
     const claim = claims.get(key);
     if (!claim) return false;
     claims.delete(key);
-    const state = nodeOf(claim.nodeName);
-    state.claims.delete(key);
-    state.cpu -= claim.cpu;
-    state.memory -= claim.memory;
-    count(state.owners, claim.owner, -1);
-    for (const id of new Set(claim.ports.map(portId))) {
-      const rest = (state.ports.get(id) ?? []).filter((holder) => holder.key !== key);
-      if (rest.length > 0) state.ports.set(id, rest);
-      else state.ports.delete(id);
-    }
+    removeClaim(nodeOf(claim.nodeName), claim);
     for (const volume of claim.volumes) {
       const holders = volumes.get(volume);
       if (holders) count(holders, claim.nodeName, -1);
       if (holders?.size === 0) volumes.delete(volume);
     }
+    return true;
+  }
+
+  function withdraw(key: string): boolean {
+    const nodeName = nominations.get(key);
+    if (nodeName === undefined) return false;
+    nominations.delete(key);
+    nodeOf(nodeName).nominees.delete(key);
     return true;
   }
 
@@ -130,7 +93,9 @@ export function createLedger(): Ledger {
       known = undefined;
     },
     removeNode(name) {
-      nodeOf(name).node = undefined;
+      const state = nodeOf(name);
+      state.node = undefined;
+      for (const key of state.nominees.keys()) withdraw(key);
       known = undefined;
     },
     setContainer(container) {
@@ -142,14 +107,19 @@ export function createLedger(): Ledger {
         if (old.isAssumed && !container.spec.nodeName) return false;
       }
       const next = isHolding(container) ? claimOf(container, container.spec.nodeName ?? '', false) : undefined;
+      const isWithdrawn = (container.spec.nodeName !== undefined || isDeleting(container)) && withdraw(key);
       const freed = drop(key);
-      if (next) put(next);
-      return freed && (!next || next.ports.length < (old?.ports.length ?? 0) || next.memory < (old?.memory ?? 0));
+      // What was asked to go goes, whatever the informer shows of the time before.
+      if (next) put(old?.uid === next.uid && old.isLeaving ? { ...next, isLeaving: true } : next);
+      return isWithdrawn || (freed && (!next || !old || holdsLess(next, old)));
     },
     removeContainer(key, uid) {
-      return claims.get(key)?.uid === uid ? drop(key) : false;
+      const isWithdrawn = withdraw(key);
+      const isFreed = claims.get(key)?.uid === uid && drop(key);
+      return isWithdrawn || isFreed;
     },
     assume(container, nodeName) {
+      withdraw(keyOf(container));
       drop(keyOf(container));
       put(claimOf(container, nodeName, true));
     },
@@ -163,14 +133,22 @@ export function createLedger(): Ledger {
         .toSorted((a, b) => a.name.localeCompare(b.name));
       return known;
     },
+    nominate(container, nodeName) {
+      const key = keyOf(container);
+      withdraw(key);
+      nominations.set(key, nodeName);
+      nodeOf(nodeName).nominees.set(key, claimOf(container, nodeName, true));
+    },
+    withdraw: (key) => void withdraw(key),
+    nomination: (key) => nominations.get(key),
+    setLeaving(claim, isLeaving) {
+      const current = claims.get(claim.key);
+      if (current?.uid !== claim.uid) return;
+      drop(claim.key);
+      put({ ...current, isLeaving });
+    },
     nodesOfVolume: (volumeKey) => [...(volumes.get(volumeKey)?.keys() ?? [])],
   };
-}
-
-function count(map: Map<string, number>, key: string, by: number): void {
-  const next = (map.get(key) ?? 0) + by;
-  if (next > 0) map.set(key, next);
-  else map.delete(key);
 }
 
 /** What runs, or will run again, holds; what is over does not. */
@@ -179,6 +157,14 @@ function isHolding(container: Container): boolean {
   return Boolean(container.spec.nodeName) && phase !== 'Succeeded' && phase !== 'Failed';
 }
 
+/** There is more room than before, also for those that may displace others. */
+const holdsLess = (next: Claim, old: Claim): boolean =>
+  next.ports.length < old.ports.length ||
+  next.cpu < old.cpu ||
+  next.memory < old.memory ||
+  next.priority < old.priority;
+
+/** What a container holds, or would hold, on a node. */
 function claimOf(container: Container, nodeName: string, isAssumed: boolean): Claim {
   const { metadata, spec } = container;
   const requests = spec.resources?.requests;
@@ -192,12 +178,11 @@ function claimOf(container: Container, nodeName: string, isAssumed: boolean): Cl
     ports: hostPortsOf(container),
     volumes: volumesOf(container),
     owner: controllerOf(container)?.uid ?? '',
+    priority: spec.priority,
+    isLeaving: isDeleting(container),
     isAssumed,
   };
 }
-
-/** `protocol/port`, the key of NodeState.ports. */
-export const portId = (port: HostPort): string => `${port.protocol}/${port.port}`;
 
 /** The fixed host ports a container asks for; 0 means any free one and claims nothing. */
 export function hostPortsOf(container: Container): HostPort[] {

@@ -8,10 +8,11 @@ import { maxPerNode } from './filters/max-per-node.ts';
 import { nodeReady } from './filters/node-ready.ts';
 import { nodeSchedulable } from './filters/node-schedulable.ts';
 import { nodeSelector } from './filters/node-selector.ts';
+import { platform } from './filters/platform.ts';
 import { resources } from './filters/resources.ts';
 import { taints } from './filters/taints.ts';
 import { volumeLocality } from './filters/volume-locality.ts';
-import type { NodeState } from './ledger.ts';
+import type { NodeState } from './node-state.ts';
 import { chooseNode } from './score.ts';
 
 /** In the order in which they are the better explanation: a port conflict on a node that is down is no news. */
@@ -21,6 +22,7 @@ const FILTERS: readonly Filter[] = [
   taints,
   nodeSelector,
   constraints,
+  platform,
   coLocation,
   volumeLocality,
   maxPerNode,
@@ -41,7 +43,8 @@ export function planPlacement(container: Container, nodes: readonly NodeState[],
     if (misfit) misfits.push({ node: state.name, misfit });
     else fitting.push(state);
   }
-  if (fitting.length > 0) return { kind: 'bind', nodeName: chooseNode(container, fitting, nodes).name };
+  if (fitting.length > 0)
+    return { kind: 'bind', nodeName: chooseNode(container, fitting, { all: nodes, context }).name };
   return {
     kind: 'unschedulable',
     reason: misfits.find(({ misfit }) => misfit.conditionReason)?.misfit.conditionReason ?? 'Unschedulable',
@@ -49,7 +52,8 @@ export function planPlacement(container: Container, nodes: readonly NodeState[],
   };
 }
 
-function firstMisfit(container: Container, state: NodeState, context: PlacementContext): Misfit | undefined {
+/** The first reason why a container cannot run on a node; undefined when it can. */
+export function firstMisfit(container: Container, state: NodeState, context: PlacementContext): Misfit | undefined {
   for (const filter of FILTERS) {
     const misfit = filter(container, state, context);
     if (misfit) return misfit;
@@ -65,7 +69,8 @@ export function explain(misfits: readonly { node: string; misfit: Misfit }[], to
   const groups = new Map<string, string[]>();
   for (const { node, misfit } of misfits) {
     const details = groups.get(misfit.reason) ?? [];
-    groups.set(misfit.reason, [...details, misfit.detail === undefined ? '' : `${node}: ${misfit.detail}`]);
+    details.push(misfit.detail === undefined ? '' : `${node}: ${misfit.detail}`);
+    groups.set(misfit.reason, details);
   }
   const parts = [...groups]
     .toSorted(([a, x], [b, y]) => y.length - x.length || a.localeCompare(b))

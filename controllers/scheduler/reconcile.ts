@@ -1,27 +1,19 @@
 // Gives each unbound Container a node, or says in it why there is none.
-import type { KindClient } from '../../client/client.ts';
 import type { Container } from '../../crds/container.ts';
-import type { Clock } from '../../lib/clock.ts';
 import { isNotFound } from '../../lib/errors.ts';
 import type { Cache } from '../runtime/cache.ts';
 import { findCondition, setConditions } from '../runtime/conditions.ts';
-import type { Events } from '../runtime/events.ts';
 import { hasFinalizer, isDeleting, NODE_FINALIZER } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { ensureFinalizer, writeStatus } from '../runtime/write.ts';
-import type { PlacementContext } from './filter.ts';
-import type { Ledger } from './ledger.ts';
+import { displace, type DisplaceDeps } from './displace.ts';
 import { planPlacement } from './plan.ts';
+import type { Waiting } from './waiting.ts';
 
-export interface SchedulerDeps {
-  readonly containers: KindClient<Container>;
+export interface SchedulerDeps extends DisplaceDeps {
   readonly cache: Cache<Container>;
-  readonly context: PlacementContext;
-  readonly ledger: Ledger;
-  /** Keys that found no node; they are tried again when something on the nodes changes. */
-  readonly unschedulable: Set<string>;
-  readonly events: Events;
-  readonly clock: Clock;
+  /** Those that found no node; they are tried again when something on the nodes changes. */
+  readonly waiting: Pick<Waiting, 'add' | 'delete'>;
   readonly observeAttempt: (result: 'scheduled' | 'unschedulable', seconds: number) => void;
 }
 
@@ -75,11 +67,11 @@ export function createSchedulerReconciler(deps: SchedulerDeps): Reconcile {
   return async (key, { signal }) => {
     const container = deps.cache.get(key);
     if (!container || isDeleting(container)) {
-      deps.unschedulable.delete(key);
+      deps.waiting.delete(key);
       return {};
     }
     if (container.spec.nodeName) {
-      deps.unschedulable.delete(key);
+      deps.waiting.delete(key);
       // A node chosen by the user was never bound here, but has to clean up just the same.
       const bound = await ensureFinalizer(containers, container, NODE_FINALIZER, signal);
       const { nodeName } = container.spec;
@@ -97,13 +89,18 @@ export function createSchedulerReconciler(deps: SchedulerDeps): Reconcile {
     const seconds = (clock.now() - startedAt) / 1000;
     if (placement.kind === 'bind') {
       ledger.assume(container, placement.nodeName);
-      deps.unschedulable.delete(key);
+      deps.waiting.delete(key);
+      deps.displaced.delete(key);
       deps.observeAttempt('scheduled', seconds);
       await bind(container, placement.nodeName, signal);
     } else {
-      deps.unschedulable.add(key);
+      deps.waiting.add(container);
       deps.observeAttempt('unschedulable', seconds);
-      await explain(container, placement, signal);
+      const outcome = await displace(deps, container, signal);
+      const message = [placement.message, outcome, deps.displaced.get(key)]
+        .filter((part) => part !== undefined)
+        .join('; ');
+      await explain(container, { reason: placement.reason, message }, signal);
     }
     return {};
   };

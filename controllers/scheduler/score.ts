@@ -1,55 +1,41 @@
 // Which of the nodes that fit is best: spread first, then the least loaded.
 import type { Container } from '../../crds/container.ts';
-import { controllerOf } from '../runtime/object-key.ts';
-import { allocatable } from './filters/resources.ts';
-import type { NodeState } from './ledger.ts';
+import type { PlacementContext } from './filter.ts';
+import type { NodeState } from './node-state.ts';
+import { avoidedTaints } from './scores/avoided-taints.ts';
+import { imagePresent } from './scores/image-present.ts';
+import { leastLoaded, roughLoad } from './scores/least-loaded.ts';
+import { labelSpread } from './scores/label-spread.ts';
+import { nodeSpread } from './scores/node-spread.ts';
 
-/** The best of `fitting` (not empty). `all` are the nodes over which a spread is counted. */
-export function chooseNode(container: Container, fitting: readonly NodeState[], all: readonly NodeState[]): NodeState {
-  const owner = controllerOf(container)?.uid ?? '';
-  const domains = (container.spec.placement?.spread ?? []).map((label) => countByLabel(label, owner, all));
-  const score = (state: NodeState): number[] => [
-    ...domains.map(({ label, counts }) => counts.get(state.node.metadata.labels?.[label] ?? '') ?? 0),
-    owner === '' ? 0 : (state.owners.get(owner) ?? 0),
-    avoidedTaints(state),
-    load(state),
-    state.claims.size,
-  ];
+export interface Candidates {
+  /** All nodes, over which a spread is counted. */
+  readonly all: readonly NodeState[];
+  readonly context: PlacementContext;
+}
+
+/**
+ * One wish about the node: looks once at the container and at all nodes, then says for a node how far it is from the
+ * wish. Smaller is better; of several numbers the first that differs decides.
+ */
+export type Score = (container: Container, candidates: Candidates) => (node: NodeState) => readonly number[];
+
+/** The most important first. A node without the image is only passed over for one that is not much busier. */
+const SCORES: readonly Score[] = [labelSpread, nodeSpread, avoidedTaints, roughLoad, imagePresent, leastLoaded];
+
+/** The best of `fitting` (not empty). */
+export function chooseNode(container: Container, fitting: readonly NodeState[], candidates: Candidates): NodeState {
+  const scores = SCORES.map((score) => score(container, candidates));
   let best = fitting[0] as NodeState;
-  let bestScore = score(best);
+  let bestScore = scores.flatMap((score) => score(best));
   for (const candidate of fitting.slice(1)) {
-    const candidateScore = score(candidate);
+    const candidateScore = scores.flatMap((score) => score(candidate));
     if (isLess(candidateScore, bestScore)) {
       best = candidate;
       bestScore = candidateScore;
     }
   }
   return best;
-}
-
-function countByLabel(
-  label: string,
-  owner: string,
-  nodes: readonly NodeState[],
-): { label: string; counts: Map<string, number> } {
-  const counts = new Map<string, number>();
-  for (const { node, owners } of nodes) {
-    const value = node.metadata.labels?.[label] ?? '';
-    counts.set(value, (counts.get(value) ?? 0) + (owners.get(owner) ?? 0));
-  }
-  return { label, counts };
-}
-
-const avoidedTaints = ({ node }: NodeState): number =>
-  (node.spec?.taints ?? []).filter(({ effect }) => effect === 'PreferNoSchedule').length;
-
-/** The larger of the promised parts of CPU and memory, in steps of 1 %, so that small differences do not decide. */
-function load(state: NodeState): number {
-  const part = (used: number, offered: number): number =>
-    Number.isFinite(offered) && offered > 0 ? used / offered : 0;
-  return Math.round(
-    100 * Math.max(part(state.cpu, allocatable(state, 'cpu')), part(state.memory, allocatable(state, 'memory'))),
-  );
 }
 
 function isLess(a: readonly number[], b: readonly number[]): boolean {

@@ -1,6 +1,7 @@
 // Swarm's placement constraints: `node.labels.zone == east`, `node.role != manager`.
 import type { Node } from '../../../crds/builtin.ts';
 import type { Filter } from '../filter.ts';
+import { archOf, osOf } from '../node-platform.ts';
 
 /** All of placement.constraints hold for the node. */
 export const constraints: Filter = (container, { node }) => {
@@ -34,9 +35,9 @@ function subjectOf(node: Node, subject: string): string | undefined {
     case 'node.role':
       return 'node-role.kubernetes.io/control-plane' in labels ? 'manager' : 'worker';
     case 'node.platform.os':
-      return labels['kubernetes.io/os'] ?? node.status?.nodeInfo?.['operatingSystem'];
+      return osOf(node);
     case 'node.platform.arch':
-      return labels['kubernetes.io/arch'] ?? node.status?.nodeInfo?.['architecture'];
+      return archOf(node);
     default:
       return undefined;
   }

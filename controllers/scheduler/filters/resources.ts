@@ -1,6 +1,7 @@
 import { formatBytes, parseQuantity } from '../../../lib/quantity.ts';
+import { keyOf } from '../../runtime/object-key.ts';
 import type { Filter } from '../filter.ts';
-import type { NodeState } from '../ledger.ts';
+import { nomineesBefore, type Claim, type NodeState } from '../node-state.ts';
 
 // Requests are sums of decimal fractions; a ten-millionth of a core is no reason to refuse.
 const EPSILON = 1e-7;
@@ -8,10 +9,12 @@ const EPSILON = 1e-7;
 /** Requests fit into what the node offers less what is promised already. A node that does not say is unlimited. */
 export const resources: Filter = (container, node) => {
   const requests = container.spec.resources?.requests;
+  const nominees = nomineesBefore(node, keyOf(container), container.spec.priority);
+  const sum = (of: (claim: Claim) => number): number => nominees.reduce((total, claim) => total + of(claim), 0);
   const places = allocatable(node, 'pods');
-  if (node.claims.size + 1 > places) return { reason: `had too many containers (${places} at most)` };
+  if (node.claims.size + nominees.length + 1 > places) return { reason: `had too many containers (${places} at most)` };
   const cpu = requests?.cpu === undefined ? 0 : parseQuantity(requests.cpu);
-  const freeCpu = allocatable(node, 'cpu') - node.cpu;
+  const freeCpu = allocatable(node, 'cpu') - node.cpu - sum((claim) => claim.cpu);
   if (cpu > 0 && cpu > freeCpu + EPSILON) {
     return {
       reason: 'had insufficient cpu',
@@ -19,7 +22,7 @@ export const resources: Filter = (container, node) => {
     };
   }
   const memory = requests?.memory === undefined ? 0 : parseQuantity(requests.memory);
-  const freeMemory = allocatable(node, 'memory') - node.memory;
+  const freeMemory = allocatable(node, 'memory') - node.memory - sum((claim) => claim.memory);
   if (memory > 0 && memory > freeMemory) {
     return {
       reason: 'had insufficient memory',

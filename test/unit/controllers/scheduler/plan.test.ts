@@ -6,16 +6,18 @@ import { createLedger } from '../../../../controllers/scheduler/ledger.ts';
 import { planPlacement } from '../../../../controllers/scheduler/plan.ts';
 import type { Node } from '../../../../crds/builtin.ts';
 import type { Container } from '../../../../crds/container.ts';
+import type { Image } from '../../../../crds/image.ts';
 import type { Volume } from '../../../../crds/volume.ts';
-import { makeContainer, makeNode, makeVolume } from '../../../support/objects.ts';
+import { makeContainer, makeImage, makeNode, makeVolume } from '../../../support/objects.ts';
 
-function place(container: Container, nodes: Node[], running: Container[] = [], volumes: Volume[] = []) {
+function place(container: Container, nodes: Node[], running: Container[] = [], volumes: Volume[] = [], image?: Image) {
   const ledger = createLedger();
   for (const node of nodes) ledger.setNode(node);
   for (const other of running) ledger.setContainer(other);
   const context: PlacementContext = {
     volume: (key) => volumes.find(({ metadata }) => `default/${metadata.name}` === key),
     container: (key) => running.find(({ metadata }) => `default/${metadata.name}` === key),
+    imageOf: () => image,
     nodesOfVolume: (key) => ledger.nodesOfVolume(key),
   };
   const placement = planPlacement(container, ledger.nodes(), context);
@@ -187,6 +189,30 @@ test('planPlacement() chooses the least loaded node', () => {
   assert.equal(place(makeContainer('c'), [makeNode('a'), makeNode('b')], [busy]), 'b');
 });
 
+test('planPlacement() prefers a node that has the image, unless that is much busier', () => {
+  const image = { ...makeImage('i', { reference: 'busybox' }), status: { nodes: ['b'] } };
+  const nodes = [makeNode('a'), makeNode('b')];
+  const busy = (cpu: string) => [makeContainer('r', { nodeName: 'b', resources: { requests: { cpu } } })];
+  assert.equal(place(makeContainer('c'), nodes, busy('300m'), [], image), 'b');
+  assert.equal(place(makeContainer('c'), nodes, busy('2'), [], image), 'a');
+});
+
+test('planPlacement() runs a built or imported image on nodes of its platform only', () => {
+  const status = { platform: 'linux/arm64/v8' };
+  const imported = { ...makeImage('i', { import: { hostPath: '/i.tar' } }), status };
+  const pulled = { ...makeImage('i', { reference: 'busybox' }), status };
+  const nodes = [
+    makeNode('a', { labels: { 'kubernetes.io/arch': 'amd64', 'kubernetes.io/os': 'linux' } }),
+    makeNode('b', { labels: { 'kubernetes.io/arch': 'arm64', 'kubernetes.io/os': 'linux' } }),
+  ];
+  assert.equal(place(makeContainer('c'), nodes, [], [], imported), 'b');
+  assert.match(
+    place(makeContainer('c'), nodes.slice(0, 1), [], [], imported),
+    /1 node\(s\) had another platform than the image's linux\/arm64\/v8/,
+  );
+  assert.equal(place(makeContainer('c'), nodes, [], [], pulled), 'a');
+});
+
 test('planPlacement() respects the number of containers a node takes', () => {
   const node = makeNode('a', { allocatable: { pods: '1' } });
   assert.match(
@@ -198,7 +224,12 @@ test('planPlacement() respects the number of containers a node takes', () => {
 test('planPlacement() spreads 1,000 Containers evenly over 100 nodes', (t) => {
   const ledger = createLedger();
   for (let index = 0; index < 100; index += 1) ledger.setNode(makeNode(`n${index}`));
-  const context: PlacementContext = { volume: () => undefined, container: () => undefined, nodesOfVolume: () => [] };
+  const context: PlacementContext = {
+    volume: () => undefined,
+    container: () => undefined,
+    imageOf: () => undefined,
+    nodesOfVolume: () => [],
+  };
   const pending = Array.from({ length: 1000 }, (_, index) =>
     makeContainer(`c${index}`, { resources: { requests: { cpu: '100m' } } }),
   );
