@@ -16,6 +16,7 @@ import { createImageController } from './image/controller.ts';
 import { createNamespaceController } from './namespace/controller.ts';
 import { createNetworkController } from './network/controller.ts';
 import { createNodeLifecycle } from './node-lifecycle/controller.ts';
+import { createRebalancer, type RebalancerOptions } from './rebalancer/controller.ts';
 import type { WatchedKind } from './runtime/controller.ts';
 import type { Caches, ControllerDeps } from './runtime/deps.ts';
 import { resourceName } from './runtime/discovery.ts';
@@ -37,11 +38,12 @@ export function watchKinds(informers: InformerSet): Caches {
   };
 }
 
-/** The parts that only the leader runs. */
+/** The parts that only the leader runs; without `rebalancer` nothing that runs is ever moved. */
 export function composeControllers(
   deps: ControllerDeps,
   registry: Registry,
   times: { graceMs: number; evictionDelayMs: number },
+  rebalancer: RebalancerOptions | undefined,
 ): RunPart[] {
   const { containers, services, images, volumes, networks, nodes, namespaces } = deps.caches;
   const shared = new Map<string, WatchedKind<KubernetesObject>>([
@@ -56,6 +58,7 @@ export function composeControllers(
   return [
     createServiceController(deps),
     createScheduler(deps, registry),
+    ...(rebalancer ? [createRebalancer(deps, rebalancer)] : []),
     createImageController(deps),
     createVolumeController(deps),
     createNetworkController(deps),

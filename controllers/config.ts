@@ -13,6 +13,12 @@ export const Config = z.object({
   nodeMonitorGraceSeconds: seconds(1).default(40),
   /** Time from then until its Containers are released to run elsewhere. */
   evictionDelaySeconds: seconds(0).default(20),
+  /** Whether replicas are moved to nodes that joined or came back, when that spreads their Service better. */
+  rebalance: z.enum(['off', 'dry-run', 'on']).default('off'),
+  /** Moves under way at the same time. */
+  rebalanceMoves: z.coerce.number().int().min(1).default(1),
+  /** How long a node has to be Ready before replicas are moved to it. */
+  rebalanceSettleSeconds: seconds(0).default(30),
   /** How long a leader that died keeps the others waiting. */
   leaseDurationSeconds: seconds(1).default(15),
 });

@@ -42,10 +42,13 @@ const client = createApiClient(readKubeconfig(config.kubeconfig), { userAgent: '
 const informers = createInformerSet({ client, log, clock, metrics: createInformerMetrics(registry) });
 const recorder = createEventRecorder({ client, component: LEASE, clock, log });
 const deps = { client, clock, log, metrics, events: createEvents(recorder), caches: watchKinds(informers) };
-const parts = composeControllers(deps, registry, {
+const times = {
   graceMs: config.nodeMonitorGraceSeconds * 1000,
   evictionDelayMs: config.evictionDelaySeconds * 1000,
-});
+};
+const { rebalance: mode, rebalanceMoves: maxMoves, rebalanceSettleSeconds } = config;
+const rebalancer = mode === 'off' ? undefined : { mode, maxMoves, settleMs: rebalanceSettleSeconds * 1000 };
+const parts = composeControllers(deps, registry, times, rebalancer);
 
 const leaseDurationMs = config.leaseDurationSeconds * 1000;
 const election = {

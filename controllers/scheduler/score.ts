@@ -38,7 +38,8 @@ export function chooseNode(container: Container, fitting: readonly NodeState[], 
   return best;
 }
 
-function isLess(a: readonly number[], b: readonly number[]): boolean {
+/** Of two lists of numbers, the first that differs decides. */
+export function isLess(a: readonly number[], b: readonly number[]): boolean {
   for (const [index, value] of a.entries()) {
     const other = b[index] ?? 0;
     if (value !== other) return value < other;

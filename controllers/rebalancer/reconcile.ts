@@ -1,0 +1,88 @@
+// Moves replicas to where the scheduler would place them today, a few at a time; or only says so.
+import type { KindClient } from '../../client/client.ts';
+import type { Node } from '../../crds/builtin.ts';
+import type { Container } from '../../crds/container.ts';
+import type { Image } from '../../crds/image.ts';
+import type { Service } from '../../crds/service.ts';
+import type { Volume } from '../../crds/volume.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { imageUseOf } from '../image/plan.ts';
+import type { Cache, Index } from '../runtime/cache.ts';
+import type { Events } from '../runtime/events.ts';
+import { joinKey, keyOf } from '../runtime/object-key.ts';
+import type { Reconcile } from '../runtime/reconciler.ts';
+import { companionsOf } from '../scheduler/filters/co-location.ts';
+import { createLedger } from '../scheduler/ledger.ts';
+import { planMoves, type Move, type RebalanceObserved } from './plan.ts';
+
+export interface RebalancerDeps {
+  readonly mode: 'dry-run' | 'on';
+  readonly maxMoves: number;
+  readonly settleMs: number;
+  readonly client: Pick<KindClient<Container>, 'delete'>;
+  readonly services: Cache<Service>;
+  readonly containers: Cache<Container>;
+  readonly nodes: Cache<Node>;
+  readonly volumes: Cache<Volume>;
+  readonly imagesByUse: Index<Image>;
+  readonly childrenOf: (service: Service) => readonly Container[];
+  readonly events: Events;
+  readonly clock: Clock;
+}
+
+/** There is one key: the spread of the whole cluster. */
+export function createRebalanceReconciler(deps: RebalancerDeps): Reconcile {
+  const moving = new Map<string, string>();
+  /** What a dry run said last about a Service, so that it says it once. */
+  const told = new Map<string, string>();
+
+  async function move({ service, container, from, to }: Move, signal: AbortSignal): Promise<void> {
+    const { name, namespace, uid = '' } = container.metadata;
+    const key = keyOf(service);
+    if (deps.mode === 'dry-run') {
+      const message = `would move Container ${name} from node ${from} to ${to} for a better spread`;
+      if (told.get(key) === message) return;
+      told.set(key, message);
+      deps.events.record(service, { type: 'Normal', reason: 'RebalanceDryRun', message });
+      return;
+    }
+    await deps.client.delete(name, namespace, { uid, propagationPolicy: 'Background' }, signal);
+    moving.set(key, uid);
+    const message = `deleted Container ${name} on node ${from}: node ${to} gives a better spread`;
+    deps.events.record(service, { type: 'Normal', reason: 'Rebalanced', message });
+  }
+
+  return async (_key, { signal }) => {
+    const plan = planMoves(observe(deps, moving));
+    for (const key of plan.arrived) moving.delete(key);
+    for (const key of told.keys()) if (!deps.services.get(key)) told.delete(key);
+    for (const next of plan.moves) await move(next, signal);
+    return plan.requeueAfterMs === undefined ? {} : { requeueAfterMs: plan.requeueAfterMs };
+  };
+}
+
+function observe(deps: RebalancerDeps, moving: ReadonlyMap<string, string>): RebalanceObserved {
+  const ledger = createLedger();
+  for (const node of deps.nodes.list()) ledger.setNode(node);
+  const tied = new Set<string>();
+  for (const container of deps.containers.list()) {
+    ledger.setContainer(container);
+    for (const name of companionsOf(container)) tied.add(joinKey(container.metadata.namespace, name));
+  }
+  return {
+    services: deps.services.list(),
+    nodes: ledger.nodes(),
+    context: {
+      volume: (key) => deps.volumes.get(key),
+      container: (key) => deps.containers.get(key),
+      imageOf: (container) => deps.imagesByUse.get(imageUseOf(container))[0],
+      nodesOfVolume: (key) => ledger.nodesOfVolume(key),
+    },
+    childrenOf: deps.childrenOf,
+    tied,
+    moving,
+    maxMoves: deps.mode === 'dry-run' ? Number.POSITIVE_INFINITY : deps.maxMoves,
+    settleMs: deps.settleMs,
+    now: deps.clock.now(),
+  };
+}
