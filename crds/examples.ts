@@ -178,7 +178,7 @@ const service: Example<ServiceSpecInput> = {
   },
   instead: {
     job: {},
-    schedule: { cron: '30 2 * * *' },
+    schedule: { cron: '30 2 * * *', startingDeadlineSeconds: 3600 },
   },
 };
 

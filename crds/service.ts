@@ -1,6 +1,7 @@
 // Service: any number of equal Containers behind one name and one address.
 import { z } from 'zod';
 import { ContainerSpec } from './container.ts';
+import { CRON, CRON_WORDS } from './cron.ts';
 import {
   conditionPath,
   count,
@@ -60,8 +61,6 @@ export const UpdateStrategy = z.object({
 });
 export type UpdateStrategy = z.infer<typeof UpdateStrategy>;
 
-const CRON = '^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[-*/,0-9a-zA-Z?]+( +[-*/,0-9a-zA-Z?]+){4})$';
-
 export const ServiceSpec = withRules(
   z.object({
     replicas: integer(0, 1_000_000).default(1).describe('How many Containers, in mode Replicated.'),
@@ -74,13 +73,19 @@ export const ServiceSpec = withRules(
     job: z
       .object({
         completions: integer(1, 1_000_000).default(1).describe('How many must end with exit code 0.'),
-        parallelism: integer(1, 1_000_000).default(1).describe('How many run at the same time.'),
-        backoffLimit: integer(0, 1_000_000).default(6).describe('After this many failures the job has failed.'),
+        parallelism: integer(1, 1_000_000)
+          .default(1)
+          .describe('How many run at the same time; fewer ends some, more starts some at once.'),
+        backoffLimit: integer(0, 1_000_000)
+          .default(6)
+          .describe(
+            'How many failures another try makes good, after growing pauses; with one more the job has failed.',
+          ),
       })
       .optional()
       .describe('Numbers for mode Job.'),
     template: Template.describe(
-      'What the Containers look like. A change replaces them as updateStrategy says. In mode Job, restartPolicy Always is read as Never.',
+      'What the Containers look like. A change replaces them as updateStrategy says. In mode Job it is for the tries that start afterwards, and restartPolicy Always is read as Never.',
     ),
     ports: withRules(
       list(ServicePort, 128),
@@ -124,21 +129,27 @@ export const ServiceSpec = withRules(
     minReadySeconds: seconds().default(0).describe('A container is available when it has been Ready this long.'),
     schedule: z
       .object({
-        cron: worded(
-          CRON,
-          256,
-          'must be minute hour day month weekday, e.g. 30 2 * * 1, or @daily and the like',
-        ).describe('When to run: minute hour day month weekday, or @daily and the like.'),
-        timeZone: z
-          .string()
-          .max(64)
-          .regex(/^[A-Za-z][-+_A-Za-z0-9/]*$/)
+        cron: worded(CRON, 256, CRON_WORDS).describe(
+          'When to run: minute hour day month weekday, or @daily and the like. Where both day and weekday are given, either will do.',
+        ),
+        timeZone: worded(
+          '^[A-Za-z][-+_A-Za-z0-9]*(/[A-Za-z][-+_A-Za-z0-9]*)*$',
+          64,
+          'must be the name of a time zone, e.g. Europe/Berlin or UTC',
+        )
           .default('UTC')
           .describe('Time zone of cron, e.g. Europe/Berlin.'),
         concurrencyPolicy: z
           .enum(['Allow', 'Forbid', 'Replace'])
           .default('Allow')
-          .describe('What happens when the last run is still going.'),
+          .describe(
+            'What happens when a run is due and one is still going: Allow = both go; Forbid = the newest time waits until it has ended; Replace = it is deleted.',
+          ),
+        startingDeadlineSeconds: seconds()
+          .optional()
+          .describe(
+            'A run that could not start within this time is left out; absent = it starts however late it is. Of several that were missed only the last starts.',
+          ),
         historyLimit: integer(0, 1000).default(3).describe('How many finished runs are kept.'),
       })
       .optional()
@@ -174,8 +185,12 @@ export const ServiceStatus = z.object({
   readyReplicas: count().optional().describe('Containers that are Ready.'),
   updatedReplicas: count().optional().describe('Containers of the newest template.'),
   availableReplicas: count().optional().describe('Containers that have been Ready for minReadySeconds.'),
-  succeeded: count().optional().describe('Mode Job: Containers that ended with exit code 0.'),
-  failed: count().optional().describe('Mode Job: Containers that ended otherwise.'),
+  succeeded: count().optional().describe('Mode Job: slots whose Container ended with exit code 0.'),
+  failed: count().optional().describe('Mode Job: tries that ended otherwise.'),
+  completedSlots: z
+    .string()
+    .optional()
+    .describe('Mode Job: the slots that are done, e.g. 1-3,5; they are not run again.'),
   selector: z.string().optional().describe('Label selector of the Containers.'),
   publishedPorts: listMap(
     z.object({
@@ -211,8 +226,13 @@ export const ServiceStatus = z.object({
   )
     .optional()
     .describe('Templates of the past, oldest first.'),
-  lastScheduleTime: time().optional().describe('When the schedule last started a run.'),
-  ...statusBase('Available, Progressing and Ready'),
+  lastScheduleTime: time().optional().describe('The time of the schedule that was last run.'),
+  nextScheduleTime: time().optional().describe('The next time of the schedule.'),
+  lastSuccessfulTime: time().optional().describe('When a run of the schedule was last complete.'),
+  activeRuns: list(z.string(), 1_000)
+    .optional()
+    .describe('Runs of the schedule that are going on: Services of their own.'),
+  ...statusBase('Available, Progressing and Ready; in mode Job Complete and Failed'),
 });
 export type ServiceStatus = z.infer<typeof ServiceStatus>;
 

@@ -1,6 +1,7 @@
 // Watched: Services; Containers (their Service, and the Service whose slot name they hold); Networks (virtual IPs).
 import { isDeepStrictEqual } from 'node:util';
 import type { Network } from '../../crds/network.ts';
+import type { Service } from '../../crds/service.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createIndex, type Cache } from '../runtime/cache.ts';
 import { createController, watch, type Watch } from '../runtime/controller.ts';
@@ -37,6 +38,10 @@ export function createServiceController(deps: ControllerDeps): RunPart {
       const owner = controllerOf(container);
       return owner?.kind === 'Service' ? [owner.uid] : [];
     }),
+    runsOf: createIndex(services, (service) => {
+      const owner = controllerOf(service);
+      return owner?.kind === 'Service' ? [owner.uid] : [];
+    }),
     virtualIps,
     healed,
     servicesByPort,
@@ -49,18 +54,25 @@ export function createServiceController(deps: ControllerDeps): RunPart {
       // A port that one has, or gives up, is of interest to all that ask for it.
       watch(services, (service) => [
         keyOf(service),
+        ...scheduleKeys(service),
         ...portKeysOf(service).flatMap((port) => servicesByPort.get(port).map(keyOf)),
       ]),
       watch(containers, (container) => {
         const owner = controllerOf(container);
         if (owner) return owner.kind === 'Service' ? [joinKey(container.metadata.namespace, owner.name)] : [];
         // A Container of nobody may hold the name of a slot; when it goes, its Service can go on.
-        const [, prefix] = /^(.+)-\d+$/.exec(container.metadata.name) ?? [];
+        const [, prefix] = /^(.+)-\d+(?:-try\d+)?$/.exec(container.metadata.name) ?? [];
         return prefix === undefined ? [] : [joinKey(container.metadata.namespace, prefix)];
       }),
       subnetChanges(networks, (network) => byNetwork.get(keyOf(network)).map(keyOf)),
     ],
   });
+}
+
+// A run of a schedule is of interest to the Service that has the schedule.
+function scheduleKeys(run: Service): string[] {
+  const owner = controllerOf(run);
+  return owner?.kind === 'Service' ? [joinKey(run.metadata.namespace, owner.name)] : [];
 }
 
 // The status of a Network changes with every endpoint; a Service only cares for the addresses it may take.

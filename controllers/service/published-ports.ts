@@ -34,7 +34,8 @@ export function planPublishedPorts(
 }
 
 function wantedPorts(service: Service): PublishedPort[] {
-  if (isDeleting(service)) return [];
+  // With a schedule the runs have the ports.
+  if (isDeleting(service) || service.spec.schedule) return [];
   return (service.spec.ports ?? []).flatMap(({ publishedPort, protocol, mode }) =>
     publishedPort && mode !== 'Host' ? [{ port: publishedPort, protocol }] : [],
   );

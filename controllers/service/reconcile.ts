@@ -11,9 +11,11 @@ import { forEachLimit } from '../runtime/fan-out.ts';
 import { controllerReference, isControlledBy, isDeleting } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { writeStatus } from '../runtime/write.ts';
+import { reconcileJob } from './job-reconcile.ts';
 import { nextHealed, planReplicas, type Creation, type Removal } from './plan.ts';
 import { planPublishedPorts } from './published-ports.ts';
 import { hashTemplate } from './revision.ts';
+import { reconcileSchedule } from './schedule-reconcile.ts';
 import { HEALED_ANNOTATION, REVISION_LABEL, SERVICE_LABEL, SLOT_LABEL, slotOf } from './slots.ts';
 import { planStatus } from './status.ts';
 import { findUnsupportedField } from './unsupported.ts';
@@ -27,6 +29,8 @@ export interface ServiceDeps {
   readonly containers: Cache<Container>;
   /** Containers by the UID of the Service that controls them. */
   readonly childrenOf: Index<Container>;
+  /** Services by the UID of the Service whose schedule started them. */
+  readonly runsOf: Index<Service>;
   readonly virtualIps: VirtualIpAllocator;
   /**
    * Failures in a row by UID of the Service and slot, so that the successor of a failed Container knows them. Lost on a
@@ -123,6 +127,9 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
     if (!service || isDeleting(service)) return {};
     const unsupported = findUnsupportedField(service);
     if (unsupported) throw new TerminalError('NotSupported', `${unsupported} is not supported by this version`);
+    if (service.spec.mode === 'Job') {
+      return service.spec.schedule ? reconcileSchedule(deps, service, signal) : reconcileJob(deps, service, signal);
+    }
 
     const { namespace = '', uid = '' } = service.metadata;
     const revision = hashTemplate(service.spec.template);

@@ -542,6 +542,29 @@ const CASES: readonly Case[] = [
   service('job', { mode: 'Job', job: { completions: 3 }, schedule: { cron: '@daily' } }),
   service('schedule without mode', { schedule: { cron: '0 * * * *' } }, 'spec.schedule: needs mode Job'),
   service('malformed schedule', { mode: 'Job', schedule: { cron: 'tomorrow' } }, 'spec.schedule.cron: must be'),
+  ...[
+    '60 * * * *',
+    '* 24 * * *',
+    '* * 0 * *',
+    '* * * 13 *',
+    '* * * * 8',
+    '* * * *',
+    '* * * * * *',
+    '5/2 * * * *',
+    '@often',
+    '* * * FOO *',
+  ].map((cron) =>
+    service(`schedule ${cron}`, { mode: 'Job', schedule: { cron } }, 'spec.schedule.cron: must be minute (0-59) hour'),
+  ),
+  ...['*/15 0-6,22 1,15 jan-Mar MON-fri', '0 0 * * 7', '59 23 31 12 0', '10-50/20  * * * *', '@hourly'].map((cron) =>
+    service(`schedule ${cron}`, { mode: 'Job', schedule: { cron } }),
+  ),
+  service(
+    'time zone that is none',
+    { mode: 'Job', schedule: { cron: '@daily', timeZone: '+02:00' } },
+    'spec.schedule.timeZone: must be the name of a time zone',
+  ),
+  service('time zone', { mode: 'Job', schedule: { cron: '@daily', timeZone: 'America/Argentina/Buenos_Aires' } }),
   service(
     'autoscale the wrong way round',
     { autoscale: { minReplicas: 5, maxReplicas: 2 } },

@@ -1,0 +1,122 @@
+// Acts on the plan of a Job: starts and ends its Containers, then says how far it is.
+import { containerKind, type ContainerSpec } from '../../crds/container.ts';
+import { serviceKind, type Service } from '../../crds/service.ts';
+import { isAlreadyExists, messageOf } from '../../lib/errors.ts';
+import { findCondition } from '../runtime/conditions.ts';
+import { forEachLimit } from '../runtime/fan-out.ts';
+import { controllerReference, isControlledBy, joinKey } from '../runtime/object-key.ts';
+import type { Result } from '../runtime/reconciler.ts';
+import { writeStatus } from '../runtime/write.ts';
+import { planJob, TRY_LABEL, type JobCreation, type JobRemoval } from './job-plan.ts';
+import { planJobStatus } from './job-status.ts';
+import { planPublishedPorts } from './published-ports.ts';
+import type { ServiceDeps } from './reconcile.ts';
+import { hashTemplate } from './revision.ts';
+import { REVISION_LABEL, SERVICE_LABEL, SLOT_LABEL } from './slots.ts';
+
+const PARALLEL_WRITES = 16;
+
+/** Brings the Job on: as many tries as it may have now, until enough of them ended well or too many did not. */
+export async function reconcileJob(deps: ServiceDeps, service: Service, signal: AbortSignal): Promise<Result> {
+  const { namespace, uid = '' } = service.metadata;
+  const now = deps.clock.now();
+  const plan = planJob({
+    service,
+    children: deps.childrenOf.get(uid),
+    now,
+    isForeign: (name) => {
+      const existing = deps.containers.get(joinKey(namespace, name));
+      return existing !== undefined && !isControlledBy(existing, service);
+    },
+  });
+  const conflicts = [...plan.conflicts];
+  await forEachLimit(plan.remove, PARALLEL_WRITES, (removal) => removeTry(deps, service, removal, signal));
+  await forEachLimit(plan.create, PARALLEL_WRITES, async (creation) => {
+    if (!(await createTry(deps, service, creation, signal))) conflicts.push(creation.name);
+  });
+  const status = planJobStatus({
+    service,
+    progress: plan.progress,
+    conflicts,
+    virtualIPs: deps.virtualIps.allocate(service),
+    published: planPublishedPorts(service, (port) => deps.servicesByPort.get(port)),
+    now,
+  });
+  await writeStatus(deps.client.kind(serviceKind), service, status, signal);
+  const before = findCondition(service, 'Progressing')?.reason;
+  const after = findCondition({ status }, 'Progressing');
+  if (after && after.reason !== before && after.reason !== 'Running') {
+    const type = after.reason === 'Complete' ? 'Normal' : 'Warning';
+    deps.events.record(service, { type, reason: after.reason, message: after.message });
+  }
+  return plan.requeueAfterMs === undefined ? {} : { requeueAfterMs: Math.max(1, plan.requeueAfterMs) };
+}
+
+/** Creates the Container of one try; false when the name belongs to somebody else. */
+async function createTry(
+  { client, events }: ServiceDeps,
+  service: Service,
+  { name, slot, attempt }: JobCreation,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { template } = service.spec;
+  const containers = client.kind(containerKind);
+  const child = {
+    metadata: {
+      name,
+      namespace: service.metadata.namespace ?? '',
+      labels: {
+        ...template.metadata?.labels,
+        [SERVICE_LABEL]: service.metadata.name,
+        [SLOT_LABEL]: String(slot),
+        [REVISION_LABEL]: hashTemplate(template),
+        [TRY_LABEL]: String(attempt),
+      },
+      ...(template.metadata?.annotations ? { annotations: template.metadata.annotations } : {}),
+      ownerReferences: [controllerReference(serviceKind, service)],
+    },
+    spec: trySpec(template.spec),
+  };
+  try {
+    await containers.create(child, signal);
+  } catch (error) {
+    if (!isAlreadyExists(error)) {
+      const message = `cannot create Container ${name}: ${messageOf(error)}`;
+      events.record(service, { type: 'Warning', reason: 'FailedCreate', message });
+      throw error;
+    }
+    // The cache may not show yet what an earlier run made; only the server knows whose it is.
+    const existing = await containers.get(name, service.metadata.namespace, signal);
+    return existing === undefined || isControlledBy(existing, service);
+  }
+  events.record(service, { type: 'Normal', reason: 'SuccessfulCreate', message: `created Container ${name}` });
+  return true;
+}
+
+// A Container that starts again whatever it ended with never finishes. ttlSecondsAfterFinished is kept by the Job: the
+// Container would be gone before its end is written down.
+function trySpec({ ttlSecondsAfterFinished: _, ...spec }: ContainerSpec): ContainerSpec {
+  return { ...spec, restartPolicy: spec.restartPolicy === 'Always' ? 'Never' : spec.restartPolicy };
+}
+
+async function removeTry(
+  { client, events }: ServiceDeps,
+  service: Service,
+  { container, why }: JobRemoval,
+  signal: AbortSignal,
+): Promise<void> {
+  const { name, namespace, uid, resourceVersion } = container.metadata;
+  // One that came to its end meanwhile stays: the version is a precondition.
+  const preconditions = { ...(uid ? { uid } : {}), ...(resourceVersion ? { resourceVersion } : {}) };
+  await client
+    .kind(containerKind)
+    .delete(name, namespace, { ...preconditions, propagationPolicy: 'Background' }, signal);
+  const texts = {
+    ScaledDown: 'fewer may run at the same time',
+    JobOver: 'the Job is over',
+    Superfluous: 'its slot is done or has another one',
+    Expired: 'its ttlSecondsAfterFinished is over',
+  };
+  const message = `deleted Container ${name}: ${texts[why]}`;
+  events.record(service, { type: 'Normal', reason: 'SuccessfulDelete', message });
+}
