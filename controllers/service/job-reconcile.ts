@@ -95,8 +95,11 @@ async function createTry(
 
 // A Container that starts again whatever it ended with never finishes. ttlSecondsAfterFinished is kept by the Job: the
 // Container would be gone before its end is written down.
-function trySpec({ ttlSecondsAfterFinished: _, ...spec }: ContainerSpec): ContainerSpec {
-  return { ...spec, restartPolicy: spec.restartPolicy === 'Always' ? 'Never' : spec.restartPolicy };
+function trySpec(template: ContainerSpec): ContainerSpec {
+  const spec = { ...template };
+  delete spec.ttlSecondsAfterFinished;
+  if (spec.restartPolicy === 'Always') spec.restartPolicy = 'Never';
+  return spec;
 }
 
 async function removeTry(

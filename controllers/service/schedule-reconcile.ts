@@ -69,7 +69,8 @@ async function startRun(
   signal: AbortSignal,
 ): Promise<void> {
   const services = client.kind(serviceKind);
-  const { schedule: _, ...spec } = service.spec;
+  const spec = { ...service.spec };
+  delete spec.schedule;
   const run = {
     metadata: {
       name,

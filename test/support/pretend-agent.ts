@@ -19,7 +19,7 @@ export interface PretendAgent extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Joins node `name` and reports every Container bound to it as running; one whose image is `fails` as failed. */
+/** Joins node `name` and reports every Container bound to it as running; one whose image is `fails` or `succeeds` as ended. */
 export async function startPretendAgent(kubeconfig: string, name: string): Promise<PretendAgent> {
   const client = createApiClient(readKubeconfig(kubeconfig), { userAgent: 'pretend-agent' });
   const log = silentLogger();
@@ -84,25 +84,31 @@ export async function startPretendAgent(kubeconfig: string, name: string): Promi
   };
 }
 
-const isSettled = ({ status }: Container): boolean => status?.phase === 'Running' || status?.phase === 'Failed';
+const isSettled = ({ status }: Container): boolean =>
+  status?.phase === 'Running' || status?.phase === 'Failed' || status?.phase === 'Succeeded';
 
 function runningStatus({ spec, status }: Container, nodeName: string): ContainerStatus {
   const now = rfc3339(clock.now());
-  const isFailing = spec.image === 'fails';
+  const exitCode = { fails: 1, succeeds: 0 }[spec.image ?? ''];
+  const state =
+    exitCode === undefined
+      ? ({ phase: 'Running', reason: '' } as const)
+      : exitCode === 0
+        ? ({ phase: 'Succeeded', reason: 'Completed' } as const)
+        : ({ phase: 'Failed', reason: 'Error' } as const);
   return {
     ...status,
-    phase: isFailing ? 'Failed' : 'Running',
-    reason: isFailing ? 'Error' : '',
+    ...state,
     message: '',
     nodeName,
     startedAt: now,
-    ...(isFailing ? { finishedAt: now, exitCode: 1 } : {}),
+    ...(exitCode === undefined ? {} : { finishedAt: now, exitCode }),
     conditions: [
       { type: 'Scheduled', status: 'True', reason: 'Scheduled', message: '', lastTransitionTime: now },
       {
         type: 'Ready',
-        status: isFailing ? 'False' : 'True',
-        reason: isFailing ? 'Error' : 'Running',
+        status: exitCode === undefined ? 'True' : 'False',
+        reason: state.reason || 'Running',
         message: '',
         lastTransitionTime: now,
       },

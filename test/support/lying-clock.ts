@@ -1,0 +1,36 @@
+// A clock that runs, but ahead of the real one by as much as a test wants.
+import { systemClock, type Clock } from '../../lib/clock.ts';
+
+export interface LyingClock extends Clock {
+  /** Goes ahead by `ms` at once; those whose time has come wake. */
+  jump(ms: number): void;
+}
+
+export function createLyingClock(): LyingClock {
+  let aheadMs = 0;
+  const sleepers = new Set<() => void>();
+  const now = (): number => systemClock.now() + aheadMs;
+  return {
+    now,
+    async sleep(ms, signal) {
+      const dueAt = now() + ms;
+      while (now() < dueAt) {
+        using woken = new DisposableStack();
+        const jumped = new AbortController();
+        const wake = (): void => jumped.abort();
+        sleepers.add(wake);
+        woken.defer(() => sleepers.delete(wake));
+        const either = signal ? AbortSignal.any([signal, jumped.signal]) : jumped.signal;
+        try {
+          await systemClock.sleep(dueAt - now(), either);
+        } catch (error) {
+          if (signal?.aborted || !jumped.signal.aborted) throw error;
+        }
+      }
+    },
+    jump(ms) {
+      aheadMs += ms;
+      for (const wake of [...sleepers]) wake();
+    },
+  };
+}
