@@ -116,6 +116,27 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       assert.equal(second, 'beside it\n');
     },
   },
+  'job.yaml': {
+    async check({ instance }) {
+      const job = 'services.windlass.dev/sums';
+      const wait = ['wait', '--for=condition=Complete', job, '--timeout=60s'];
+      await instance.kubectlOk(wait);
+      const counts = ['get', job, '-o', 'jsonpath={.status.succeeded} {.status.failed} {.status.completedSlots}'];
+      assert.equal(await instance.kubectlOk(counts), '3 1 1-3');
+      assert.equal(await instance.kubectlOk(['logs', 'sums-2']), 'I am sums-2\n');
+      assert.equal(await instance.kubectlOk(['logs', 'sums-2-try2']), 'I am sums-2-try2\n');
+      await instance.kubectlOk(['patch', job, '--type=merge', '-p', '{"spec":{"job":{"completions":4}}}']);
+      await waitFor(async () => (await instance.kubectlOk(counts)) === '4 1 1-4');
+      await instance.kubectlOk(wait);
+    },
+  },
+  'schedule.yaml': {
+    async check({ instance }) {
+      const next = ['get', 'services.windlass.dev/nightly', '-o', 'jsonpath={.status.nextScheduleTime}'];
+      // Half past two in Berlin is 00:30 or 01:30 of UTC.
+      await waitFor(async () => /^\d{4}-\d\d-\d\dT0[01]:30:00Z$/.test(await instance.kubectlOk(next)));
+    },
+  },
   'mounts.yaml': {
     async check({ instance, ready, exec }) {
       await ready('mounts');
