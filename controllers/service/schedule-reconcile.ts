@@ -44,30 +44,32 @@ export async function reconcileSchedule(deps: ServiceDeps, service: Service, sig
       message: `deleted run ${run.metadata.name}: ${because}`,
     });
   }
-  if (plan.start) await startRun(deps, service, plan.start, signal);
-  if (plan.start && plan.missed) {
+  const isStarted = plan.start !== undefined && (await startRun(deps, service, plan.start, signal));
+  if (isStarted && plan.start && plan.missed) {
     deps.events.record(service, {
       type: 'Warning',
       reason: 'MissedSchedule',
       message: `times before ${rfc3339(plan.start.dueAt)} were missed and are not run`,
     });
   }
-  const status = planScheduleStatus({ service, runs, plan, now });
+  const conflict = isStarted ? undefined : plan.start?.name;
+  const status = planScheduleStatus({ service, runs, plan, now, ...(conflict === undefined ? {} : { conflict }) });
   await writeStatus(services, service, status, signal);
   const after = findCondition({ status }, 'Progressing');
   const isNews = after && after.reason !== findCondition(service, 'Progressing')?.reason;
-  if (isNews && (after.reason === 'Held' || after.reason === 'Missed')) {
+  if (isNews && ['Held', 'Missed', 'NameConflict'].includes(after.reason)) {
     deps.events.record(service, { type: 'Warning', reason: after.reason, message: after.message });
   }
   return { requeueAfterMs: plan.requeueAfterMs };
 }
 
+/** Creates the Service of a run; false when the name belongs to somebody else. */
 async function startRun(
   { client, events }: ServiceDeps,
   service: Service,
   { name, dueAt }: NonNullable<SchedulePlan['start']>,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const services = client.kind(serviceKind);
   const spec = { ...service.spec };
   delete spec.schedule;
@@ -84,12 +86,15 @@ async function startRun(
   try {
     await services.create(run, signal);
   } catch (error) {
-    const message = `cannot create run ${name}: ${messageOf(error)}`;
-    const existing = isAlreadyExists(error) ? await services.get(name, run.metadata.namespace, signal) : undefined;
-    // Started already, by an earlier call that could not write it down.
-    if (existing && isControlledBy(existing, service)) return;
-    events.record(service, { type: 'Warning', reason: 'FailedCreate', message });
-    throw error;
+    if (!isAlreadyExists(error)) {
+      const message = `cannot create run ${name}: ${messageOf(error)}`;
+      events.record(service, { type: 'Warning', reason: 'FailedCreate', message });
+      throw error;
+    }
+    // Started already, perhaps, by an earlier call that could not write it down.
+    const existing = await services.get(name, run.metadata.namespace, signal);
+    return existing !== undefined && isControlledBy(existing, service);
   }
   events.record(service, { type: 'Normal', reason: 'SuccessfulCreate', message: `started run ${name}` });
+  return true;
 }

@@ -12,8 +12,11 @@ export function planScheduleStatus(input: {
   readonly runs: readonly Service[];
   readonly plan: SchedulePlan;
   readonly now: number;
+  /** The name of the run that is due, when it is taken by a Service of somebody else. */
+  readonly conflict?: string;
 }): ServiceStatus {
-  const { service, plan, now } = input;
+  const { service, now, conflict } = input;
+  const plan = conflict === undefined ? input.plan : withoutStart(input.plan, service);
   const runs = input.runs.filter((run) => !isDeleting(run));
   const last = newestOver(runs);
   const lastSuccess = newestOver(runs.filter((run) => isConditionTrue(run, 'Complete')));
@@ -26,12 +29,28 @@ export function planScheduleStatus(input: {
     ...(plan.nextAt === undefined ? {} : { nextScheduleTime: rfc3339(plan.nextAt) }),
     ...(lastSuccessfulTime === undefined ? {} : { lastSuccessfulTime }),
     activeRuns: [...new Set([...going, ...(plan.start ? [plan.start.name] : [])])].toSorted(),
-    conditions: setConditions(service.status?.conditions, [progressing(plan, going), ready(last, plan)], {
-      now,
-      generation: service.metadata.generation,
-    }),
+    conditions: setConditions(
+      service.status?.conditions,
+      [conflict === undefined ? progressing(plan, going) : nameConflict(conflict), ready(last, plan)],
+      {
+        now,
+        generation: service.metadata.generation,
+      },
+    ),
   };
 }
+
+function withoutStart({ start: _start, ...plan }: SchedulePlan, { status }: Service): SchedulePlan {
+  const lastAt = Date.parse(status?.lastScheduleTime ?? '');
+  return { ...plan, lastAt: Number.isNaN(lastAt) ? undefined : lastAt };
+}
+
+const nameConflict = (name: string): NewCondition => ({
+  type: 'Progressing',
+  status: 'False',
+  reason: 'NameConflict',
+  message: `Service ${name} exists and does not belong to this one: delete or rename it`,
+});
 
 function progressing({ start, waitsFor, missed, nextAt }: SchedulePlan, going: readonly string[]): NewCondition {
   const next = nextAt === undefined ? '' : `; next run at ${rfc3339(nextAt)}`;

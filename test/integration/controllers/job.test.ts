@@ -227,6 +227,17 @@ test('Jobs and schedules over a real API server', async (t) => {
     await reaches(second, undefined, []);
   });
 
+  await t.test('a Service of somebody else that has the name of a run is never adopted', async () => {
+    const name = `clash-${due()}`;
+    await services.create({ metadata: { name, namespace: NAMESPACE }, spec: makeService(name, { replicas: 0 }).spec });
+    await create('clash', { schedule: { cron }, template: { image: 'succeeds' } });
+    const { status } = await condition('clash', 'Progressing', 'False', 'NameConflict');
+    assert.equal(status?.lastScheduleTime, undefined);
+    await services.delete(name, NAMESPACE);
+    clock.jump(60_000);
+    await condition('clash', 'Ready', 'True', 'Complete');
+  });
+
   await t.test('a schedule that is nonsense is refused by the server or by condition, naming the field', async () => {
     await create('never', { schedule: { cron: '0 0 31 2 *' } });
     const never = await condition('never', 'Progressing', 'False', 'InvalidSchedule');
