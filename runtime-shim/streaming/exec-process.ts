@@ -9,6 +9,7 @@ import { signalExactProcess } from '../host/processes.ts';
 import type { Exit, Spawner } from '../host/spawn.ts';
 import { execArguments } from '../oci-runtime/conmon.ts';
 import { killTree } from '../oci-runtime/monitors.ts';
+import { execLimits } from '../oci-runtime/exec-limits.ts';
 import type { ExecSpec, KnownSpecs } from '../oci-runtime/known-specs.ts';
 import { stringifySpec, type OciProcess } from '../oci-runtime/oci-spec.ts';
 import type { ReadyShell } from '../oci-runtime/ready-shell.ts';
@@ -60,7 +61,7 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   const [processFile, pidFile, logFile] = [`${base}.json`, `${base}.pid`, `${base}.log`];
   const consoleSocket = `${base}.sock`;
   const spec = options.specs.of(options.bundle);
-  const plan = stringifySpec(planProcess(spec, options));
+  const plan = stringifySpec(planProcess(runtime.kind, spec, options));
   try {
     writeFileSync(processFile, plan, { mode: 0o600 });
   } catch (error) {
@@ -160,11 +161,12 @@ function attach(child: PipedProcess, identity: ProcessIdentity | undefined, comm
   return { ...common, exited, stdin, stdout, stderr, kill: () => common.kill(identity), resize: () => undefined };
 }
 
-function planProcess(spec: ExecSpec, { command, tty }: ExecOptions): OciProcess {
+function planProcess(kind: OciRuntime['kind'], spec: ExecSpec, { command, tty }: ExecOptions): OciProcess {
   const { oomScoreAdj: _, ...process } = spec.process;
   const hasTerm = process.env.some((entry) => entry.startsWith('TERM='));
   return {
     ...process,
+    ...(process.rlimits === undefined ? {} : { rlimits: execLimits(kind, process.rlimits) }),
     terminal: tty,
     args: command,
     env: tty && !hasTerm ? [...process.env, 'TERM=xterm'] : process.env,
