@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import koffi from 'koffi';
+import { onThread } from './libc.ts';
 
 const MADV_DONTNEED = 4;
 
@@ -27,15 +28,6 @@ export async function giveBackMemory(): Promise<void> {
   // Advice: a kernel that does not take it leaves things as they are.
   for (const { start, end } of cleanFileMappings(await readFile('/proc/self/smaps', 'utf8')))
     await onThread(madvise, start, end - start, MADV_DONTNEED);
-}
-
-function onThread(call: ReturnType<typeof library.func>, ...values: readonly unknown[]): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    call.async(...values, (error: unknown, result: unknown) => {
-      if (error) reject(new Error('failed to call a function on a thread', { cause: error }));
-      else resolve(result);
-    });
-  });
 }
 
 /**

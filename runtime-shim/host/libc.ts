@@ -49,6 +49,16 @@ type Text = string | null;
 const bind = <T>(name: string, result: string, parameters: readonly string[]): T =>
   library.func(name, result, [...parameters]) as unknown as T;
 
+/** Calls a function of a library on a thread of the pool; what it leaves in errno stays there. */
+export function onThread(call: ReturnType<typeof library.func>, ...values: readonly unknown[]): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    call.async(...values, (error: unknown, result: unknown) => {
+      if (error) reject(new Error('failed to call a function on a thread', { cause: error }));
+      else resolve(result);
+    });
+  });
+}
+
 const threadUmount = library.func('umount2', 'int', ['str', 'int']);
 
 /** libc functions as they are: -1 and errno on failure (posix_spawn* return the error number instead). */
@@ -62,13 +72,8 @@ export const libc = {
   ]),
   umount2: bind<(target: string, flags: number) => number>('umount2', 'int', ['str', 'int']),
   /** On a thread of the pool; false when it failed, for a reason that stays on that thread. */
-  umount2OnThread: (target: string, flags: number): Promise<boolean> =>
-    new Promise((resolve, reject) => {
-      threadUmount.async(target, flags, (error: unknown, result: unknown): void => {
-        if (error) reject(new Error('failed to call umount2() on a thread', { cause: error }));
-        else resolve(result === 0);
-      });
-    }),
+  umount2OnThread: async (target: string, flags: number): Promise<boolean> =>
+    (await onThread(threadUmount, target, flags)) === 0,
   unshare: bind<(flags: number) => number>('unshare', 'int', ['int']),
   setns: bind<(fd: number, type: number) => number>('setns', 'int', ['int', 'int']),
   sethostname: bind<(name: Buffer, length: number) => number>('sethostname', 'int', ['void *', 'size_t']),
@@ -166,15 +171,9 @@ export const libc = {
 const backgroundSend = library.func('send', 'long', ['int', 'void *', 'size_t', 'int']);
 
 /** send(2) on a thread of the pool; errno stays on that thread, so a failure is reported as EIO. */
-export function sendInBackground(fd: number, data: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const done = (error: unknown, sent: unknown): void => {
-      if (error) reject(new Error('failed to call send() on a thread', { cause: error }));
-      else if (Number(sent) === data.length) resolve();
-      else reject(new SystemError(constants.errno.EIO, 'send', 'netlink'));
-    };
-    backgroundSend.async(fd, data, data.length, 0, done);
-  });
+export async function sendInBackground(fd: number, data: Buffer): Promise<void> {
+  const sent = await onThread(backgroundSend, fd, data, data.length, 0);
+  if (Number(sent) !== data.length) throw new SystemError(constants.errno.EIO, 'send', 'netlink');
 }
 
 const rawSyscalls = {

@@ -4,7 +4,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { check, libc, SystemError } from './libc.ts';
-import { inMountNamespace } from './standing-view.ts';
+import { inMountNamespace } from './mount-namespace.ts';
 
 export interface SpawnOptions {
   /** Absolute path of the program. */

@@ -3,12 +3,11 @@
 //   - everything in it receives from the original (a slave, mount_namespaces(7)), never the other way round;
 //   - folders in which this process mounts are shared mounts of their own, so that they send, whatever the host's are;
 //   - a mount of the host that does not send is not in it, unless it is one of the system's.
-import { closeSync, constants, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { constants, openSync, realpathSync, statSync } from 'node:fs';
 import { check, libc } from './libc.ts';
-import { parseMountLine, MNT, mount, MS, readMounts, umount, type MountEntry } from './mount.ts';
+import { inCopyOfMounts, openMountNamespace } from './mount-namespace.ts';
+import { MNT, mount, MS, readMounts, umount, type MountEntry } from './mount.ts';
 
-const CLONE_NEWNS = 0x20000;
-const CLONE_FS = 0x200;
 const O_PATH = 0o10000000;
 /** Mounts that come with the system and stay. */
 const SYSTEM = ['/bin', '/dev', '/etc', '/lib', '/lib32', '/lib64', '/proc', '/sbin', '/sys', '/usr'];
@@ -35,50 +34,14 @@ export function shareFolder(folder: string): void {
 /** Makes the view without `hidden`, with the mounts that hold `folders`. Main thread only. */
 export function openStandingView(hidden: string, folders: readonly string[]): StandingView {
   const needed = folders.map((folder) => realpathSync(folder));
-  const home = openSync('/proc/thread-self/ns/mnt', 'r');
-  const folder = openSync('.', O_PATH | constants.O_DIRECTORY);
-  try {
-    check(libc.unshare(CLONE_NEWNS), 'unshare');
-    try {
-      mount(null, '/', null, MS.slave | MS.rec);
-      check(libc.umount2(hidden, MNT.detach), 'umount2', hidden);
-      const mounts = readFileSync('/proc/thread-self/mountinfo', 'utf8')
-        .split('\n')
-        .filter(Boolean)
-        .map(parseMountLine);
-      for (const entry of mounts.toReversed()) if (!staysIn(entry, needed)) umount(entry.target, MNT.detach);
-      const fd = openSync('/proc/thread-self/ns/mnt', 'r');
-      const root = openSync('/', O_PATH | constants.O_DIRECTORY);
-      return { fd, isSame: (path) => isSame(path, `/proc/self/fd/${root}`) };
-    } finally {
-      // A process that stays in the copy would make every further mount where nobody sees it: nothing may go on.
-      if (libc.setns(home, CLONE_NEWNS) === -1) process.abort();
-      process.chdir(`/proc/self/fd/${folder}`);
-    }
-  } finally {
-    closeSync(folder);
-    closeSync(home);
-  }
-}
-
-/** Runs `fn`, which must be synchronous, in the mount namespace `fd`. Main thread only. */
-export function inMountNamespace<T>(fd: number, fn: () => T): T {
-  const home = openSync('/proc/thread-self/ns/mnt', 'r');
-  const folder = openSync('.', O_PATH | constants.O_DIRECTORY);
-  try {
-    // Threads made since the last time share root and working folder with this one, and setns(2) moves nobody's but its own.
-    check(libc.unshare(CLONE_FS), 'unshare');
-    check(libc.setns(fd, CLONE_NEWNS), 'setns');
-    try {
-      return fn();
-    } finally {
-      if (libc.setns(home, CLONE_NEWNS) === -1) process.abort();
-      process.chdir(`/proc/self/fd/${folder}`);
-    }
-  } finally {
-    closeSync(folder);
-    closeSync(home);
-  }
+  return inCopyOfMounts(() => {
+    mount(null, '/', null, MS.slave | MS.rec);
+    check(libc.umount2(hidden, MNT.detach), 'umount2', hidden);
+    for (const entry of readMounts().toReversed()) if (!staysIn(entry, needed)) umount(entry.target, MNT.detach);
+    const fd = openMountNamespace();
+    const root = openSync('/', O_PATH | constants.O_DIRECTORY);
+    return { fd, isSame: (path) => isSame(path, `/proc/self/fd/${root}`) };
+  });
 }
 
 /** True for a mount that follows the original, one of the system's, and one above or in a needed folder. */
