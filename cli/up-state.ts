@@ -27,6 +27,7 @@ const upState = z.object({
 });
 export type UpState = z.infer<typeof upState>;
 
+const lockPath = (instance: Instance): string => join(instance.run, 'up.lock');
 const statePath = (instance: Instance): string => join(instance.run, 'up.json');
 
 /** The state of the last `up` of the instance; undefined when there is none (or the file is not ours to read). */
@@ -44,7 +45,7 @@ export function readUpState(instance: Instance): UpState | undefined {
  * taken over, so that nothing has to be given back.
  */
 export function claimUp(instance: Instance, self: ProcessIdentity): void {
-  const lock = join(instance.run, 'up.lock');
+  const lock = lockPath(instance);
   const own = `${lock}.${self.pid}`;
   writeFileSync(own, JSON.stringify(self), { mode: 0o600 });
   try {
@@ -56,8 +57,8 @@ export function claimUp(instance: Instance, self: ProcessIdentity): void {
       } catch (error) {
         if (errnoOf(error) !== 'EEXIST') throw error;
       }
-      const holder = readHolder(lock);
-      if (holder && isRunning(holder)) throw alreadyRunning(holder.pid);
+      const claim = readClaim(instance);
+      if (claim) throw alreadyRunning(claim.pid);
       rmSync(lock, { force: true });
     }
   } finally {
@@ -67,7 +68,7 @@ export function claimUp(instance: Instance, self: ProcessIdentity): void {
 
 /** The living process that claimed the instance, which it does before it says anything in its state. */
 export function readClaim(instance: Instance): ProcessIdentity | undefined {
-  const holder = readHolder(join(instance.run, 'up.lock'));
+  const holder = readHolder(lockPath(instance));
   return holder && isRunning(holder) ? holder : undefined;
 }
 

@@ -3,7 +3,7 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRunning } from '../../lib/process-identity.ts';
 import { bundleFiles } from '../oci-runtime/conmon.ts';
-import type { ContainerRecord } from '../store/records.ts';
+import { isLive, type ContainerRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
 import { publishEvent } from './events.ts';
 import { dropEvictedLayer } from './root-filesystem.ts';
@@ -53,9 +53,6 @@ export async function recordLoss(shim: Shim, containerId: string, message: strin
     await finish(shim, record, record.eviction === undefined ? LOST_EXIT_CODE : KILLED_EXIT_CODE, message);
   });
 }
-
-const isLive = (record: ContainerRecord | undefined): record is ContainerRecord =>
-  record?.phase === 'running' || record?.phase === 'created';
 
 async function finish(shim: Shim, record: ContainerRecord, exitCode: number, message: string): Promise<void> {
   const isOom =

@@ -3,7 +3,7 @@ import type { StopContainerRequest } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
 import { isNotFound, WindlassError } from '../../lib/errors.ts';
 import { signalExactProcess } from '../host/processes.ts';
-import type { ContainerRecord } from '../store/records.ts';
+import { isLive, type ContainerRecord } from '../store/records.ts';
 import { recordExit } from './container-exit.ts';
 import type { Shim } from './deps.ts';
 import { killContainer } from './teardown.ts';
@@ -24,7 +24,7 @@ const killTimes = new WeakMap<Shim, Map<string, number>>();
 /** Same by full id. */
 export async function stopRecord(shim: Shim, id: string, timeoutSeconds: number): Promise<void> {
   const record = shim.store.containers.get(id);
-  if (!record || (record.phase !== 'running' && record.phase !== 'created')) return;
+  if (!isLive(record)) return;
   const deadlines = killTimes.get(shim) ?? new Map<string, number>();
   killTimes.set(shim, deadlines);
   const wanted = performance.now() + Math.max(timeoutSeconds, 0) * 1000;
@@ -56,8 +56,7 @@ function sendStopSignal(shim: Shim, record: ContainerRecord): void {
 }
 
 function hasEnded(shim: Shim, id: string): boolean {
-  const phase = shim.store.containers.get(id)?.phase;
-  return phase !== 'running' && phase !== 'created';
+  return !isLive(shim.store.containers.get(id));
 }
 
 async function waitForEnd(shim: Shim, record: ContainerRecord, isOver: () => boolean): Promise<void> {

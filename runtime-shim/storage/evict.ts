@@ -1,6 +1,6 @@
 // Ending a container that takes more of the disk than it may, as the kubelet evicts a pod: no grace, and its writable
 // layer goes with it, since what it wrote is what was too much.
-import type { ContainerRecord } from '../store/records.ts';
+import { isLive } from '../store/records.ts';
 import type { Shim } from '../rpc/deps.ts';
 import { stopRecord } from '../rpc/stop-container.ts';
 
@@ -14,6 +14,3 @@ export async function evictContainer(shim: Shim, containerId: string, message: s
   shim.log.warn({ container: containerId, reason: message }, 'evicting a container');
   await stopRecord(shim, containerId, 0);
 }
-
-export const isLive = (record: ContainerRecord | undefined): record is ContainerRecord =>
-  record?.phase === 'running' || record?.phase === 'created';

@@ -8,12 +8,13 @@ import { isAbort } from '../../lib/errors.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import type { Shim } from '../rpc/deps.ts';
 import { rootFilesystemId } from '../rpc/root-filesystem.ts';
+import type { WritableLayer } from '../snapshots/container-store.ts';
 import type { LayerLimits } from '../snapshots/layer-quota.ts';
 import { createMeasureThread, type MeasureThread } from '../snapshots/measure-thread.ts';
 import type { Usage } from '../snapshots/usage-cache.ts';
-import type { ContainerRecord } from '../store/records.ts';
+import { isLive, type ContainerRecord } from '../store/records.ts';
 import { diskUse } from './disk-reserve.ts';
-import { evictContainer, isLive } from './evict.ts';
+import { evictContainer } from './evict.ts';
 import { describeExcess, layerLimitsOf } from './layer-limits.ts';
 import { chooseVictim } from './choose-victim.ts';
 import { isDue, type Measured } from './measuring-plan.ts';
@@ -75,20 +76,21 @@ async function keepLimits(watch: Watch, record: ContainerRecord, limits: LayerLi
   const disk = diskUse(shim.instance.home);
   const startedMs = performance.now();
   if (!isDue(known.get(record.id), limits, disk, startedMs, layer.isHeldByKernel)) return;
-  const usage = await measure(watch, record, limits, signal);
-  if (!usage) return;
+  const usage = await measure(watch, record, layer, limits, signal);
   const atMs = performance.now();
   known.set(record.id, { usage, disk, atMs, tookMs: atMs - startedMs });
   const excess = describeExcess(usage, limits);
   if (excess !== undefined) await evictContainer(shim, record.id, excess);
 }
 
-async function measure({ shim, thread }: Watch, record: ContainerRecord, limits: LayerLimits, signal: AbortSignal) {
-  const layer = shim.images.writableLayer(rootFilesystemId(record));
-  if (!layer) return undefined;
-  const { upperDir, mergedDir } = layer;
-  const pids = shim.cgroups.pids(record.cgroupsPath);
-  return thread.measure({ upperDir, mergedDir, pids, ...limits }, signal);
+function measure(
+  { shim, thread }: Watch,
+  { cgroupsPath }: ContainerRecord,
+  { upperDir, mergedDir }: WritableLayer,
+  limits: LayerLimits,
+  signal: AbortSignal,
+): Promise<Usage> {
+  return thread.measure({ upperDir, mergedDir, pids: shim.cgroups.pids(cgroupsPath), ...limits }, signal);
 }
 
 /** Ends the container with the largest layer, if there is one whose end would help. */
@@ -99,8 +101,8 @@ async function keepReserve(watch: Watch, running: readonly ContainerRecord[], si
   if (!shortage) return;
   const usages = new Map<string, Usage>();
   for (const record of running) {
-    const usage = await measure(watch, record, {}, signal);
-    if (usage) usages.set(record.id, usage);
+    const layer = shim.images.writableLayer(rootFilesystemId(record));
+    if (layer) usages.set(record.id, await measure(watch, record, layer, {}, signal));
   }
   watch.reclaimAfterMs = performance.now() + RECLAIM_MS;
   const victim = chooseVictim(usages, shortage);

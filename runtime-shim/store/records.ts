@@ -66,6 +66,10 @@ export interface ContainerRecord {
   readonly resources: LinuxContainerResources | null;
 }
 
+/** Created or running: it has a monitor and has not ended. */
+export const isLive = (record: ContainerRecord | undefined): record is ContainerRecord =>
+  record?.phase === 'running' || record?.phase === 'created';
+
 /** The name under which a sandbox may exist once. */
 export function sandboxKey(config: PodSandboxConfig): string {
   const { namespace = '', name = '', uid = '', attempt = 0 } = config.metadata ?? {};
