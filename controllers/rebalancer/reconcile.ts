@@ -2,29 +2,24 @@
 import type { KindClient } from '../../client/client.ts';
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
-import type { Image } from '../../crds/image.ts';
 import type { Service } from '../../crds/service.ts';
-import type { Volume } from '../../crds/volume.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { imageUseOf } from '../image/plan.ts';
-import type { Cache, Index } from '../runtime/cache.ts';
+import type { Cache } from '../runtime/cache.ts';
 import type { Events } from '../runtime/events.ts';
 import { joinKey, keyOf } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { companionsOf } from '../scheduler/filters/co-location.ts';
 import { createLedger } from '../scheduler/ledger.ts';
+import { placementContext, type PlacementSources } from '../scheduler/placement-context.ts';
 import { planMoves, type Move, type RebalanceObserved } from './plan.ts';
 
-export interface RebalancerDeps {
+export interface RebalancerDeps extends PlacementSources {
   readonly mode: 'dry-run' | 'on';
   readonly maxMoves: number;
   readonly settleMs: number;
   readonly client: Pick<KindClient<Container>, 'delete'>;
   readonly services: Cache<Service>;
-  readonly containers: Cache<Container>;
   readonly nodes: Cache<Node>;
-  readonly volumes: Cache<Volume>;
-  readonly imagesByUse: Index<Image>;
   readonly childrenOf: (service: Service) => readonly Container[];
   readonly events: Events;
   readonly clock: Clock;
@@ -72,12 +67,7 @@ function observe(deps: RebalancerDeps, moving: ReadonlyMap<string, string>): Reb
   return {
     services: deps.services.list(),
     nodes: ledger.nodes(),
-    context: {
-      volume: (key) => deps.volumes.get(key),
-      container: (key) => deps.containers.get(key),
-      imageOf: (container) => deps.imagesByUse.get(imageUseOf(container))[0],
-      nodesOfVolume: (key) => ledger.nodesOfVolume(key),
-    },
+    context: placementContext(deps, ledger),
     childrenOf: deps.childrenOf,
     tied,
     moving,

@@ -4,12 +4,13 @@ import type { Node } from '../../crds/builtin.ts';
 import { containerKind } from '../../crds/container.ts';
 import { Histogram, type Registry } from '../../lib/metrics.ts';
 import type { RunPart } from '../../lib/run-all.ts';
-import { imageUseOf, usesMeaning } from '../image/plan.ts';
+import { usesMeaning } from '../image/plan.ts';
 import { createIndex } from '../runtime/cache.ts';
 import { createController, watch, type Watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { keyOf } from '../runtime/object-key.ts';
 import { createLedger } from './ledger.ts';
+import { placementContext } from './placement-context.ts';
 import { createSchedulerReconciler } from './reconcile.ts';
 import { createWaiting, type Waiting } from './waiting.ts';
 
@@ -18,7 +19,6 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): RunPa
   const { containers, nodes, volumes, images } = deps.caches;
   const ledger = createLedger();
   const waiting = createWaiting();
-  const imagesByUse = createIndex(images, usesMeaning);
   const attempts = new Histogram({
     name: 'scheduler_scheduling_attempt_duration_seconds',
     help: 'Time to find a node for a container',
@@ -50,12 +50,7 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): RunPa
     reconcile: createSchedulerReconciler({
       containers: deps.client.kind(containerKind),
       cache: containers,
-      context: {
-        volume: (key) => volumes.get(key),
-        container: (key) => containers.get(key),
-        imageOf: (container) => imagesByUse.get(imageUseOf(container))[0],
-        nodesOfVolume: (key) => ledger.nodesOfVolume(key),
-      },
+      context: placementContext({ volumes, containers, imagesByUse: createIndex(images, usesMeaning) }, ledger),
       ledger,
       waiting,
       displaced: new Map(),

@@ -1,38 +1,35 @@
 // Acts on the plan of a Job: starts and ends its Containers, then says how far it is.
 import { containerKind, type ContainerSpec } from '../../crds/container.ts';
 import { serviceKind, type Service } from '../../crds/service.ts';
-import { isAlreadyExists, messageOf } from '../../lib/errors.ts';
 import { findCondition } from '../runtime/conditions.ts';
 import { forEachLimit } from '../runtime/fan-out.ts';
-import { controllerReference, isControlledBy, joinKey } from '../runtime/object-key.ts';
 import type { Result } from '../runtime/reconciler.ts';
 import { writeStatus } from '../runtime/write.ts';
-import { planJob, TRY_LABEL, type JobCreation, type JobRemoval } from './job-plan.ts';
+import { createChild, isForeign, PARALLEL_WRITES } from './create-child.ts';
+import { planJob, TRY_LABEL, type JobRemoval } from './job-plan.ts';
 import { planJobStatus } from './job-status.ts';
 import { planPublishedPorts } from './published-ports.ts';
 import type { ServiceDeps } from './reconcile.ts';
 import { hashTemplate } from './revision.ts';
-import { REVISION_LABEL, SERVICE_LABEL, SLOT_LABEL } from './slots.ts';
-
-const PARALLEL_WRITES = 16;
 
 /** Brings the Job on: as many tries as it may have now, until enough of them ended well or too many did not. */
 export async function reconcileJob(deps: ServiceDeps, service: Service, signal: AbortSignal): Promise<Result> {
-  const { namespace, uid = '' } = service.metadata;
+  const { template } = service.spec;
+  const revision = hashTemplate(template);
   const now = deps.clock.now();
   const plan = planJob({
     service,
-    children: deps.childrenOf.get(uid),
+    children: deps.childrenOf.get(service.metadata.uid ?? ''),
     now,
-    isForeign: (name) => {
-      const existing = deps.containers.get(joinKey(namespace, name));
-      return existing !== undefined && !isControlledBy(existing, service);
-    },
+    isForeign: (name) => isForeign(deps, service, name),
   });
   const conflicts = [...plan.conflicts];
   await forEachLimit(plan.remove, PARALLEL_WRITES, (removal) => removeTry(deps, service, removal, signal));
-  await forEachLimit(plan.create, PARALLEL_WRITES, async (creation) => {
-    if (!(await createTry(deps, service, creation, signal))) conflicts.push(creation.name);
+  await forEachLimit(plan.create, PARALLEL_WRITES, async ({ name, slot, attempt }) => {
+    const { annotations } = template.metadata ?? {};
+    const labels = { [TRY_LABEL]: String(attempt) };
+    const child = { name, slot, revision, labels, annotations, spec: trySpec(template.spec) };
+    if (!(await createChild(deps, service, child, signal))) conflicts.push(name);
   });
   const status = planJobStatus({
     service,
@@ -50,47 +47,6 @@ export async function reconcileJob(deps: ServiceDeps, service: Service, signal: 
     deps.events.record(service, { type, reason: after.reason, message: after.message });
   }
   return plan.requeueAfterMs === undefined ? {} : { requeueAfterMs: Math.max(1, plan.requeueAfterMs) };
-}
-
-/** Creates the Container of one try; false when the name belongs to somebody else. */
-async function createTry(
-  { client, events }: ServiceDeps,
-  service: Service,
-  { name, slot, attempt }: JobCreation,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const { template } = service.spec;
-  const containers = client.kind(containerKind);
-  const child = {
-    metadata: {
-      name,
-      namespace: service.metadata.namespace ?? '',
-      labels: {
-        ...template.metadata?.labels,
-        [SERVICE_LABEL]: service.metadata.name,
-        [SLOT_LABEL]: String(slot),
-        [REVISION_LABEL]: hashTemplate(template),
-        [TRY_LABEL]: String(attempt),
-      },
-      ...(template.metadata?.annotations ? { annotations: template.metadata.annotations } : {}),
-      ownerReferences: [controllerReference(serviceKind, service)],
-    },
-    spec: trySpec(template.spec),
-  };
-  try {
-    await containers.create(child, signal);
-  } catch (error) {
-    if (!isAlreadyExists(error)) {
-      const message = `cannot create Container ${name}: ${messageOf(error)}`;
-      events.record(service, { type: 'Warning', reason: 'FailedCreate', message });
-      throw error;
-    }
-    // The cache may not show yet what an earlier run made; only the server knows whose it is.
-    const existing = await containers.get(name, service.metadata.namespace, signal);
-    return existing === undefined || isControlledBy(existing, service);
-  }
-  events.record(service, { type: 'Normal', reason: 'SuccessfulCreate', message: `created Container ${name}` });
-  return true;
 }
 
 // A Container that starts again whatever it ended with never finishes. ttlSecondsAfterFinished is kept by the Job: the

@@ -3,25 +3,24 @@ import type { ApiClient } from '../../client/client.ts';
 import { containerKind, type Container } from '../../crds/container.ts';
 import { serviceKind, type Service } from '../../crds/service.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { isAlreadyExists, messageOf, TerminalError } from '../../lib/errors.ts';
+import { messageOf, TerminalError } from '../../lib/errors.ts';
 import type { Cache, Index } from '../runtime/cache.ts';
 import { findCondition, setConditions } from '../runtime/conditions.ts';
 import type { Events } from '../runtime/events.ts';
 import { forEachLimit } from '../runtime/fan-out.ts';
-import { controllerReference, isControlledBy, isDeleting } from '../runtime/object-key.ts';
+import { isDeleting } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { writeStatus } from '../runtime/write.ts';
+import { createChild, isForeign, PARALLEL_WRITES } from './create-child.ts';
 import { reconcileJob } from './job-reconcile.ts';
 import { nextHealed, planReplicas, type Creation, type Removal } from './plan.ts';
 import { planPublishedPorts } from './published-ports.ts';
 import { hashTemplate } from './revision.ts';
 import { reconcileSchedule } from './schedule-reconcile.ts';
-import { HEALED_ANNOTATION, REVISION_LABEL, SERVICE_LABEL, SLOT_LABEL, slotOf } from './slots.ts';
+import { HEALED_ANNOTATION, SERVICE_LABEL, slotOf } from './slots.ts';
 import { planStatus } from './status.ts';
 import { findUnsupportedField } from './unsupported.ts';
 import type { VirtualIpAllocator } from './virtual-ips.ts';
-
-const PARALLEL_WRITES = 16;
 
 export interface ServiceDeps {
   readonly client: ApiClient;
@@ -62,38 +61,7 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
       ...template.metadata?.annotations,
       ...(count > 0 ? { [HEALED_ANNOTATION]: String(count) } : {}),
     };
-    const child = {
-      metadata: {
-        name,
-        namespace: service.metadata.namespace ?? '',
-        labels: {
-          ...template.metadata?.labels,
-          [SERVICE_LABEL]: service.metadata.name,
-          [SLOT_LABEL]: String(slot),
-          [REVISION_LABEL]: revision,
-        },
-        annotations,
-        ownerReferences: [controllerReference(serviceKind, service)],
-      },
-      spec: template.spec,
-    };
-    try {
-      await containers.create(child, signal);
-    } catch (error) {
-      if (!isAlreadyExists(error)) {
-        events.record(service, {
-          type: 'Warning',
-          reason: 'FailedCreate',
-          message: `cannot create Container ${name}: ${messageOf(error)}`,
-        });
-        throw error;
-      }
-      // The cache may not show yet what an earlier run made; only the server knows whose it is.
-      const existing = await containers.get(name, service.metadata.namespace, signal);
-      return existing === undefined || isControlledBy(existing, service);
-    }
-    events.record(service, { type: 'Normal', reason: 'SuccessfulCreate', message: `created Container ${name}` });
-    return true;
+    return createChild(deps, service, { name, slot, revision, annotations, spec: template.spec }, signal);
   }
 
   async function remove(service: Service, { container, why }: Removal, signal: AbortSignal): Promise<void> {
@@ -131,7 +99,7 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
       return service.spec.schedule ? reconcileSchedule(deps, service, signal) : reconcileJob(deps, service, signal);
     }
 
-    const { namespace = '', uid = '' } = service.metadata;
+    const { uid = '' } = service.metadata;
     const revision = hashTemplate(service.spec.template);
     const now = clock.now();
     const children = deps.childrenOf.get(uid);
@@ -140,10 +108,7 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
       children,
       revision,
       now,
-      isForeign: (name) => {
-        const existing = deps.containers.get(`${namespace}/${name}`);
-        return existing !== undefined && !isControlledBy(existing, service);
-      },
+      isForeign: (name) => isForeign(deps, service, name),
     });
     const conflicts = [...plan.conflicts];
     await forEachLimit(plan.remove, PARALLEL_WRITES, (removal) => remove(service, removal, signal));

@@ -94,7 +94,8 @@ export const overSince = (run: Service): string | undefined =>
   ['Complete', 'Failed'].map((type) => findCondition(run, type)).find((condition) => condition?.status === 'True')
     ?.lastTransitionTime;
 
-function parseTime(text: string | undefined): number | undefined {
+/** Milliseconds since the epoch of an RFC 3339 time; undefined when it is none. */
+export function parseTime(text: string | undefined): number | undefined {
   const ms = Date.parse(text ?? '');
   return Number.isNaN(ms) ? undefined : ms;
 }

@@ -3,7 +3,7 @@ import type { Service, ServiceStatus } from '../../crds/service.ts';
 import { rfc3339 } from '../../lib/clock.ts';
 import { isConditionTrue, setConditions, type NewCondition } from '../runtime/conditions.ts';
 import { isDeleting } from '../runtime/object-key.ts';
-import { isRunOver, newestOver, overSince, type SchedulePlan } from './schedule-plan.ts';
+import { isRunOver, newestOver, overSince, parseTime, type SchedulePlan } from './schedule-plan.ts';
 import { SERVICE_LABEL } from './slots.ts';
 
 /** The last and the next run, and the conditions Progressing and Ready: how the last run ended. */
@@ -41,8 +41,7 @@ export function planScheduleStatus(input: {
 }
 
 function withoutStart({ start: _start, ...plan }: SchedulePlan, { status }: Service): SchedulePlan {
-  const lastAt = Date.parse(status?.lastScheduleTime ?? '');
-  return { ...plan, lastAt: Number.isNaN(lastAt) ? undefined : lastAt };
+  return { ...plan, lastAt: parseTime(status?.lastScheduleTime) };
 }
 
 const nameConflict = (name: string): NewCondition => ({

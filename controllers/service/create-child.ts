@@ -1,0 +1,65 @@
+// How the Containers of a Service come into being, whatever its mode.
+import { containerKind, type ContainerSpec } from '../../crds/container.ts';
+import { serviceKind, type Service } from '../../crds/service.ts';
+import { isAlreadyExists, messageOf } from '../../lib/errors.ts';
+import { controllerReference, isControlledBy, joinKey } from '../runtime/object-key.ts';
+import type { ServiceDeps } from './reconcile.ts';
+import { REVISION_LABEL, SERVICE_LABEL, SLOT_LABEL } from './slots.ts';
+
+export const PARALLEL_WRITES = 16;
+
+export interface Child {
+  readonly name: string;
+  readonly slot: number;
+  readonly revision: string;
+  /** Beside those of the template and those that every child has. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>> | undefined;
+  readonly spec: ContainerSpec;
+}
+
+/** Whether the Container `name` exists and is not the Service's, as far as the cache knows. */
+export function isForeign({ containers }: Pick<ServiceDeps, 'containers'>, service: Service, name: string): boolean {
+  const existing = containers.get(joinKey(service.metadata.namespace, name));
+  return existing !== undefined && !isControlledBy(existing, service);
+}
+
+/** Creates the Container; false when the name belongs to somebody else. */
+export async function createChild(
+  { client, events }: Pick<ServiceDeps, 'client' | 'events'>,
+  service: Service,
+  { name, slot, revision, labels, annotations, spec }: Child,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const containers = client.kind(containerKind);
+  const child = {
+    metadata: {
+      name,
+      namespace: service.metadata.namespace ?? '',
+      labels: {
+        ...service.spec.template.metadata?.labels,
+        [SERVICE_LABEL]: service.metadata.name,
+        [SLOT_LABEL]: String(slot),
+        [REVISION_LABEL]: revision,
+        ...labels,
+      },
+      ...(annotations ? { annotations } : {}),
+      ownerReferences: [controllerReference(serviceKind, service)],
+    },
+    spec,
+  };
+  try {
+    await containers.create(child, signal);
+  } catch (error) {
+    if (!isAlreadyExists(error)) {
+      const message = `cannot create Container ${name}: ${messageOf(error)}`;
+      events.record(service, { type: 'Warning', reason: 'FailedCreate', message });
+      throw error;
+    }
+    // The cache may not show yet what an earlier run made; only the server knows whose it is.
+    const existing = await containers.get(name, service.metadata.namespace, signal);
+    return existing === undefined || isControlledBy(existing, service);
+  }
+  events.record(service, { type: 'Normal', reason: 'SuccessfulCreate', message: `created Container ${name}` });
+  return true;
+}
