@@ -1,5 +1,7 @@
 // A whole windlass with a busybox image, and the questions that tests of containers ask it.
+import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { after, before } from 'node:test';
 import { busyboxTar } from './busybox.ts';
 import { startInstance, type InstanceOptions, type TestInstance } from './instance.ts';
 import { waitFor } from './wait.ts';
@@ -21,6 +23,21 @@ export interface RealNode extends TestInstance {
   /** The host's process id of the first process of a container. */
   pidOf(name: string): Promise<number>;
   remove(...names: string[]): Promise<void>;
+}
+
+/** One for all tests of a file, where they are root; the function that gives it is for tests only. */
+export function realNodeOfFile(): () => RealNode {
+  let started: RealNode | undefined;
+  before(async () => {
+    if (process.getuid?.() === 0) started = await startRealNode();
+  });
+  after(async () => {
+    await started?.[Symbol.asyncDispose]();
+  });
+  return () => {
+    assert.ok(started);
+    return started;
+  };
 }
 
 /** Starts it; `volumes` of the image is /scratch. */

@@ -2,22 +2,12 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
-import { startRealNode, type RealNode } from '../../support/real-node.ts';
+import { test } from 'node:test';
+import { realNodeOfFile } from '../../support/real-node.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { waitFor } from '../../support/wait.ts';
 
-let started: RealNode | undefined;
-before(async () => {
-  if (process.getuid?.() === 0) started = await startRealNode();
-});
-after(async () => {
-  await started?.[Symbol.asyncDispose]();
-});
-function node(): RealNode {
-  assert.ok(started);
-  return started;
-}
+const node = realNodeOfFile();
 function logFiles(name: string): string[] {
   const pods = join(node().home, 'pods');
   const own = readdirSync(pods).find((folder) => folder.startsWith(`default_${name}_`)) ?? '';

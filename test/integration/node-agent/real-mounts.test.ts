@@ -4,24 +4,14 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { mountTmpfs, umount } from '../../../runtime-shim/host/mount.ts';
 import { runCommand } from '../../support/instance.ts';
-import { startRealNode, type RealNode } from '../../support/real-node.ts';
+import { realNodeOfFile } from '../../support/real-node.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { waitFor } from '../../support/wait.ts';
 
-let started: RealNode | undefined;
-before(async () => {
-  if (process.getuid?.() === 0) started = await startRealNode();
-});
-after(async () => {
-  await started?.[Symbol.asyncDispose]();
-});
-function node(): RealNode {
-  assert.ok(started);
-  return started;
-}
+const node = realNodeOfFile();
 const SLEEP = 'args: [sleep, "1000"]';
 
 test('an image is mounted read-only, whole and in part', async (t) => {

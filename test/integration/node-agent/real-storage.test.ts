@@ -1,22 +1,12 @@
 // resources.limits.ephemeral-storage and inodes of a Container, with the real runtime shim: what the user sees.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { enforcesProjectQuota } from '../../../runtime-shim/host/project-quota.ts';
-import { startRealNode, type RealNode } from '../../support/real-node.ts';
+import { realNodeOfFile } from '../../support/real-node.ts';
 import { requireFeature, requirePrograms, requireRoot } from '../../support/require.ts';
 import { waitFor } from '../../support/wait.ts';
 
-let started: RealNode | undefined;
-before(async () => {
-  if (process.getuid?.() === 0) started = await startRealNode();
-});
-after(async () => {
-  await started?.[Symbol.asyncDispose]();
-});
-const node = (): RealNode => {
-  assert.ok(started);
-  return started;
-};
+const node = realNodeOfFile();
 const FILL = '{ test -e /first || echo kept > /first; yes | head -c 200m > /big; sleep 1000; }';
 
 test('a Container beyond its storage limit is evicted, says so, and starts anew with a fresh layer or not at all', async (t) => {

@@ -3,23 +3,13 @@ import assert from 'node:assert/strict';
 import { lstat, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { FIRST_ID, RANGE_SIZE } from '../../../controllers/node-agent/users/user-ranges.ts';
-import { startRealNode, type RealNode } from '../../support/real-node.ts';
+import { realNodeOfFile } from '../../support/real-node.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { waitFor } from '../../support/wait.ts';
 
-let started: RealNode | undefined;
-before(async () => {
-  if (process.getuid?.() === 0) started = await startRealNode();
-});
-after(async () => {
-  await started?.[Symbol.asyncDispose]();
-});
-const node = (): RealNode => {
-  assert.ok(started);
-  return started;
-};
+const node = realNodeOfFile();
 const AUTO = 'args: [sleep, "1000"], securityContext: { userNamespace: Auto }';
 
 test('each Container has its own range of host ids, and keeps it with its files over a restart', async (t) => {

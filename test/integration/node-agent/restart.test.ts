@@ -2,24 +2,14 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { describeInstance } from '../../../lib/instance.ts';
 import { purgeInstance } from '../../../runtime-shim/purge.ts';
-import { startRealNode, type RealNode } from '../../support/real-node.ts';
+import { realNodeOfFile } from '../../support/real-node.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { waitFor } from '../../support/wait.ts';
 
-let started: RealNode | undefined;
-before(async () => {
-  if (process.getuid?.() === 0) started = await startRealNode();
-});
-after(async () => {
-  await started?.[Symbol.asyncDispose]();
-});
-function node(): RealNode {
-  assert.ok(started);
-  return started;
-}
+const node = realNodeOfFile();
 const layers = (): string[] => readdirSync(join(node().home, 'snapshots', 'containers'));
 const count = 'echo run >> /runs; wc -l < /runs; ';
 
