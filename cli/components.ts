@@ -84,6 +84,7 @@ export function planComponents(instance: Instance, options: UpOptions, etcdPorts
       ...node('controllers/node-agent/main.ts', [
         ...metrics(2),
         ...['--kubeconfig', pki('node.kubeconfig'), '--node-name', options.nodeName],
+        ...(options.nodeIp === undefined ? [] : ['--node-ip', options.nodeIp]),
         ...['--cri-socket', options.criSocket ?? paths.criSocket(instance)],
       ]),
       needs: options.criSocket === undefined ? ['apiserver', 'runtime-shim'] : ['apiserver'],

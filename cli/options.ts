@@ -3,16 +3,21 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { parseHostPort } from '../lib/host-port.ts';
+import { parseNodeIps } from '../lib/node-address.ts';
 import { DEFAULT_HOME, DEFAULT_RUN, describeInstance, type Instance } from '../lib/instance.ts';
 
-const listen = z.string().refine((text) => {
-  try {
-    parseHostPort(text);
-    return true;
-  } catch {
-    return false;
-  }
-}, 'want host:port, e.g. 127.0.0.1:6443');
+const passes =
+  (parse: (text: string) => unknown) =>
+  (text: string): boolean => {
+    try {
+      parse(text);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+
+const listen = z.string().refine(passes(parseHostPort), 'want host:port, e.g. 127.0.0.1:6443');
 
 const folder = z
   .string()
@@ -34,6 +39,13 @@ export const upOptions = instanceOptions.extend({
     .string()
     .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'want a lower-case host name')
     .default(() => hostname().toLowerCase()),
+  nodeIp: z
+    .string()
+    .refine(
+      passes(parseNodeIps),
+      'want an address by which other machines reach this one, or an IPv4 and an IPv6 address with a comma between them',
+    )
+    .optional(),
   ociRuntime: z.string().default('auto'),
   criSocket: folder.optional(),
   registriesConfig: z.string().optional(),

@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
 import { paths, type Instance } from '../lib/instance.ts';
+import { canonicalAddress } from '../lib/node-address.ts';
 import {
   certificateExpiry,
   certificateHosts,
@@ -23,6 +24,8 @@ export interface PkiOptions {
   /** `host:port` of the API server. */
   readonly listen: string;
   readonly nodeName: string;
+  /** The addresses its agent may be called by, beside loopback. */
+  readonly nodeIps?: readonly string[];
   readonly now: number;
 }
 
@@ -65,7 +68,9 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
     folder,
     'node-agent',
     ca,
-    server(options.nodeName, [...new Set([options.nodeName, '127.0.0.1', '::1', 'localhost'])]),
+    server(options.nodeName, [
+      ...new Set([options.nodeName, '127.0.0.1', '::1', 'localhost', ...(options.nodeIps ?? [])]),
+    ]),
   );
   await ensureLeaf(folder, 'apiserver-agent-client', ca, client('windlass:apiserver', []));
   const admin = await ensureLeaf(folder, 'admin', ca, client('admin', ['system:masters']));
@@ -119,7 +124,7 @@ async function ensureLeaf(
 }
 
 // A certificate spells IPv6 addresses out; compare by value.
-const normaliseHost = (host: string): string => (host === '0:0:0:0:0:0:0:1' ? '::1' : host.toLowerCase());
+const normaliseHost = (host: string): string => canonicalAddress(host).toLowerCase();
 
 function ensureServiceAccountKey(folder: string): void {
   if (existsSync(join(folder, 'sa.key'))) return;

@@ -8,6 +8,7 @@ import { loadConfig } from '../../lib/config.ts';
 import { messageOf, WindlassError } from '../../lib/errors.ts';
 import { endProcess, identifyProcess, isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
 import type { Instance } from '../../lib/instance.ts';
+import { parseNodeIps } from '../../lib/node-address.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { planComponents } from '../components.ts';
 import { EXIT } from '../exit-codes.ts';
@@ -42,6 +43,7 @@ export const upCommand: Command = {
     { flag: '--detach', text: 'go to the background once everything is ready' },
     { flag: '--etcd-servers URLS', text: 'use an etcd cluster of your own instead of the embedded one' },
     { flag: '--node-name NAME', text: "this node's name (default: the host name)" },
+    { flag: '--node-ip ADDRESSES', text: 'how other machines reach this one: IPv4, IPv6, or both with a comma' },
     { flag: '--oci-runtime NAME', text: 'auto (default: crun where it works, else runc), runc, crun or a path' },
     { flag: '--cri-socket FILE', text: "use another CRI runtime (containerd, CRI-O) instead of windlass' own" },
     { flag: '--registries-config FILE', text: 'mirrors and credentials per registry host' },
@@ -94,7 +96,12 @@ async function runInForeground(instance: Instance, config: UpOptions, context: C
   const self = identifyProcess(process.pid) as ProcessIdentity;
   claimFolders(instance);
   claimUp(instance, self);
-  const kubeconfig = await ensurePki(instance, { listen: config.listen, nodeName: config.nodeName, now: Date.now() });
+  const kubeconfig = await ensurePki(instance, {
+    listen: config.listen,
+    nodeName: config.nodeName,
+    nodeIps: config.nodeIp === undefined ? [] : parseNodeIps(config.nodeIp),
+    now: Date.now(),
+  });
   const etcdPorts = config.etcdServers === undefined ? await chooseEtcdPorts(instance) : undefined;
   const components = planComponents(instance, config, etcdPorts);
   const api = createApiClient(readKubeconfig(kubeconfig));

@@ -61,6 +61,8 @@ export interface AgentOptions {
   readonly diskReserve: DiskReserve;
   readonly connection: Connection;
   readonly runtime: NodeRuntime;
+  /** How other machines reach this one; none = where it listens. */
+  readonly nodeIps: readonly string[];
   readonly listen: HostPort;
   readonly metricsListen: HostPort;
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
@@ -148,6 +150,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     agentVersion: `${KUBERNETES_VERSION}+windlass-${readVersion()}`,
     home: instance.home,
     listenHost: options.listen.host,
+    nodeIps: options.nodeIps,
   });
   const metrics = createNodeMetrics(registry, {
     runtime,

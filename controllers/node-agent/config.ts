@@ -12,7 +12,10 @@ export const NodeAgentConfig = z.object({
   metricsListen: z.string().default('127.0.0.1:0'),
   kubeconfig: z.string().optional(),
   nodeName: z.string().default(hostname().toLowerCase()),
-  listen: z.string().default('127.0.0.1:0'),
+  /** How other machines reach this one: an address of each family at most; see parseNodeIps(). */
+  nodeIp: z.string().optional(),
+  /** Where logs, exec and the like are served; any port of the first node address unless said, else of loopback. */
+  listen: z.string().optional(),
   criSocket: z.string().optional(),
   /** As the shim's: below it the node has DiskPressure. */
   diskReserve: quantityFlag(DEFAULT_DISK_RESERVE),

@@ -10,6 +10,7 @@ import { parseHostPort } from '../../lib/host-port.ts';
 import { describeInstance, paths } from '../../lib/instance.ts';
 import { createLogger } from '../../lib/log.ts';
 import { createMetrics } from '../../lib/metrics.ts';
+import { parseNodeIps, requireOwnAddresses } from '../../lib/node-address.ts';
 import { runAgent } from './agent.ts';
 import { NodeAgentConfig } from './config.ts';
 import { createCriRuntime } from './runtime/cri-runtime.ts';
@@ -24,6 +25,8 @@ async function main(): Promise<void> {
   const pki = paths.pki(instance);
   const kubeconfig = config.kubeconfig ?? join(pki, 'node.kubeconfig');
   if (!existsSync(kubeconfig)) throw new Error(`kubeconfig ${kubeconfig} does not exist: give --kubeconfig`);
+  const nodeIps = config.nodeIp === undefined ? [] : parseNodeIps(config.nodeIp);
+  requireOwnAddresses(nodeIps);
   const registry = createMetrics();
   const cri = createCriClient({ socketPath: config.criSocket ?? paths.criSocket(instance) });
   const stop = new AbortController();
@@ -42,7 +45,8 @@ async function main(): Promise<void> {
       diskReserve: { maxBytes: config.diskReserve },
       connection: readKubeconfig(kubeconfig),
       runtime: toleratePlainCri(createCriRuntime(cri, createRuntimeMetrics(registry)), cri),
-      listen: parseHostPort(config.listen),
+      nodeIps,
+      listen: config.listen ? parseHostPort(config.listen) : { host: nodeIps[0] ?? '127.0.0.1', port: 0 },
       metricsListen: parseHostPort(config.metricsListen),
       tls: { cert: read('node-agent.crt'), key: read('node-agent.key'), ca: read('ca.crt') },
       registry,

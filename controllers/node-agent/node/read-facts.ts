@@ -1,8 +1,9 @@
 // What the machine says about itself.
 import { statfsSync } from 'node:fs';
 import { readFile, statfs } from 'node:fs/promises';
-import { arch, availableParallelism, hostname, networkInterfaces, release, totalmem } from 'node:os';
+import { arch, availableParallelism, hostname, release, totalmem } from 'node:os';
 import { diskShortage, type DiskReserve } from '../../../lib/disk-reserve.ts';
+import { firstOwnAddress } from '../../../lib/node-address.ts';
 import type { NodeFacts } from './node-object.ts';
 
 /** Facts that are read once; `home` is on the disk that holds the bytes. */
@@ -10,15 +11,16 @@ export async function readNodeFacts(
   given: Pick<NodeFacts, 'name' | 'agentPort' | 'agentVersion'> & {
     home: string;
     listenHost: string;
+    nodeIps: readonly string[];
   },
 ): Promise<NodeFacts> {
-  const { home, listenHost, ...rest } = given;
+  const { home, listenHost, nodeIps, ...rest } = given;
   const disk = await statfs(home);
   const bootId = await readText('/proc/sys/kernel/random/boot_id');
   return {
     ...rest,
     hostname: hostname(),
-    addresses: [reachableAddress(listenHost)],
+    addresses: nodeIps.length > 0 ? nodeIps : [reachableAddress(listenHost)],
     cpus: availableParallelism(),
     memoryBytes: totalmem(),
     diskBytes: disk.blocks * disk.bsize,
@@ -41,12 +43,7 @@ export function diskProblem(home: string, reserve: DiskReserve): string | undefi
 
 /** The address others reach the listener at: as said, or the first of the machine when it listens on all. */
 function reachableAddress(listenHost: string): string {
-  if (listenHost !== '0.0.0.0' && listenHost !== '::') return listenHost;
-  for (const list of Object.values(networkInterfaces())) {
-    const found = list?.find(({ family, internal }) => family === 'IPv4' && !internal);
-    if (found) return found.address;
-  }
-  return '127.0.0.1';
+  return listenHost === '0.0.0.0' || listenHost === '::' ? firstOwnAddress() : listenHost;
 }
 
 /** Files that a slim machine may lack. */

@@ -69,6 +69,7 @@ async function startAgent(): Promise<{ stop(): Promise<void> }> {
       diskReserve: { maxBytes: 0 },
       connection: readKubeconfig(kubeconfig),
       runtime,
+      nodeIps: [],
       listen: { host: '127.0.0.1', port: 0 },
       metricsListen: { host: '127.0.0.1', port: 0 },
       tls: { ...serving, ca: authority.cert },
