@@ -1,0 +1,75 @@
+// A process of a test that can be killed and started again; it dies with the test process, however that ends.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+
+export interface Supervised {
+  readonly name: string;
+  /** Where its output goes; of all its runs. */
+  readonly logFile: string;
+  readonly isRunning: () => boolean;
+  /** Does nothing when it runs. */
+  start(): void;
+  /** Sends the signal, and waits for the end when it is one that ends it; does nothing when it does not run. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
+  /** SIGSTOP: it lives, but does nothing; undone by thaw(). */
+  freeze(): void;
+  thaw(): void;
+  /** The last lines it printed. */
+  tail(lines?: number): string;
+}
+
+export interface ProgramToRun {
+  readonly name: string;
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly logFile: string;
+  /** The words in front that run a program somewhere else; it is then a child of the process they start. */
+  readonly within?: () => readonly string[];
+}
+
+/** The process, not started. */
+export function supervise(program: ProgramToRun): Supervised {
+  const { name, logFile } = program;
+  let child: ChildProcess | undefined;
+  let ended: Promise<void> = Promise.resolve();
+  const isRunning = (): boolean => child !== undefined && child.exitCode === null && child.signalCode === null;
+  const signalIt = (signal: NodeJS.Signals): void => {
+    const pid = child?.pid;
+    if (pid === undefined || !isRunning()) return;
+    for (const target of program.within ? childrenOf(pid) : [pid]) process.kill(target, signal);
+  };
+  return {
+    name,
+    logFile,
+    isRunning,
+    start() {
+      if (isRunning()) return;
+      const log = openSync(logFile, 'a');
+      const words = [...dieWithParent, ...(program.within?.() ?? []), program.file, ...program.args];
+      const started = spawn(words[0] ?? '', words.slice(1), { stdio: ['ignore', log, log], env: program.env });
+      closeSync(log);
+      child = started;
+      ended = new Promise((resolve) => {
+        started.once('exit', () => resolve());
+        started.once('error', () => resolve());
+      });
+    },
+    async kill(signal = 'SIGKILL') {
+      signalIt(signal);
+      await ended;
+    },
+    freeze: () => signalIt('SIGSTOP'),
+    thaw: () => signalIt('SIGCONT'),
+    tail: (lines = 20) => readFileSync(logFile, 'utf8').split('\n').slice(-lines).join('\n'),
+  };
+}
+
+/** The words that let the kernel end what follows when its parent ends. */
+export const dieWithParent: readonly string[] = ['setpriv', '--pdeathsig', 'KILL'];
+
+/** Process ids, as this process sees them. */
+export function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return text === '' ? [] : text.split(' ').map(Number);
+}
