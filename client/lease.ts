@@ -12,6 +12,11 @@ export const NODE_LEASE_NAMESPACE = 'kube-node-lease';
 export const COMPONENT_LABEL = 'windlass.dev/component';
 export const METRICS_ADDRESS_ANNOTATION = 'windlass.dev/metrics-address';
 
+/** Of a node's Lease. */
+export const DEFAULT_LEASE_SECONDS = 40;
+export const MIN_LEASE_SECONDS = 2;
+export const MAX_LEASE_SECONDS = 600;
+
 export interface HeldLease {
   readonly namespace: string;
   readonly name: string;
@@ -67,8 +72,11 @@ async function createOrRetry(
   }
 }
 
-/** A part that renews `lease` every quarter of its duration; a failure is retried sooner and never ends it. */
-export function createLeaseRenewer(deps: LeaseDeps, lease: HeldLease): RunPart {
+/**
+ * A part that renews `lease` every quarter of its duration; a failure is retried sooner and never ends it. `onRegained` is
+ * called after the first renewal that follows a failed one.
+ */
+export function createLeaseRenewer(deps: LeaseDeps, lease: HeldLease, onRegained?: () => void): RunPart {
   const intervalMs = (lease.leaseDurationSeconds * 1000) / 4;
   return {
     name: `lease ${lease.name}`,
@@ -77,6 +85,7 @@ export function createLeaseRenewer(deps: LeaseDeps, lease: HeldLease): RunPart {
       while (!signal.aborted) {
         try {
           await renewLease(deps, lease, AbortSignal.any([signal, AbortSignal.timeout(intervalMs)]));
+          if (failures > 0) onRegained?.();
           failures = 0;
         } catch (err) {
           if (signal.aborted) return;

@@ -42,7 +42,7 @@ export function watchKinds(informers: InformerSet): Caches {
 export function composeControllers(
   deps: ControllerDeps,
   registry: Registry,
-  times: { graceMs: number; evictionDelayMs: number },
+  times: { minGraceMs: number; evictionDelayMs: number },
   rebalancer: RebalancerOptions | undefined,
 ): RunPart[] {
   const { containers, services, images, volumes, networks, nodes, namespaces } = deps.caches;

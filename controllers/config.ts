@@ -9,8 +9,8 @@ export const Config = z.object({
   kubeconfig: z.string({ error: 'is required: the kubeconfig of the controllers' }),
   logLevel: z.string().default('info'),
   metricsListen: z.string().default('127.0.0.1:0'),
-  /** Silence after which a node counts as dead. */
-  nodeMonitorGraceSeconds: seconds(1).default(40),
+  /** No node counts as dead before it was silent for so long, whatever its Lease says (40 s unless the agent says otherwise). */
+  nodeMonitorGraceSeconds: seconds(1).optional(),
   /** Time from then until its Containers are released to run elsewhere. */
   evictionDelaySeconds: seconds(0).default(20),
   /** Whether replicas are moved to nodes that joined or came back, when that spreads their Service better. */

@@ -43,7 +43,7 @@ const informers = createInformerSet({ client, log, clock, metrics: createInforme
 const recorder = createEventRecorder({ client, component: LEASE, clock, log });
 const deps = { client, clock, log, metrics, events: createEvents(recorder), caches: watchKinds(informers) };
 const times = {
-  graceMs: config.nodeMonitorGraceSeconds * 1000,
+  minGraceMs: (config.nodeMonitorGraceSeconds ?? 0) * 1000,
   evictionDelayMs: config.evictionDelaySeconds * 1000,
 };
 const { rebalance: mode, rebalanceMoves: maxMoves, rebalanceSettleSeconds } = config;

@@ -29,6 +29,7 @@ import { createLoopMetrics } from '../runtime/queue-metrics.ts';
 import { cleanUpContainer } from './clean-up.ts';
 import { createContainerController, HOST_STEPS } from './container/controller.ts';
 import { createMemoryStore } from './container/memory.ts';
+import { createPredecessors } from './container/predecessors.ts';
 import { prepare, targetKeyOf, type PrepareDeps } from './container/prepare.ts';
 import { createContainerReconciler } from './container/reconcile.ts';
 import { createHealthMonitor } from './health/health-monitor.ts';
@@ -63,6 +64,8 @@ export interface AgentOptions {
   readonly runtime: NodeRuntime;
   /** How other machines reach this one; none = where it listens. */
   readonly nodeIps: readonly string[];
+  /** Of its Lease: how long it may be silent before it counts as dead. */
+  readonly leaseSeconds: number;
   readonly listen: HostPort;
   readonly metricsListen: HostPort;
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
@@ -102,6 +105,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const networks = createNodeNetworks(cluster.networks, runtime, nodeName);
   const puller = createImagePuller(runtime, clock, signal);
   const memory = createMemoryStore();
+  const predecessors = createPredecessors({
+    containers: watched.containers,
+    cache,
+    nodeName,
+    now: () => clock.now(),
+    onGone: () => strays.look(),
+  });
   const health = createHealthMonitor({ runtime, clock, log, onChange: queue.add }, signal);
   const store = { lister: cluster.volumes, client: client.kind<Volume>(volumeKind), roots, nodeName };
   const imageDeps = { cluster, runtime, puller, lookUp: createImageLookUp(runtime, clock) };
@@ -182,6 +192,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     hostIp,
     memory,
     health,
+    predecessors,
     limit: createLimit(HOST_STEPS),
     targetKeyOf: (container) => targetKeyOf({ cluster, cache }, container),
     prepare: (container, asked) => prepare(prepareDeps, container, asked),
@@ -213,7 +224,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const shimLease = createShimLease({ client, clock, log, nodeName });
   const loop = { clock, log, metrics: createLoopMetrics(registry) };
   const strays = createStrayController(loop, {
-    ...{ watched, cluster, runtime, cache, nodeName },
+    ...{ watched, cluster, runtime, cache, nodeName, predecessors },
     cleanUp: cleanUpDeps,
     networks: networkDeps,
     onLook: (uids) => {
@@ -252,7 +263,17 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         { name: 'agent server', run: agentServer.run },
         createLeaseRenewer(
           { client, clock, log },
-          { namespace: NODE_LEASE_NAMESPACE, name: nodeName, holderIdentity: nodeName, leaseDurationSeconds: 40 },
+          {
+            namespace: NODE_LEASE_NAMESPACE,
+            name: nodeName,
+            holderIdentity: nodeName,
+            leaseDurationSeconds: options.leaseSeconds,
+          },
+          // While it was cut off it may have been marked as dead, and what it ran given away.
+          () => {
+            registrar.look();
+            strays.look();
+          },
         ),
         createLeaseRenewer({ client, clock, log }, metricsLease('node-agent', metricsServer.address, nodeName)),
         strays.part,

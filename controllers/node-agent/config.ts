@@ -1,6 +1,7 @@
 // Options of the node agent.
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import { DEFAULT_LEASE_SECONDS, MAX_LEASE_SECONDS, MIN_LEASE_SECONDS } from '../../client/lease.ts';
 import { DEFAULT_DISK_RESERVE } from '../../lib/disk-reserve.ts';
 import { DEFAULT_HOME, DEFAULT_RUN } from '../../lib/instance.ts';
 import { quantityFlag } from '../../lib/quantity-flag.ts';
@@ -17,6 +18,13 @@ export const NodeAgentConfig = z.object({
   /** Where logs, exec and the like are served; any port of the first node address unless said, else of loopback. */
   listen: z.string().optional(),
   criSocket: z.string().optional(),
+  /** How long the node may be silent before it counts as dead; it renews four times as often. */
+  nodeLeaseSeconds: z.coerce
+    .number()
+    .int()
+    .min(MIN_LEASE_SECONDS)
+    .max(MAX_LEASE_SECONDS)
+    .default(DEFAULT_LEASE_SECONDS),
   /** As the shim's: below it the node has DiskPressure. */
   diskReserve: quantityFlag(DEFAULT_DISK_RESERVE),
 });

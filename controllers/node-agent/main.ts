@@ -46,6 +46,7 @@ async function main(): Promise<void> {
       connection: readKubeconfig(kubeconfig),
       runtime: toleratePlainCri(createCriRuntime(cri, createRuntimeMetrics(registry)), cri),
       nodeIps,
+      leaseSeconds: config.nodeLeaseSeconds,
       listen: config.listen ? parseHostPort(config.listen) : { host: nodeIps[0] ?? '127.0.0.1', port: 0 },
       metricsListen: parseHostPort(config.metricsListen),
       tls: { cert: read('node-agent.crt'), key: read('node-agent.key'), ca: read('ca.crt') },

@@ -4,19 +4,22 @@ import type { Container } from '../../crds/container.ts';
 import { isConflict } from '../../lib/errors.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createController, watch, type LoopDeps } from '../runtime/controller.ts';
+import { forEachLimit } from '../runtime/fan-out.ts';
 import { untilAborted } from '../runtime/until-aborted.ts';
 import { removeStrayFolders, type CleanUpDeps } from './clean-up.ts';
 import type { Cluster } from './cluster.ts';
 import type { ContainerWatches } from './container/controller.ts';
 import { findOrphans } from './container/orphans.ts';
+import type { Predecessors } from './container/predecessors.ts';
 import { findStrayRootFilesystems } from './container/rootfs-key.ts';
 import { createLateQueue } from './late-queue.ts';
 import { removeStrayNetworks, type NetworkReconcilerDeps } from './networks/network-controller.ts';
-import type { NodeRuntime } from './runtime/node-runtime.ts';
+import type { NodeRuntime, SandboxState } from './runtime/node-runtime.ts';
 import type { RuntimeCache } from './runtime/runtime-cache.ts';
 
 const LOOK_EVERY_MS = 30_000;
 const KEY = 'strays';
+const PARALLEL_REMOVALS = 16;
 
 export interface StrayDeps {
   readonly watched: Pick<ContainerWatches, 'containers'>;
@@ -26,6 +29,7 @@ export interface StrayDeps {
   readonly cleanUp: CleanUpDeps;
   readonly networks: NetworkReconcilerDeps;
   readonly nodeName: string;
+  readonly predecessors: Pick<Predecessors, 'gone'>;
   /** Gets the UIDs of all Containers of this node at each look: what is remembered of others can go. */
   readonly onLook: (uids: ReadonlySet<string>) => void;
 }
@@ -34,6 +38,8 @@ export interface StrayController {
   readonly part: RunPart;
   /** The runtime is there and has been listed: the first look can be taken, or another one. */
   connected(): void;
+  /** Takes another look soon. */
+  look(): void;
   /** Resolves after the first look. */
   firstLook(signal: AbortSignal): Promise<void>;
 }
@@ -48,6 +54,7 @@ export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayCon
       isConnected.resolve();
       queue.add(KEY);
     },
+    look: () => queue.add(KEY),
     firstLook: (signal) => untilAborted(hasLooked.promise, signal),
     part: createController(loop, {
       name: 'orphans',
@@ -70,13 +77,14 @@ export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayCon
 async function removeStrays({ log }: LoopDeps, deps: StrayDeps): Promise<void> {
   const { runtime, cache, nodeName } = deps;
   const listOwn = (): Container[] => deps.cluster.containers.list().filter(({ spec }) => spec.nodeName === nodeName);
-  for (const sandbox of findOrphans(cache.sandboxes(), listOwn(), nodeName)) {
+  await forEachLimit(findOrphans(cache.sandboxes(), listOwn(), nodeName), PARALLEL_REMOVALS, async (sandbox) => {
     const pod = `${sandbox.namespace}/${sandbox.name}`;
     log.info({ sandboxId: sandbox.id, pod }, 'removing a sandbox that no Container owns');
+    await stopContainers(deps, sandbox);
     await runtime.stopSandbox(sandbox.id);
     await runtime.removeSandbox(sandbox.id);
     cache.dropSandbox(sandbox.id);
-  }
+  });
   for (const key of findStrayRootFilesystems(await runtime.listRootFilesystems(), listOwn())) {
     try {
       await runtime.removeRootFilesystem(key);
@@ -89,4 +97,14 @@ async function removeStrays({ log }: LoopDeps, deps: StrayDeps): Promise<void> {
   deps.onLook(uids);
   await removeStrayFolders(deps.cleanUp, uids);
   await removeStrayNetworks(deps.networks);
+}
+
+/** With the grace of its spec, as far as that is known: of what went while the agent was away it is not. */
+async function stopContainers({ runtime, cache, predecessors }: StrayDeps, sandbox: SandboxState): Promise<void> {
+  const container = predecessors.gone(sandbox.uid);
+  if (!container) return;
+  const { metadata, spec } = container;
+  const graceSeconds = metadata.deletionGracePeriodSeconds ?? spec.terminationGracePeriodSeconds ?? 10;
+  const running = cache.viewOf(sandbox.uid).containers.filter(({ state }) => state === 'Running');
+  await Promise.all(running.map(({ id }) => runtime.stopContainer(id, graceSeconds)));
 }

@@ -9,10 +9,15 @@ import { createNodeReconciler } from './reconcile.ts';
 /** The part that notices dead nodes. */
 export function createNodeLifecycle(
   deps: ControllerDeps,
-  times: { graceMs: number; evictionDelayMs: number },
+  times: { minGraceMs: number; evictionDelayMs: number },
 ): RunPart {
   const { nodes, nodeLeases, containers } = deps.caches;
-  const heartbeats = createHeartbeats({ client: deps.client, leases: nodeLeases, clock: deps.clock });
+  const heartbeats = createHeartbeats({
+    client: deps.client,
+    leases: nodeLeases,
+    clock: deps.clock,
+    minGraceMs: times.minGraceMs,
+  });
   const isWell = (name: string): boolean =>
     nodes.get(name)?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
   const controller = createController(deps, {
@@ -24,7 +29,7 @@ export function createNodeLifecycle(
       heartbeats,
       events: deps.events,
       clock: deps.clock,
-      ...times,
+      evictionDelayMs: times.evictionDelayMs,
     }),
     watches: [
       watch(nodes, ({ metadata }) => [metadata.name]),

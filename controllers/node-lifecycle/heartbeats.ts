@@ -1,7 +1,12 @@
 // When each node was last heard of, by this process' clock, and whether this process could have heard it.
 import type { ApiClient } from '../../client/client.ts';
 import { pause } from '../../client/pause.ts';
-import { NODE_LEASE_NAMESPACE } from '../../client/lease.ts';
+import {
+  DEFAULT_LEASE_SECONDS,
+  MAX_LEASE_SECONDS,
+  MIN_LEASE_SECONDS,
+  NODE_LEASE_NAMESPACE,
+} from '../../client/lease.ts';
 import { leaseKind, type Lease } from '../../crds/builtin.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { RunPart } from '../../lib/run-all.ts';
@@ -13,6 +18,8 @@ const PROBE_TIMEOUT_MS = 1_000;
 export interface Heartbeats extends RunPart {
   /** Last sign of life of the node; the moment it was first asked for, when there never was one. */
   seenAt(nodeName: string): number;
+  /** Silence after which the node counts as dead: as long as its Lease says. */
+  graceMsOf(nodeName: string): number;
   /** Asks the server for the Lease: a cache that is behind must not declare a node dead. */
   refresh(nodeName: string, signal: AbortSignal): Promise<void>;
 }
@@ -21,13 +28,21 @@ export interface Heartbeats extends RunPart {
  * Follows the Leases. While the API server does not answer, no node can renew and nothing is known of any: that time
  * counts for none of them, so that an outage of the server does not look like the death of all nodes.
  */
-export function createHeartbeats(deps: { client: ApiClient; leases: Cache<Lease>; clock: Clock }): Heartbeats {
+export function createHeartbeats(deps: {
+  readonly client: ApiClient;
+  readonly leases: Cache<Lease>;
+  readonly clock: Clock;
+  /** No grace is shorter than this. */
+  readonly minGraceMs: number;
+}): Heartbeats {
   const { client, leases, clock } = deps;
   const seen = new Map<string, number>();
   let isBlind = false;
   let blindUntil = 0;
   const renewals = new Map<string, string>();
+  const durations = new Map<string, number>();
   const note = ({ metadata, spec }: Lease): void => {
+    durations.set(metadata.name, spec?.leaseDurationSeconds ?? DEFAULT_LEASE_SECONDS);
     const renewTime = spec?.renewTime ?? '';
     if (renewals.get(metadata.name) === renewTime) return;
     renewals.set(metadata.name, renewTime);
@@ -42,6 +57,12 @@ export function createHeartbeats(deps: { client: ApiClient; leases: Cache<Lease>
       const at = seen.get(nodeName) ?? clock.now();
       seen.set(nodeName, at);
       return isBlind ? clock.now() : Math.max(at, blindUntil);
+    },
+    graceMsOf(nodeName) {
+      const seconds = durations.get(nodeName) ?? DEFAULT_LEASE_SECONDS;
+      // A node may say how patient others should be with it, within reason.
+      const bounded = Math.min(Math.max(seconds, MIN_LEASE_SECONDS), MAX_LEASE_SECONDS);
+      return Math.max(bounded * 1000, deps.minGraceMs);
     },
     async refresh(nodeName, signal) {
       const lease = await client.kind<Lease>(leaseKind).get(nodeName, NODE_LEASE_NAMESPACE, signal);

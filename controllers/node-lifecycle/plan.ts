@@ -91,6 +91,8 @@ export interface EvictionObserved {
   /** Time from the taint to the eviction, unless a toleration says otherwise. */
   readonly evictionDelayMs: number;
   readonly isSuspended: boolean;
+  /** When its lease ran out, by the clock of this process. */
+  readonly silentSinceMs: number;
   readonly now: number;
 }
 
@@ -106,11 +108,14 @@ export interface EvictionPlan {
  * A Container that a Service controls is released, because it comes back elsewhere. One that stands alone keeps its
  * object: it is on that node and nowhere else, and runs on when the node returns. One that is being deleted is let go.
  */
-export function planEviction({ node, containers, evictionDelayMs, isSuspended, now }: EvictionObserved): EvictionPlan {
+export function planEviction(observed: EvictionObserved): EvictionPlan {
+  const { node, containers, evictionDelayMs, isSuspended, silentSinceMs, now } = observed;
   const release: Container[] = [];
   const waits: number[] = [];
   const taint = node?.spec?.taints?.find(({ key, effect }) => key === UNREACHABLE && effect === 'NoExecute');
-  const taintedAt = Date.parse(taint?.timeAdded ?? '');
+  const timeAdded = Date.parse(taint?.timeAdded ?? '');
+  // Another leader may have tainted it, by a clock that is ahead of this one.
+  const taintedAt = timeAdded > now ? silentSinceMs : timeAdded;
   // Bound by hand to a node that never was: that one may still join.
   const affected =
     node === undefined

@@ -14,15 +14,16 @@ import type { Heartbeats } from './heartbeats.ts';
 import { isEvictionSuspended, planEviction, planNode } from './plan.ts';
 
 const PARALLEL_WRITES = 16;
+/** Leases are renewed four times in their duration: after this share of it at least one renewal is missing. */
+const LATE_SHARE = 0.5;
+const SUSPENDED_LOOK_MS = 1_000;
 
 export interface NodeLifecycleDeps {
   readonly client: ApiClient;
   readonly nodes: Cache<Node>;
   /** Containers by the node they are bound to. */
   readonly containersOn: Index<Container>;
-  readonly heartbeats: Pick<Heartbeats, 'seenAt' | 'refresh'>;
-  /** Silence after which a node counts as dead. */
-  readonly graceMs: number;
+  readonly heartbeats: Pick<Heartbeats, 'seenAt' | 'graceMsOf' | 'refresh'>;
   /** Time from then to the release of its Containers. */
   readonly evictionDelayMs: number;
   readonly events: Events;
@@ -31,18 +32,26 @@ export interface NodeLifecycleDeps {
 
 /** Looks at one node, or at what is left of one. */
 export function createNodeReconciler(deps: NodeLifecycleDeps): Reconcile {
-  const { clock, events, graceMs, evictionDelayMs } = deps;
+  const { clock, events, heartbeats, evictionDelayMs } = deps;
   const nodes = deps.client.kind<Node>(nodeKind);
   const containers = deps.client.kind(containerKind);
 
-  const isSilent = (name: string): boolean => clock.now() - deps.heartbeats.seenAt(name) >= graceMs;
+  /** When the node's lease ran out, or will. */
+  const silentSince = (name: string): number => heartbeats.seenAt(name) + heartbeats.graceMsOf(name);
+  const isSilent = (name: string): boolean => silentSince(name) <= clock.now();
+
+  let wasSuspended = false;
+  // Leases of nodes that die together run out one after the other, a renewal apart at most.
+  const isLate = (name: string): boolean =>
+    clock.now() - heartbeats.seenAt(name) >= heartbeats.graceMsOf(name) * LATE_SHARE;
 
   async function markNode(
     node: Node,
     signal: AbortSignal,
   ): Promise<{ isSilent: boolean; requeueAfterMs: number; node: Node }> {
     const { name } = node.metadata;
-    const plan = planNode({ node, renewalSeenAt: deps.heartbeats.seenAt(name), graceMs, now: clock.now() });
+    const graceMs = heartbeats.graceMsOf(name);
+    const plan = planNode({ node, renewalSeenAt: heartbeats.seenAt(name), graceMs, now: clock.now() });
     if (plan.conditions) {
       await writeStatus(nodes, node, { conditions: plan.conditions }, signal);
       events.record(node, {
@@ -92,25 +101,28 @@ export function createNodeReconciler(deps: NodeLifecycleDeps): Reconcile {
 
   return async (nodeName, { signal, log }) => {
     const cached = deps.nodes.get(nodeName);
-    if (cached && isSilent(nodeName)) await deps.heartbeats.refresh(nodeName, signal);
+    if (cached && isSilent(nodeName)) await heartbeats.refresh(nodeName, signal);
     const marked = cached ? await markNode(cached, signal) : undefined;
     if (marked && !marked.isSilent) return { requeueAfterMs: Math.max(1, marked.requeueAfterMs) };
     // A node that the cache does not show may have joined just now.
     if (!marked && (await nodes.get(nodeName, undefined, signal))) return { requeueAfterMs: 1_000 };
 
     const all = deps.nodes.list().map(({ metadata }) => metadata.name);
-    const isSuspended = marked !== undefined && isEvictionSuspended(all.filter(isSilent).length, all.length);
+    const isSuspended = marked !== undefined && isEvictionSuspended(all.filter(isLate).length, all.length);
     const plan = planEviction({
       node: marked?.node,
       containers: deps.containersOn.get(nodeName),
       evictionDelayMs,
       isSuspended,
+      silentSinceMs: cached ? silentSince(nodeName) : clock.now(),
       now: clock.now(),
     });
-    if (isSuspended && all.length > 1) log.warn('most nodes are silent at once: nothing is evicted');
+    if (isSuspended && all.length > 1 && !wasSuspended) log.warn('most nodes are silent at once: nothing is evicted');
+    wasSuspended = isSuspended;
     await forEachLimit(plan.markUnknown, PARALLEL_WRITES, (container) => markUnknown(container, nodeName, signal));
     await forEachLimit(plan.release, PARALLEL_WRITES, (container) => release(container, nodeName, signal));
-    const waits = [plan.requeueAfterMs, marked?.requeueAfterMs].filter((wait) => wait !== undefined);
+    const suspendedMs = isSuspended && all.length > 1 ? SUSPENDED_LOOK_MS : undefined;
+    const waits = [plan.requeueAfterMs, marked?.requeueAfterMs, suspendedMs].filter((wait) => wait !== undefined);
     return waits.length === 0 ? {} : { requeueAfterMs: Math.max(1, Math.min(...waits)) };
   };
 }

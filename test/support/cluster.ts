@@ -32,7 +32,7 @@ export const BUSYBOX = 'windlass.local/busybox:1';
 export interface ClusterOptions {
   /** `node-1` to `node-<n>`; 3 unless said. */
   readonly nodes?: number;
-  /** Of the controllers process. The defaults are those of a test: leases run out after 4 s, eviction follows 1 s later. */
+  /** Further flags of the controllers. The times are short unless said: leases of nodes last 4 s, eviction follows 1 s later. */
   readonly controllers?: readonly string[];
   /** Further flags of every node agent. */
   readonly agent?: readonly string[];
@@ -67,7 +67,8 @@ export interface Cluster extends AsyncDisposable {
   waitForReady(...names: string[]): Promise<void>;
 }
 
-const TIMES = ['--lease-duration-seconds', '3', '--node-monitor-grace-seconds', '4', '--eviction-delay-seconds', '1'];
+const TIMES = ['--lease-duration-seconds', '3', '--eviction-delay-seconds', '1'];
+const NODE_TIMES = ['--node-lease-seconds', '4'];
 
 /**
  * Starts it and waits until all nodes are Ready. Needs root. The test process itself moves into the wire's network
@@ -111,7 +112,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       ...{ name, number: index + 1, underlay, ca, url, image, reference: BUSYBOX },
       addresses: hostAddresses(index + 1),
       folder: join(root, name),
-      flags: { agent: options.agent ?? [], shim: options.shim ?? [] },
+      flags: { agent: [...NODE_TIMES, ...(options.agent ?? [])], shim: options.shim ?? [] },
     }),
   );
   cleanup.defer(async () => {

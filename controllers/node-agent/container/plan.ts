@@ -25,6 +25,8 @@ export interface Observed {
   readonly isPaused: boolean;
   /** Whose namespaces it should share now, see targetKeyOf(); undefined = nothing to join yet. */
   readonly targetKey?: string | undefined;
+  /** What must be off the host before it starts, see createPredecessors(). */
+  readonly predecessors: readonly SandboxState[];
   /** Differences that are mended on the running container, found by comparing with what it has. */
   readonly drift: readonly DriftStep[];
 }
@@ -213,7 +215,7 @@ function planLost({ container }: Observed): Step | undefined {
 }
 
 function planStart(observed: Observed, run: ContainerState): Step {
-  return waitAfterFailure(observed) ?? { kind: 'start', containerId: run.id };
+  return waitForPredecessors(observed) ?? waitAfterFailure(observed) ?? { kind: 'start', containerId: run.id };
 }
 
 function planNewRun(
@@ -222,7 +224,7 @@ function planNewRun(
   counts: RunCounts,
   previous?: ContainerState,
 ): Step {
-  const waiting = waitAfterFailure(observed);
+  const waiting = waitForPredecessors(observed) ?? waitAfterFailure(observed);
   if (waiting) return waiting;
   if (!observed.prepared) return { kind: 'prepare' };
   const missing = firstMissing(observed.prepared);
@@ -252,6 +254,13 @@ function planNewRun(
     shortRuns: counts.shortRuns,
     ...(previous ? { replaces: previous.id } : {}),
   };
+}
+
+const PREDECESSOR_LOOK_MS = 100;
+
+/** The orphans' controller takes them off; a slot has one holder at a time. */
+function waitForPredecessors({ predecessors, nowMs }: Observed): Step | undefined {
+  return predecessors.length > 0 ? { kind: 'rest', untilMs: nowMs + PREDECESSOR_LOOK_MS } : undefined;
 }
 
 function waitAfterFailure({ startFailure, nowMs, container }: Observed): Step | undefined {

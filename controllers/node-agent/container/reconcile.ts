@@ -15,6 +15,7 @@ import { applyStep, type ApplyDeps } from './apply-step.ts';
 import { findDrift, resourcesKey } from './drift.ts';
 import type { ContainerMemory, MemoryStore } from './memory.ts';
 import { currentOf, planStep, type Observed, type Step } from './plan.ts';
+import type { Predecessors } from './predecessors.ts';
 import type { Prepared } from './prepared.ts';
 import { keptImage } from './rootfs-key.ts';
 import { networkNamesOf } from './sandbox-config.ts';
@@ -40,6 +41,7 @@ export interface ContainerReconcilerDeps extends ApplyDeps {
     container: Container,
     options: { kept: KeptImage | undefined; signal: AbortSignal },
   ) => Promise<Prepared>;
+  readonly predecessors: Pick<Predecessors, 'of'>;
   /** What is kept on the host beside the runtime: projected files, logs, anonymous volumes. */
   readonly cleanUp: (container: Container, signal: AbortSignal) => Promise<void>;
   /** Seconds from the creation of the object to its first run. */
@@ -160,6 +162,7 @@ async function observe(
     unhealthyStops: memory.unhealthyStops,
     isPaused: isRunning && memory.isPaused,
     targetKey: deps.targetKeyOf(container),
+    predecessors: isRunning ? [] : deps.predecessors.of(container),
     drift: isRunning
       ? findDrift({
           container,

@@ -93,6 +93,10 @@ function judge(input: StatusInput, run: ContainerState | undefined): Verdict {
   if (wanted === 'Stopped') {
     return { phase: 'Created', ready: false, reason: 'Stopped', message: 'not started, as desiredState says' };
   }
+  if (input.predecessors.length > 0) {
+    const message = `waits for sandbox ${input.predecessors.map(({ id }) => id.slice(0, 12)).join(', ')} of an earlier Container to end`;
+    return { phase: 'Pending', ready: false, reason: 'PredecessorRunning', message };
+  }
   const missing = input.prepared ? firstMissing(input.prepared) : undefined;
   if (missing) return { phase: 'Pending', ready: false, reason: missing.reason, message: missing.message };
   return { phase: 'Pending', ready: false, reason: 'ContainerCreating', message: 'the container is being made' };

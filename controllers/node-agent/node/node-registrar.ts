@@ -15,6 +15,8 @@ const LOOK_MS = 10_000;
 export interface NodeRegistrar extends RunPart {
   /** Why the node is not ready; undefined when it is. */
   setProblem(problem: string | undefined): void;
+  /** Looks now whether the Node still says what it should. */
+  look(): void;
   /** `name://version` of the container runtime. */
   setRuntime(version: string): void;
 }
@@ -78,6 +80,7 @@ export function createNodeRegistrar(deps: {
   return {
     name: 'node registrar',
     setProblem: (problem) => change({ problem }),
+    look: () => wake.abort(),
     setRuntime: (runtimeVersion) => change({ runtimeVersion }),
     async run(signal) {
       while (!signal.aborted) {

@@ -39,7 +39,7 @@ function runControllers(kubeconfig: string, clock: LyingClock): AsyncDisposable 
     events: createEvents(recorder),
     caches: watchKinds(informers),
   };
-  const others = composeControllers(deps, registry, { graceMs: 300_000, evictionDelayMs: 300_000 }, undefined);
+  const others = composeControllers(deps, registry, { minGraceMs: 300_000, evictionDelayMs: 300_000 }, undefined);
   const stop = new AbortController();
   const running = runAll(
     [

@@ -70,6 +70,7 @@ async function startAgent(): Promise<{ stop(): Promise<void> }> {
       connection: readKubeconfig(kubeconfig),
       runtime,
       nodeIps: [],
+      leaseSeconds: 40,
       listen: { host: '127.0.0.1', port: 0 },
       metricsListen: { host: '127.0.0.1', port: 0 },
       tls: { ...serving, ca: authority.cert },

@@ -96,6 +96,7 @@ export function observe(container: Container, overrides: Partial<Observed> = {})
     containers: [],
     unhealthyStops: new Set(),
     isPaused: false,
+    predecessors: [],
     drift: [],
     ...overrides,
   };

@@ -20,7 +20,7 @@ test('seenAt() does not count the time in which the server did not answer', asyn
     },
   } as unknown as Cache<Lease>;
   const client = { raw: async () => ({ status, body: '' }) } as unknown as ApiClient;
-  const heartbeats = createHeartbeats({ client, leases, clock });
+  const heartbeats = createHeartbeats({ client, leases, clock, minGraceMs: 0 });
   const stop = new AbortController();
   const running = heartbeats.run(stop.signal);
   renew('1');
@@ -37,4 +37,23 @@ test('seenAt() does not count the time in which the server did not answer', asyn
   assert.equal(heartbeats.seenAt('a'), clock.now());
   stop.abort();
   await running;
+});
+
+test('graceMsOf() is what the Lease says, within reason, and never less than the least', async () => {
+  const renewals: ((change: { object: Lease; previous: undefined; deleted: boolean }) => void)[] = [];
+  const leases = {
+    subscribe: (handler: (typeof renewals)[number]) => renewals.push(handler),
+  } as unknown as Cache<Lease>;
+  const make = (minGraceMs: number) =>
+    createHeartbeats({ client: {} as ApiClient, leases, clock: createFakeClock(0), minGraceMs });
+  const [heartbeats, patient] = [make(0), make(60_000)];
+  const graceOf = (leaseDurationSeconds: number): number[] => {
+    const object: Lease = { apiVersion: 'v1', kind: 'Lease', metadata: { name: 'a' }, spec: { leaseDurationSeconds } };
+    for (const renew of renewals) renew({ object, previous: undefined, deleted: false });
+    return [heartbeats.graceMsOf('a'), patient.graceMsOf('a')];
+  };
+  assert.deepEqual(graceOf(5), [5_000, 60_000]);
+  assert.deepEqual(graceOf(90), [90_000, 90_000]);
+  assert.deepEqual([graceOf(-1)[0], graceOf(1e9)[0]], [2_000, 600_000]);
+  assert.equal(heartbeats.graceMsOf('never heard of'), 40_000);
 });

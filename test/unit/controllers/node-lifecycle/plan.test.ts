@@ -100,6 +100,7 @@ function evict(containers: Container[], { seconds = 30, isSuspended = false, gon
     containers,
     evictionDelayMs: 20_000,
     isSuspended,
+    silentSinceMs: NOW - seconds * 1000,
     now: NOW,
   });
   const names = (list: readonly Container[]) => list.map(({ metadata }) => metadata.name);
@@ -109,6 +110,23 @@ function evict(containers: Container[], { seconds = 30, isSuspended = false, gon
 test('planEviction() marks at once and releases after the delay', () => {
   assert.deepEqual(evict([owned('c')], { seconds: 5 }), { unknown: ['c'], release: [], requeueAfterMs: 15_000 });
   assert.deepEqual(evict([owned('c')], { seconds: 20 }), { unknown: [], release: ['c'], requeueAfterMs: undefined });
+});
+
+test('planEviction() goes by its own clock when the taint comes from one that is ahead', () => {
+  const plan = (silentSeconds: number) =>
+    planEviction({
+      node: makeNode('a', { taints: [{ key: UNREACHABLE, effect: 'NoExecute', timeAdded: secondsAgo(-3600) }] }),
+      containers: [owned('c')],
+      evictionDelayMs: 20_000,
+      isSuspended: false,
+      silentSinceMs: NOW - silentSeconds * 1000,
+      now: NOW,
+    });
+  assert.equal(plan(5).requeueAfterMs, 15_000);
+  assert.deepEqual(
+    plan(21).release.map(({ metadata }) => metadata.name),
+    ['c'],
+  );
 });
 
 test('planEviction() keeps what stands alone: it is nowhere else', () => {

@@ -189,3 +189,17 @@ test('planStep() follows the container whose namespaces it shares when that one 
   const prepared = { ...READY, network };
   assert.equal(planStep({ ...observed, containers: [ended], prepared }).kind, 'remove-sandbox');
 });
+
+test('planStep() starts nothing before what was there in its place is off the host', () => {
+  const container = makeContainer();
+  const sandboxes = [makeSandbox(container)];
+  const predecessors = [makeSandbox(container, { id: 's0', uid: 'u0' })];
+  const wait = { kind: 'rest', untilMs: NOW + 100 };
+  assert.deepEqual(planStep(observe(container, { predecessors, prepared: READY })), wait);
+  const created = makeRun({ state: 'Created' });
+  assert.deepEqual(planStep(observe(container, { predecessors, sandboxes, containers: [created] })), wait);
+  // What runs already goes on, and what is to go goes.
+  assert.equal(kindOf(container, { predecessors, sandboxes, containers: [makeRun()] }), 'rest');
+  const deleted = makeContainer({}, { metadata: { deletionTimestamp: '2026-11-23T12:00:00Z' } });
+  assert.equal(kindOf(deleted, { predecessors, sandboxes, containers: [makeRun()] }), 'stop');
+});

@@ -1,0 +1,73 @@
+// What must be off this host before a Container starts: it may have been given away while the node was cut off, and a
+// successor of the same slot may come back to the same node, to the same name and to the same volumes.
+import type { Container } from '../../../crds/container.ts';
+import type { WatchedKind } from '../../runtime/controller.ts';
+import { joinKey } from '../../runtime/object-key.ts';
+import { volumeNamesOf } from '../../volume/plan.ts';
+import type { SandboxState } from '../runtime/node-runtime.ts';
+import type { RuntimeCache } from '../runtime/runtime-cache.ts';
+import { MANAGED_LABEL } from './annotations.ts';
+
+/** How long a Container without volumes on the host is remembered: longer than a start that was under way can take. */
+const KEEP_MS = 120_000;
+
+export interface Predecessors {
+  /** Sandboxes of an earlier Container of that name, or of one that is gone and mounts a volume of this one. */
+  of(container: Container): SandboxState[];
+  /** A Container of this node whose object is gone, as it was last. */
+  gone(uid: string): Container | undefined;
+}
+
+/**
+ * Follows `containers` from now on. `onGone` is called when a Container of this node is gone from the API although its
+ * sandbox is still here: by force, or because the node counted as dead.
+ */
+export function createPredecessors(deps: {
+  readonly containers: WatchedKind<Container>;
+  readonly cache: Pick<RuntimeCache, 'viewOf' | 'sandboxes'>;
+  readonly nodeName: string;
+  readonly now: () => number;
+  readonly onGone: () => void;
+}): Predecessors {
+  const { cache, nodeName, now } = deps;
+  const gone = new Map<string, { readonly container: Container; readonly atMs: number }>();
+  const isHere = (uid: string): boolean => cache.viewOf(uid).sandboxes.length > 0;
+  const note = (container: Container): void => {
+    for (const [uid, { atMs }] of gone) {
+      if (now() - atMs < KEEP_MS) break;
+      if (!isHere(uid)) gone.delete(uid);
+    }
+    const { uid = '' } = container.metadata;
+    gone.set(uid, { container, atMs: now() });
+    if (isHere(uid)) deps.onGone();
+  };
+  deps.containers.subscribe(({ object, previous, deleted }) => {
+    // After a break the watch may show the successor alone: of the same name, with another UID.
+    const last = deleted ? object : previous?.metadata.uid === object.metadata.uid ? undefined : previous;
+    if (last?.spec.nodeName === nodeName) note(last);
+  });
+  const volumesOf = (container: Container): string[] =>
+    volumeNamesOf(container).map((name) => joinKey(container.metadata.namespace, name));
+  return {
+    of(container) {
+      const { uid = '', name, namespace } = container.metadata;
+      const volumes = new Set(volumesOf(container));
+      const sharing = [...gone.values()].flatMap(({ container: one }) =>
+        volumes.size > 0 && one.metadata.uid !== uid && volumesOf(one).some((volume) => volumes.has(volume))
+          ? cache.viewOf(one.metadata.uid ?? '').sandboxes
+          : [],
+      );
+      const namesakes = cache
+        .sandboxes()
+        .filter(
+          (sandbox) =>
+            sandbox.name === name &&
+            sandbox.namespace === namespace &&
+            sandbox.uid !== uid &&
+            sandbox.labels[MANAGED_LABEL] === 'true',
+        );
+      return [...new Set([...namesakes, ...sharing])];
+    },
+    gone: (uid) => gone.get(uid)?.container,
+  };
+}
