@@ -64,7 +64,10 @@ export interface Cluster extends AsyncDisposable {
   put(yaml: string): Promise<string>;
   /** Body of a request from the wire, outside every node; undefined when there was no answer in time. */
   curl(url: string, timeoutSeconds?: number): Promise<string | undefined>;
+  /** Until the nodes say so. */
   waitForReady(...names: string[]): Promise<void>;
+  /** Until the API server answers, after it was started again. */
+  waitForApi(): Promise<void>;
 }
 
 const TIMES = ['--lease-duration-seconds', '3', '--eviction-delay-seconds', '1'];
@@ -168,6 +171,14 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       kubectl,
       kubectlOk,
       waitForReady,
+    },
+    async waitForApi() {
+      const isAnswering = (): Promise<boolean> =>
+        api.raw('/readyz').then(
+          ({ status }) => status === 200,
+          () => false,
+        );
+      await waitFor(isAnswering, { timeoutMs: 60_000, intervalMs: 50, what: 'the API server' });
     },
     addControllers(name) {
       const added = superviseControl('controllers', name, [...TIMES, ...(options.controllers ?? [])]);

@@ -12,6 +12,8 @@ import { createMachine, type Machine } from './machine.ts';
 import { supervise, type Supervised } from './supervised.ts';
 import type { Underlay } from './underlay.ts';
 
+const SKEWED_CLOCK = import.meta.resolve('./skewed-clock.ts');
+
 export interface ClusterNode {
   readonly name: string;
   readonly instance: Instance;
@@ -24,6 +26,8 @@ export interface ClusterNode {
   readonly processes: readonly Supervised[];
   /** Starts shim and agent where they do not run; the first time with certificates and the busybox image. */
   start(): Promise<void>;
+  /** Starts the agent again with a clock that is ahead of everybody else's, or behind. */
+  setAgentClock(aheadMs: number): Promise<void>;
   /** SIGKILL to shim and agent; containers go on. */
   killProcesses(): Promise<void>;
   /** Every process of the host dies at once, containers with them; its disk stays. */
@@ -39,6 +43,8 @@ export interface ClusterNode {
   curl(url: string, timeoutSeconds?: number): Promise<string | undefined>;
   /** Names of the containers that run on the host, as its runtime has them: asked of the shim, not of the API server. */
   running(): Promise<string[]>;
+  /** Their ids. */
+  runningIds(): Promise<string[]>;
 }
 
 export interface ClusterNodeOptions {
@@ -92,6 +98,10 @@ export function createClusterNode(options: ClusterNodeOptions): ClusterNode {
       hasImage = true;
       agent.start();
     },
+    async setAgentClock(aheadMs) {
+      await agent.kill();
+      agent.start({ NODE_OPTIONS: `--import=${SKEWED_CLOCK}`, WINDLASS_TEST_CLOCK_AHEAD_MS: String(aheadMs) });
+    },
     async killProcesses() {
       await Promise.all(processes.map((one) => one.kill()));
     },
@@ -116,11 +126,10 @@ export function createClusterNode(options: ClusterNodeOptions): ClusterNode {
       return code === 0 ? stdout : undefined;
     },
     async running() {
-      using cri = createCriClient({ socketPath: machine.pathOf(paths.criSocket(instance)) });
-      const { items: sandboxes } = await cri.runtime.listPodSandbox({});
-      const { containers } = await cri.runtime.listContainers({ filter: { state: { state: 'CONTAINER_RUNNING' } } });
-      const nameOf = (id: string): string => sandboxes.find((one) => one.id === id)?.metadata?.name ?? id;
-      return containers.map(({ podSandboxId }) => nameOf(podSandboxId)).toSorted();
+      return (await running(machine)).map(({ name }) => name).toSorted();
+    },
+    async runningIds() {
+      return (await running(machine)).map(({ id }) => id);
     },
   };
   return node;
@@ -130,6 +139,14 @@ export function createClusterNode(options: ClusterNodeOptions): ClusterNode {
 export const curlArguments = (url: string, timeoutSeconds: number): string[] => [
   ...['-sS', '--globoff', '--max-time', String(timeoutSeconds), url],
 ];
+
+async function running({ instance, pathOf }: Machine): Promise<{ id: string; name: string }[]> {
+  using cri = createCriClient({ socketPath: pathOf(paths.criSocket(instance)) });
+  const { items: sandboxes } = await cri.runtime.listPodSandbox({});
+  const { containers } = await cri.runtime.listContainers({ filter: { state: { state: 'CONTAINER_RUNNING' } } });
+  const nameOf = (id: string): string => sandboxes.find((one) => one.id === id)?.metadata?.name ?? id;
+  return containers.map(({ id, podSandboxId }) => ({ id, name: nameOf(podSandboxId) }));
+}
 
 async function importImage(
   machine: Machine,

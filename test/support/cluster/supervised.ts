@@ -7,8 +7,8 @@ export interface Supervised {
   /** Where its output goes; of all its runs. */
   readonly logFile: string;
   readonly isRunning: () => boolean;
-  /** Does nothing when it runs. */
-  start(): void;
+  /** Does nothing when it runs; `env` is for this run, on top of its own. */
+  start(env?: Readonly<Record<string, string>>): void;
   /** Sends the signal, and waits for the end when it is one that ends it; does nothing when it does not run. */
   kill(signal?: NodeJS.Signals): Promise<void>;
   /** SIGSTOP: it lives, but does nothing; undone by thaw(). */
@@ -43,11 +43,14 @@ export function supervise(program: ProgramToRun): Supervised {
     name,
     logFile,
     isRunning,
-    start() {
+    start(env = {}) {
       if (isRunning()) return;
       const log = openSync(logFile, 'a');
       const words = [...dieWithParent, ...(program.within?.() ?? []), program.file, ...program.args];
-      const started = spawn(words[0] ?? '', words.slice(1), { stdio: ['ignore', log, log], env: program.env });
+      const started = spawn(words[0] ?? '', words.slice(1), {
+        stdio: ['ignore', log, log],
+        env: { ...program.env, ...env },
+      });
       closeSync(log);
       child = started;
       ended = new Promise((resolve) => {
