@@ -37,6 +37,8 @@ export interface ClusterNode {
   /** In silence: nothing reaches the host or leaves it, or only nothing of `other`. */
   cut(other?: string): void;
   restore(other?: string): void;
+  /** That share of the packets to and from the host is lost. */
+  lose(percent: number): void;
   /** Output of a shell script on the host; throws when it fails. */
   sh(script: string): Promise<string>;
   /** Body of a request from the host; undefined when there was no answer in time. */
@@ -116,6 +118,7 @@ export function createClusterNode(options: ClusterNodeOptions): ClusterNode {
     },
     cut: (other) => underlay.cut(name, other),
     restore: (other) => underlay.restore(name, other),
+    lose: (percent) => underlay.lose(name, percent),
     async sh(script) {
       const { code, stdout, stderr } = await machine.run(['sh', '-c', script]);
       if (code !== 0) throw new Error(`${name}: ${script} ended with ${code}: ${stderr}${stdout}`);

@@ -38,6 +38,8 @@ export function supervise(program: ProgramToRun): Supervised {
     const pid = child?.pid;
     if (pid === undefined || !isRunning()) return;
     for (const target of program.within ? childrenOf(pid) : [pid]) process.kill(target, signal);
+    // nsenter stops with its child, and goes on only when it is told itself.
+    if (program.within && signal !== 'SIGSTOP') process.kill(pid, 'SIGCONT');
   };
   return {
     name,

@@ -1,0 +1,35 @@
+// One round of chaos: Services, failures, and the wait until everything is as it should be.
+import type { Cluster } from '../cluster.ts';
+import { waitFor } from '../wait.ts';
+import { runChaos, type ChaosOptions } from './chaos.ts';
+import { CHAOS_PORT, readWanted, startChaosServices } from './chaos-services.ts';
+import { checkCluster } from './check-cluster.ts';
+
+export interface ChaosRound {
+  /** What is wrong in the end; none when all is well. */
+  readonly problems: readonly string[];
+  readonly restedAfterMs: number;
+}
+
+const REST_MS = 120_000;
+
+/** Breaks, repairs, and waits until nothing is wrong any more, two minutes at most. */
+export async function runChaosRound(cluster: Cluster, options: Omit<ChaosOptions, 'disturb'>): Promise<ChaosRound> {
+  const services = await startChaosServices(cluster);
+  await runChaos(cluster, { ...options, disturb: services.disturb });
+  const startedAt = performance.now();
+  await readWanted(cluster, services);
+  let problems: string[] = [];
+  const isWell = async (): Promise<boolean> => {
+    problems = await checkCluster(cluster, { services: services.wanted, port: CHAOS_PORT });
+    return problems.length === 0;
+  };
+  await cluster.waitForReady(...cluster.nodes.map(({ name }) => name));
+  await waitFor(isWell, { timeoutMs: REST_MS, intervalMs: 500 }).catch(() => undefined);
+  const restedAfterMs = performance.now() - startedAt;
+  const violations = await services.violations();
+  return {
+    problems: violations === '' ? problems : [...problems, `the volume had two holders: ${violations}`],
+    restedAfterMs,
+  };
+}
