@@ -13,6 +13,11 @@ export interface ChaosRound {
 
 const REST_MS = 120_000;
 
+/** What ends because it lost its lead, or its server, is started again by whoever watches over it. */
+export function startWhatEnded({ etcd, apiserver, controllers, nodes }: Cluster): void {
+  for (const part of [etcd, apiserver, controllers, ...nodes.flatMap(({ processes }) => processes)]) part.start();
+}
+
 /** Breaks, repairs, and waits until nothing is wrong any more, two minutes at most. */
 export async function runChaosRound(cluster: Cluster, options: Omit<ChaosOptions, 'disturb'>): Promise<ChaosRound> {
   const services = await startChaosServices(cluster);
@@ -21,12 +26,14 @@ export async function runChaosRound(cluster: Cluster, options: Omit<ChaosOptions
   await readWanted(cluster, services);
   let problems: string[] = [];
   const isWell = async (): Promise<boolean> => {
+    startWhatEnded(cluster);
     problems = await checkCluster(cluster, { services: services.wanted, port: CHAOS_PORT });
     return problems.length === 0;
   };
   await cluster.waitForReady(...cluster.nodes.map(({ name }) => name));
   await waitFor(isWell, { timeoutMs: REST_MS, intervalMs: 500 }).catch(() => undefined);
   const restedAfterMs = performance.now() - startedAt;
+  if (problems.length > 0) problems.push(`the controllers said: ${cluster.controllers.tail(30)}`);
   const violations = await services.violations();
   return {
     problems: violations === '' ? problems : [...problems, `the volume had two holders: ${violations}`],
