@@ -9,6 +9,7 @@ import { formatHostPort, type HostPort } from '../lib/host-port.ts';
 import type { Logger } from '../lib/log.ts';
 import { createMetrics, type Registry as MetricsRegistry } from '../lib/metrics.ts';
 import { runAll } from '../lib/run-all.ts';
+import { createAuthenticator } from './auth/authenticate.ts';
 import { reviewHandlers } from './auth/reviews.ts';
 import { installBuiltins } from './resources/builtins.ts';
 import { createCustomResources } from './resources/custom-resources.ts';
@@ -80,11 +81,13 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   const deps = { store, registry, clock, log, isServing, countWatchEvents: requestMetrics.countWatchEvents };
   const dispatcher = createDispatcher(deps);
   for (const handler of reviewHandlers()) dispatcher.addSubresource(handler);
+  const authenticator = createAuthenticator({ store, clock });
   const stopping = new AbortController();
   let address = '';
 
   const app = createApp(options.tls);
   const api = {
+    authenticator,
     dispatcher,
     metrics: requestMetrics,
     log,
@@ -97,6 +100,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     ...deps,
     metrics,
     isStopping: () => stopping.signal.aborted,
+    authority: options.tls.clientCa,
     ownAddress: () => address,
     etcdMetrics: options.etcdMetrics,
     patience: options.patience,
@@ -124,6 +128,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
             { name: 'storage', run: store.run },
             { name: 'custom-resources', run: customResources.run },
             { name: 'system-objects', run: systemObjects.run },
+            authenticator,
           ],
           signal,
         );

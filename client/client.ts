@@ -45,7 +45,7 @@ export interface KindClient<T extends KubernetesObject> {
     name: string,
     namespace: string | undefined,
     patch: object,
-    options?: { subresource?: 'status' | 'scale' },
+    options?: { subresource?: 'status' | 'scale' | 'approval' },
     signal?: AbortSignal,
   ): Promise<T>;
   /** Resolves also when the object is already gone. */

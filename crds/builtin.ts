@@ -67,6 +67,34 @@ export interface Lease extends KubernetesObject {
   };
 }
 
+export interface SigningRequestCondition {
+  type: string;
+  status: 'True' | 'False' | 'Unknown';
+  reason?: string;
+  message?: string;
+  lastUpdateTime?: string;
+  lastTransitionTime?: string;
+}
+
+/** certificates.k8s.io/v1 CertificateSigningRequest. */
+export interface CertificateSigningRequest extends KubernetesObject {
+  spec: {
+    /** PEM in base64. */
+    request: string;
+    signerName: string;
+    usages: string[];
+    expirationSeconds?: number;
+    /** Written by the server. */
+    username?: string;
+    groups?: string[];
+  };
+  status?: {
+    conditions?: SigningRequestCondition[];
+    /** PEM in base64. */
+    certificate?: string;
+  };
+}
+
 export interface ObjectReference {
   apiVersion?: string;
   kind?: string;
@@ -111,6 +139,13 @@ export const configMapKind: KindName = {
   namespaced: true,
 };
 export const eventKind: KindName = { group: '', version: 'v1', kind: 'Event', plural: 'events', namespaced: true };
+export const signingRequestKind: KindName = {
+  group: 'certificates.k8s.io',
+  version: 'v1',
+  kind: 'CertificateSigningRequest',
+  plural: 'certificatesigningrequests',
+  namespaced: false,
+};
 export const leaseKind: KindName = {
   group: 'coordination.k8s.io',
   version: 'v1',

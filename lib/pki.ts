@@ -4,7 +4,10 @@ import { randomBytes, type webcrypto } from 'node:crypto';
 import { isIP } from 'node:net';
 import * as x509 from '@peculiar/x509';
 
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+/** Of every key here. */
+export const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+/** UID of a subject, RFC 4519 2.39. */
+const USER_ID = '0.9.2342.19200300.100.1.1';
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** Clocks of two machines may differ a little: a certificate is valid from a few minutes before it is made. */
 const CLOCK_SKEW_MS = 5 * 60 * 1000;
@@ -19,6 +22,8 @@ export interface CertificateRequest {
   readonly commonName: string;
   /** Groups of the user, for client certificates. */
   readonly organizations?: readonly string[];
+  /** What tells two bearers of one name apart: the UID of the Node. */
+  readonly userId?: string;
   /** DNS names and IP addresses, for serving certificates. */
   readonly hosts?: readonly string[];
   /** What its holder does with it; etcd's members do both with one. */
@@ -50,17 +55,21 @@ export async function createAuthority(commonName: string, days: number, now: num
   return { cert: pem(cert), key: await privateKeyPem(keys.privateKey) };
 }
 
-/** A certificate for `request`, signed by `authority`. */
+/** A certificate for `request` and a new key, signed by `authority`. */
 export async function issueCertificate(authority: KeyPair, request: CertificateRequest): Promise<KeyPair> {
-  const issuer = new x509.X509Certificate(authority.cert);
-  const signingKey = await crypto.subtle.importKey(
-    'pkcs8',
-    x509.PemConverter.decodeFirst(authority.key),
-    ALGORITHM,
-    false,
-    ['sign'],
-  );
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+  const { days, ...rest } = request;
+  const cert = await signCertificate(authority, keys.publicKey, { ...rest, seconds: (days * DAY_MS) / 1000 });
+  return { cert, key: await privateKeyPem(keys.privateKey) };
+}
+
+/** A PEM certificate for the public key that somebody else holds the private key of. */
+export async function signCertificate(
+  authority: KeyPair,
+  publicKey: x509.PublicKeyType,
+  request: Omit<CertificateRequest, 'days'> & { readonly seconds: number },
+): Promise<string> {
+  const issuer = new x509.X509Certificate(authority.cert);
   const { clientAuth, serverAuth } = x509.ExtendedKeyUsage;
   const usages = { client: [clientAuth], server: [serverAuth], both: [serverAuth, clientAuth] }[request.usage];
   const names = (request.hosts ?? []).map((host) => ({
@@ -69,13 +78,17 @@ export async function issueCertificate(authority: KeyPair, request: CertificateR
   }));
   const cert = await x509.X509CertificateGenerator.create({
     serialNumber: randomSerial(),
-    subject: [{ CN: [request.commonName] }, ...(request.organizations ?? []).map((name) => ({ O: [name] }))],
+    subject: [
+      { CN: [request.commonName] },
+      ...(request.organizations ?? []).map((name) => ({ O: [name] })),
+      ...(request.userId === undefined ? [] : [{ [USER_ID]: [request.userId] }]),
+    ],
     issuer: issuer.subject,
     notBefore: new Date(request.now - CLOCK_SKEW_MS),
-    notAfter: new Date(Math.min(request.now + request.days * DAY_MS, issuer.notAfter.getTime())),
+    notAfter: new Date(Math.min(request.now + request.seconds * 1000, issuer.notAfter.getTime())),
     signingAlgorithm: ALGORITHM,
-    publicKey: keys.publicKey,
-    signingKey,
+    publicKey,
+    signingKey: await importPrivateKey(authority.key),
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
@@ -84,7 +97,18 @@ export async function issueCertificate(authority: KeyPair, request: CertificateR
       await x509.AuthorityKeyIdentifierExtension.create(issuer),
     ],
   });
-  return { cert: pem(cert), key: await privateKeyPem(keys.privateKey) };
+  return pem(cert);
+}
+
+/** A PEM (PKCS #8) private key, to sign with. */
+export function importPrivateKey(key: string): Promise<webcrypto.CryptoKey> {
+  return crypto.subtle.importKey('pkcs8', x509.PemConverter.decodeFirst(key), ALGORITHM, false, ['sign']);
+}
+
+/** The life of a PEM certificate, in milliseconds since the epoch. */
+export function certificateLife(cert: string): { readonly notBefore: number; readonly notAfter: number } {
+  const { notBefore, notAfter } = new x509.X509Certificate(cert);
+  return { notBefore: notBefore.getTime(), notAfter: notAfter.getTime() };
 }
 
 /** When a PEM certificate runs out, in milliseconds since the epoch. */

@@ -9,6 +9,7 @@ import { applyDefaults } from '../schema/defaults.ts';
 import type { FieldError } from '../schema/field-error.ts';
 import { prune } from '../schema/prune.ts';
 import { validateSchema } from '../schema/validate.ts';
+import { checkCertificateRequest } from './certificate-requests.ts';
 import { checkNodeRestriction } from './node-restriction.ts';
 import { validateMetadata, validateMetadataUpdate } from './object-meta.ts';
 
@@ -154,7 +155,7 @@ export function admitUpdate(
     const why = `Precondition failed: UID in precondition: ${metadata.uid}, UID in object meta: ${old.metadata.uid}`;
     throw conflict(resource, old.metadata.name, why);
   }
-  if (context.subresource === 'status') keepAllButStatus(object, old);
+  if (context.subresource === 'status' || context.subresource === 'approval') keepAllButStatus(object, old);
   else if (resource.status) keepStatus(object, old);
   for (const field of [
     'uid',
@@ -189,6 +190,7 @@ function check(
   metadataErrors: readonly FieldError[],
 ): void {
   checkNodeRestriction(resource, object, old, context);
+  if (resource.plural === 'certificatesigningrequests' && !old) checkCertificateRequest(object, context);
   const errors = [...metadataErrors, ...validateSchema(resource.schema, object)];
   errors.push(...(resource.validate?.(object, old, context) ?? []));
   // CEL rules are evaluated on objects of the right shape only.

@@ -6,6 +6,9 @@ import { MASTERS, NODES } from '../auth/authorize.ts';
 import { qualifiedName } from '../resources/registry.ts';
 import type { RequestContext, Resource, StoredObject } from '../resources/resource.ts';
 
+/** Which key the node of that name has: written when it joins. */
+const NODE_KEY = 'windlass.dev/node-key';
+
 /** Rejects with Forbidden when `context.user` is a node and the write is none of its business. */
 export function checkNodeRestriction(
   resource: Resource,
@@ -24,6 +27,7 @@ export function checkNodeRestriction(
   };
   if (resource.group === '' && resource.plural === 'nodes') {
     if (metadata.name !== node) refuse(`node "${node}" is not allowed to write node "${metadata.name}"`);
+    if (old && keyOf(old) !== keyOf(object ?? old)) refuse(`node "${node}" may not change its annotation ${NODE_KEY}`);
   } else if (resource.plural === 'leases') {
     if (!isOwnLease(metadata.namespace ?? '', metadata.name, node))
       refuse(`node "${node}" may only write its own leases`);
@@ -37,6 +41,8 @@ export function checkNodeRestriction(
     if (holder !== '' && holder !== node) refuse(`it is on node "${holder}"`);
   }
 }
+
+const keyOf = ({ metadata }: StoredObject): string | undefined => metadata.annotations?.[NODE_KEY];
 
 function volumeNode(object: StoredObject): string {
   const { spec, status } = object as { spec?: { nodeName?: string }; status?: { nodeName?: string } };

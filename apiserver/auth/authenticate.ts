@@ -1,20 +1,37 @@
-// Who is calling: the client certificate's CN is the user, its O are the groups.
+// Who is calling: the client certificate's CN is the user, its O are the groups; a join token is a user of its own.
 import type { TLSSocket } from 'node:tls';
+import type { Clock } from '../../lib/clock.ts';
+import { WindlassError } from '../../lib/errors.ts';
+import type { RunPart } from '../../lib/run-all.ts';
+import type { ResourceStore } from '../storage/resource-store.ts';
+import { authenticateBootstrapToken } from './bootstrap-token.ts';
+import { createNodeIdentities } from './node-identity.ts';
+import { AUTHENTICATED, type User } from './user.ts';
 
-export interface User {
-  readonly name: string;
-  readonly groups: readonly string[];
+export interface Authenticator extends RunPart {
+  /** The user of a request. Throws Unauthorized when there is none, saying why to who has shown something true. */
+  authenticate(socket: TLSSocket, authorization: string | undefined): User | Promise<User>;
 }
 
-export const AUTHENTICATED = 'system:authenticated';
-
-const known = new WeakMap<object, User | null>();
-
-/** The user behind a TLS connection; undefined when it showed no certificate of the client authority. */
-export function authenticate(socket: TLSSocket): User | undefined {
-  let user = known.get(socket);
-  if (user === undefined) known.set(socket, (user = readCertificate(socket) ?? null));
-  return user ?? undefined;
+/** Knows certificates by themselves, and tokens and nodes by what is stored. */
+export function createAuthenticator(deps: {
+  readonly store: Pick<ResourceStore, 'get' | 'watch' | 'whenReady'>;
+  readonly clock: Clock;
+}): Authenticator {
+  const known = new WeakMap<object, User | null>();
+  const nodes = createNodeIdentities(deps.store);
+  return {
+    name: 'node identities',
+    run: nodes.run,
+    authenticate(socket, authorization) {
+      let user = known.get(socket);
+      if (user === undefined) known.set(socket, (user = readCertificate(socket) ?? null));
+      if (user) return user.nodeUid === undefined ? user : nodes.check(user, socket);
+      const [, token] = /^bearer +(\S+)$/i.exec(authorization ?? '') ?? [];
+      if (token !== undefined) return authenticateBootstrapToken(deps, token);
+      throw new WindlassError('Unauthorized', 'Unauthorized');
+    },
+  };
 }
 
 function readCertificate(socket: TLSSocket): User | undefined {
@@ -25,5 +42,6 @@ function readCertificate(socket: TLSSocket): User | undefined {
   if (typeof name !== 'string' || name === '') return undefined;
   const organizations = subject?.['O'] ?? [];
   const groups = Array.isArray(organizations) ? organizations : [organizations];
-  return { name, groups: [...groups, AUTHENTICATED] };
+  const nodeUid = subject?.['UID'];
+  return { name, groups: [...groups, AUTHENTICATED], ...(typeof nodeUid === 'string' ? { nodeUid } : {}) };
 }

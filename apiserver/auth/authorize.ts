@@ -1,5 +1,6 @@
-// May this user do that? Masters may do everything, nodes what the node rule says; there are no roles yet.
-import type { User } from './authenticate.ts';
+// May this user do that? Masters may do everything, nodes what the node rule says, join tokens ask to be one; there are no roles yet.
+import type { User } from './user.ts';
+import { BOOTSTRAPPERS } from './bootstrap-token.ts';
 import { authorizeNode } from './node-rule.ts';
 
 /** What is asked for: a verb on a resource, or on a path outside the resources. */
@@ -35,5 +36,13 @@ export function authorize(user: User, attributes: Attributes): Decision {
   }
   if (attributes.verb === 'create' && OWN_REVIEWS.has(attributes.resource)) return { allowed: true, reason: '' };
   if (user.groups.includes(NODES)) return authorizeNode(user, attributes);
+  if (user.groups.includes(BOOTSTRAPPERS)) return authorizeBootstrapper(attributes);
   return { allowed: false, reason: '' };
+}
+
+/** A join token is good for one thing: to ask for the certificate of a node, and to fetch the answer. */
+function authorizeBootstrapper({ verb, group, resource, subresource, name }: Attributes): Decision {
+  const isRequest = group === 'certificates.k8s.io' && resource === 'certificatesigningrequests' && subresource === '';
+  const allowed = isRequest && (verb === 'create' || (verb === 'get' && name !== ''));
+  return { allowed, reason: allowed ? '' : 'a join token may only ask for the certificate of a node' };
 }

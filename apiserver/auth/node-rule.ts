@@ -1,5 +1,5 @@
 // What a node agent may do: read what it needs to run its containers, and write about itself and what is bound to it.
-import type { User } from './authenticate.ts';
+import type { User } from './user.ts';
 import type { Attributes, Decision } from './authorize.ts';
 
 const PREFIX = 'system:node:';
@@ -42,6 +42,8 @@ export function authorizeNode(
     if (verb === 'create' || isOwnLease(namespace, name, node)) return allow;
     return { allowed: false, reason: `node ${node} may only write its own leases` };
   }
+  // For which names is a matter of the object: certificate-requests.ts.
+  if (group === 'certificates.k8s.io' && resource === 'certificatesigningrequests' && verb === 'create') return allow;
   if (EVENT_GROUPS.has(group) && resource === 'events' && WRITE.has(verb)) return allow;
   // Bytes on the node: the agent puts its finalizer on a Volume, and makes those behind anonymous mounts.
   if (group === 'windlass.dev' && resource === 'volumes' && (WRITE.has(verb) || verb === 'delete')) return allow;

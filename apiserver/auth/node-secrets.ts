@@ -2,7 +2,7 @@
 // to pull, refers to it. https://kubernetes.io/docs/reference/access-authn-authz/node/
 import { isObject } from '../schema/objects.ts';
 import type { ResourceStore } from '../storage/resource-store.ts';
-import type { User } from './authenticate.ts';
+import type { User } from './user.ts';
 import { MASTERS, NODES, type Attributes, type Decision } from './authorize.ts';
 import { nodeNameOf } from './node-rule.ts';
 

@@ -4,7 +4,7 @@ import { decodeBody } from '../routes/body.ts';
 import { mediaTypeOf } from '../routes/request-options.ts';
 import type { SubresourceHandler, SubresourceRequest, SubresourceResponse } from '../resources/subresource.ts';
 import { authorize, MASTERS, NODES, type Attributes } from './authorize.ts';
-import type { User } from './authenticate.ts';
+import type { User } from './user.ts';
 
 type Fields = Record<string, unknown>;
 

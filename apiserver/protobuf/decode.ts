@@ -12,6 +12,7 @@ const FILES = [
   'meta',
   'core',
   'coordination',
+  'certificates',
   'events',
   'rbac',
   'authorization',

@@ -1,5 +1,6 @@
 // The kinds this server has without any CRD.
 import { validateCustomResourceDefinition } from '../schema/crd.ts';
+import { certificateSigningRequestResource } from './builtin/certificate-signing-request.ts';
 import { customResourceDefinitionResource } from './builtin/custom-resource-definition.ts';
 import { configMapResource, secretResource, serviceAccountResource } from './builtin/config.ts';
 import { eventResource, newEventResource } from './builtin/event.ts';
@@ -20,6 +21,7 @@ export function installBuiltins(registry: ResourceRegistry): void {
     serviceAccountResource(schemaOf('', 'ServiceAccount')),
     newEventResource(schemaOf('events.k8s.io', 'Event')),
     leaseResource(schemaOf('coordination.k8s.io', 'Lease')),
+    certificateSigningRequestResource(schemaOf('certificates.k8s.io', 'CertificateSigningRequest')),
     customResourceDefinitionResource(
       schemaOf('apiextensions.k8s.io', 'CustomResourceDefinition'),
       validateCustomResourceDefinition,

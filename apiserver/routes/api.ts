@@ -6,7 +6,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Clock } from '../../lib/clock.ts';
 import { isAbort, WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import { authenticate, type User } from '../auth/authenticate.ts';
+import type { Authenticator } from '../auth/authenticate.ts';
+import type { User } from '../auth/user.ts';
 import { badRequest, pathNotFound } from './api-errors.ts';
 import { jsonAnswer, type Answer } from './call.ts';
 import { attributesOf, type Dispatcher } from './dispatch.ts';
@@ -18,6 +19,7 @@ import { toStatus } from './status.ts';
 import { refuseUpgrade } from './upgrade.ts';
 
 export interface ApiRouteOptions {
+  readonly authenticator: Authenticator;
   readonly dispatcher: Dispatcher;
   readonly metrics: RequestMetrics;
   readonly log: Logger;
@@ -46,11 +48,22 @@ export function registerApiRoutes(app: FastifyInstance, options: ApiRouteOptions
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   // Before the body is read: strangers must not fill the memory of this server with bodies.
   app.addHook('onRequest', (request, _reply, done) => {
-    const { isPublic } = request.routeOptions.config as Partial<typeof PUBLIC_ROUTE>;
-    if (!isPublic) requireUser(request);
+    const admit = (user: User): void => {
+      users.set(request, user);
+      done();
+    };
     // Over HTTP/2 a body may come without its length; one that has no type either would not be read at all.
     if (!BODILESS.has(request.method)) request.raw.headers['content-type'] ??= 'application/json';
-    done();
+    const { isPublic } = request.routeOptions.config as Partial<typeof PUBLIC_ROUTE>;
+    if (isPublic) return done();
+    try {
+      const user = options.authenticator.authenticate(socketOf(request), request.headers.authorization);
+      // Most are known by their certificate alone, and need not wait.
+      if (user instanceof Promise) user.then(admit, done);
+      else admit(user);
+    } catch (error) {
+      done(error as Error);
+    }
   });
   app.addHook('preParsing', (request, reply, payload, done) => {
     done(null, payload);
@@ -79,9 +92,11 @@ export function registerApiRoutes(app: FastifyInstance, options: ApiRouteOptions
   });
 }
 
-/** The user of a request; Unauthorized when it has none. */
+const users = new WeakMap<FastifyRequest, User>();
+
+/** The user of a request, as the first hook found it; Unauthorized when it has none. */
 export function requireUser(request: FastifyRequest): User {
-  const user = authenticate(socketOf(request));
+  const user = users.get(request);
   if (!user) throw new WindlassError('Unauthorized', 'Unauthorized');
   return user;
 }
@@ -225,8 +240,7 @@ export async function handleUpgrade(
   socket.once('close', () => gone.abort());
   socket.on('error', () => gone.abort());
   try {
-    const user = authenticate(message.socket as TLSSocket);
-    if (!user) throw new WindlassError('Unauthorized', 'Unauthorized');
+    const user = await options.authenticator.authenticate(message.socket as TLSSocket, message.headers.authorization);
     const url = urlOf(message.url);
     const path = parseResourcePath(url.pathname);
     const handler = path && options.dispatcher.findSubresource(path);

@@ -1,6 +1,6 @@
 // From a URL to the verb that answers it: resource, rights, handler.
 import { WindlassError } from '../../lib/errors.ts';
-import type { User } from '../auth/authenticate.ts';
+import type { User } from '../auth/user.ts';
 import { authorize, type Attributes } from '../auth/authorize.ts';
 import { authorizeNodeSecret } from '../auth/node-secrets.ts';
 import { collectionOf, qualifiedName } from '../resources/registry.ts';
@@ -47,7 +47,7 @@ export interface Dispatcher {
   checkAllowed(user: User, path: ResourcePath, verb: string): void;
 }
 
-const GENERIC_SUBRESOURCES = new Set(['', 'status', 'scale', 'finalize']);
+const GENERIC_SUBRESOURCES = new Set(['', 'status', 'scale', 'finalize', 'approval']);
 
 /** Built once; everything it answers by comes from `deps` and the handlers added later. */
 export function createDispatcher(deps: ApiDeps): Dispatcher {
@@ -142,7 +142,10 @@ async function answer(deps: ApiDeps, call: Call, verb: string): Promise<Answer> 
   }
   if (path.subresource !== '') {
     const isStatus = path.subresource === 'status' && resource.status;
-    if (!isStatus) throw pathNotFound();
+    // A part of the status that others write than those who write the rest.
+    const isApproval =
+      path.subresource === 'approval' && resource.subresources?.some(({ name }) => name === 'approval') === true;
+    if (!isStatus && !isApproval) throw pathNotFound();
     if (verb !== 'get' && verb !== 'update' && verb !== 'patch') throw methodNotAllowed();
   }
   if (!offers(resource, verb)) {

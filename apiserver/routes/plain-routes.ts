@@ -14,6 +14,8 @@ import { VERSION } from './version.ts';
 export interface PlainRouteOptions extends ApiDeps {
   readonly metrics: MetricsRegistry;
   readonly isStopping: () => boolean;
+  /** PEM of the authority, which a machine that joins compares with the hash it was told. */
+  readonly authority: string;
   readonly ownAddress: () => string;
   readonly etcdMetrics: string | undefined;
   readonly patience?: Patience | undefined;
@@ -61,6 +63,7 @@ export function registerPlainRoutes(app: FastifyInstance, options: PlainRouteOpt
     get(`/${name}/*`, render, true);
   }
   get('/version', () => jsonAnswer(200, VERSION), true);
+  get('/ca.crt', () => ({ status: 200, contentType: 'application/x-pem-file', body: options.authority }), true);
   get('/metrics', async () => ({
     status: 200,
     contentType: options.metrics.contentType,

@@ -1,5 +1,5 @@
 // The columns kubectl's users know of the built-in kinds, as upstream's server prints them.
-import type { Event, Node, Secret, ConfigMap, Lease } from '../../crds/builtin.ts';
+import type { CertificateSigningRequest, Event, Node, Secret, ConfigMap, Lease } from '../../crds/builtin.ts';
 import type { PrinterColumn } from '../../crds/kind.ts';
 import type { StoredObject } from '../resources/resource.ts';
 import { formatAge } from './age.ts';
@@ -86,6 +86,16 @@ export const builtinColumns: Readonly<Record<string, RowPrinter>> = {
     columns: [column('Holder', 'string', 'Who holds the lease.'), age],
     row: (object, now) => [(object as unknown as Lease).spec?.holderIdentity ?? '', ageOf(object, now)],
   },
+  'certificates.k8s.io/CertificateSigningRequest': {
+    columns: [
+      age,
+      column('SignerName', 'string', 'Who signs it.'),
+      column('Requestor', 'string', 'Who asked for it.'),
+      column('RequestedDuration', 'string', 'How long it should last.'),
+      column('Condition', 'string', 'Pending, Approved, Denied, Failed, Issued.'),
+    ],
+    row: signingRequestRow,
+  },
   'apiextensions.k8s.io/CustomResourceDefinition': { columns: [createdAt] },
   'rbac.authorization.k8s.io/Role': { columns: [createdAt] },
   'rbac.authorization.k8s.io/ClusterRole': { columns: [createdAt] },
@@ -102,6 +112,18 @@ export const builtinColumns: Readonly<Record<string, RowPrinter>> = {
 function bindingRow(object: StoredObject, now: number): unknown[] {
   const role = object['roleRef'] as { kind?: string; name?: string } | undefined;
   return [`${role?.kind ?? ''}/${role?.name ?? ''}`, ageOf(object, now)];
+}
+
+function signingRequestRow(object: StoredObject, now: number): unknown[] {
+  const { metadata, spec, status } = object as unknown as CertificateSigningRequest;
+  const words = (status?.conditions ?? []).map(({ type }) => type);
+  if (words.length === 0) words.push('Pending');
+  if (status?.certificate) words.push('Issued');
+  const seconds = spec.expirationSeconds;
+  const duration = seconds
+    ? formatAge(metadata.creationTimestamp, Date.parse(metadata.creationTimestamp ?? '') + seconds * 1000)
+    : '<none>';
+  return [ageOf(object, now), spec.signerName, spec.username ?? '', duration, words.join(',')];
 }
 
 function nodeRow(object: StoredObject, now: number): unknown[] {

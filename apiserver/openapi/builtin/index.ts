@@ -1,6 +1,7 @@
 // Schemas of the kinds that come with the server, by `<group>/<Kind>` (`/Namespace`, `coordination.k8s.io/Lease`).
 import type { StructuralSchema } from '../../schema/structural.ts';
 import { accessSchemas } from './access.ts';
+import { certificateSchemas } from './certificates.ts';
 import { coreSchemas } from './core.ts';
 import { definitionSchemas } from './custom-resource-definition.ts';
 import { nodeSchemas } from './node.ts';
@@ -12,4 +13,5 @@ export const builtinSchemas: Readonly<Record<string, StructuralSchema>> = {
   ...podSchemas,
   ...definitionSchemas,
   ...accessSchemas,
+  ...certificateSchemas,
 };

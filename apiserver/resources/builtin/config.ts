@@ -3,6 +3,7 @@ import type { FieldError } from '../../schema/field-error.ts';
 import type { StructuralSchema } from '../../schema/structural.ts';
 import type { Resource, StoredObject } from '../resource.ts';
 import { isDeepStrictEqual } from 'node:util';
+import { BOOTSTRAP_TOKEN_TYPE, hashTokenSecret, TOKEN_HASH_KEY } from '../../auth/bootstrap-token.ts';
 import { defineBuiltin } from './define.ts';
 
 const MAX_DATA_BYTES = 1024 * 1024;
@@ -65,6 +66,7 @@ export function secretResource(schema: StructuralSchema): Resource {
         ...validateSize('data', Object.values(data)),
       ];
       errors.push(...validateSecretType(String(object['type']), data));
+      if (object['type'] === BOOTSTRAP_TOKEN_TYPE) errors.push(...validateBootstrapToken(object.metadata, data));
       if (old && old['type'] !== object['type']) {
         errors.push({ type: 'FieldValueInvalid', field: 'type', value: object['type'], detail: 'field is immutable' });
       }
@@ -94,6 +96,17 @@ function prepareSecret(object: StoredObject): void {
     object['data'] = { ...(object['data'] as Data), ...Object.fromEntries(encoded) };
   }
   delete object['stringData'];
+  if (object['type'] === BOOTSTRAP_TOKEN_TYPE) hideTokenSecret(object);
+}
+
+// Who reads the store, or a backup of it, must not be able to join.
+function hideTokenSecret(object: StoredObject): void {
+  const { 'token-secret': secret, ...data } = (object['data'] as Data) ?? {};
+  if (secret === undefined) return;
+  const plain = Buffer.from(secret, 'base64').toString('utf8');
+  // One that could never be shown as a token is left for validation to refuse.
+  if (!/^[a-z0-9]{16}$/.test(plain)) return;
+  object['data'] = { ...data, [TOKEN_HASH_KEY]: Buffer.from(hashTokenSecret(plain)).toString('base64') };
 }
 
 function validateKeys(field: string, data: Record<string, string>): FieldError[] {
@@ -138,6 +151,31 @@ function validateSecretType(type: string, data: Record<string, string>): FieldEr
   return (REQUIRED_KEYS[type] ?? [])
     .filter((key) => !Object.hasOwn(data, key))
     .map((key) => ({ type: 'FieldValueRequired', field: `data[${key}]`, detail: '' }));
+}
+
+function validateBootstrapToken(metadata: StoredObject['metadata'], data: Record<string, string>): FieldError[] {
+  const errors: FieldError[] = [];
+  const text = (key: string): string => Buffer.from(data[key] ?? '', 'base64').toString('utf8');
+  const bad = (key: string, value: string, detail: string): void =>
+    void errors.push({ type: 'FieldValueInvalid', field: `data[${key}]`, value, detail });
+  const id = text('token-id');
+  if (!/^[a-z0-9]{6}$/.test(id)) bad('token-id', id, 'must be six of a-z and 0-9');
+  else if (metadata.name !== `bootstrap-token-${id}`) {
+    const detail = `must be bootstrap-token-${id}, as token-id says`;
+    errors.push({ type: 'FieldValueInvalid', field: 'metadata.name', value: metadata.name, detail });
+  }
+  if (Object.hasOwn(data, 'token-secret')) bad('token-secret', '<not shown>', 'must be sixteen of a-z and 0-9');
+  else if (!/^[0-9a-f]{64}$/.test(text(TOKEN_HASH_KEY))) {
+    errors.push({ type: 'FieldValueRequired', field: 'data[token-secret]', detail: '' });
+  }
+  const expiration = text('expiration');
+  if (Object.hasOwn(data, 'expiration') && Number.isNaN(Date.parse(expiration))) {
+    bad('expiration', expiration, 'must be a time such as 2026-01-31T12:00:00Z');
+  }
+  if (Object.hasOwn(data, 'uses') && !/^[1-9][0-9]{0,5}$/.test(text('uses'))) {
+    bad('uses', text('uses'), 'must be a number from 1 to 999999');
+  }
+  return errors;
 }
 
 function validateImmutable(

@@ -1,0 +1,79 @@
+// The certificate of a node that joined carries the UID of its Node: with the Node deleted, or made anew by another
+// machine of the same name, it opens nothing any more, and what it has open is closed.
+import type { TLSSocket } from 'node:tls';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { WindlassError } from '../../lib/errors.ts';
+import type { ResourceStore } from '../storage/resource-store.ts';
+import type { User } from './user.ts';
+import { nodeNameOf } from './node-rule.ts';
+
+const NODES = { group: '', plural: 'nodes' } as const;
+const RETRY_MS = 500;
+
+interface Session {
+  readonly user: User;
+  readonly sockets: Set<TLSSocket>;
+}
+
+/** Nodes by what is stored of them; memory is asked first, then the store. */
+export function createNodeIdentities(store: Pick<ResourceStore, 'get' | 'watch' | 'whenReady'>): {
+  /** The user again; throws Unauthorized when its Node is no longer there. */
+  check(user: User, socket: TLSSocket): Promise<User>;
+  /** Closes the connections of nodes that are deleted, until `signal` fires. */
+  run(signal: AbortSignal): Promise<void>;
+} {
+  const sessions = new Map<string, Session>();
+
+  const isThere = async ({ name, nodeUid }: User): Promise<boolean> => {
+    const nodeName = nodeNameOf({ name, groups: [] }) ?? '';
+    for (const read of [{ revision: 0 }, {}]) {
+      const entry = await store.get(NODES, '', nodeName, read);
+      if (entry?.object.metadata.uid === nodeUid) return true;
+    }
+    return false;
+  };
+
+  const remember = (user: User, socket: TLSSocket): void => {
+    const uid = user.nodeUid as string;
+    const session = sessions.get(uid) ?? { user, sockets: new Set() };
+    sessions.set(uid, session);
+    if (session.sockets.has(socket)) return;
+    session.sockets.add(socket);
+    socket.once('close', () => {
+      session.sockets.delete(socket);
+      if (session.sockets.size === 0) sessions.delete(uid);
+    });
+  };
+
+  const closeAll = (uid: string | undefined): void => {
+    for (const socket of sessions.get(uid ?? '')?.sockets ?? []) socket.destroy();
+  };
+
+  return {
+    async check(user, socket) {
+      if (!(await isThere(user))) {
+        const name = nodeNameOf(user) ?? user.name;
+        const why = `Unauthorized: node "${name}" was deleted, or another machine has joined under its name; join again with a new token`;
+        throw new WindlassError('Unauthorized', why);
+      }
+      remember(user, socket);
+      return user;
+    },
+    async run(signal) {
+      await store.whenReady(signal).catch(() => undefined);
+      while (!signal.aborted) {
+        try {
+          for await (const { events } of store.watch(NODES, { revision: 0 }, signal)) {
+            for (const { type, entry } of events) if (type === 'DELETED') closeAll(entry.object.metadata.uid);
+          }
+        } catch {
+          // The watch lost its place: what it missed is asked for one by one.
+          await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+        }
+        for (const [uid, { user }] of sessions) {
+          if (!signal.aborted && !(await isThere(user).catch(() => true))) closeAll(uid);
+        }
+      }
+    },
+  };
+}
