@@ -7,6 +7,11 @@ export const Config = z.object({
   home: z.string().optional(),
   run: z.string().optional(),
   kubeconfig: z.string({ error: 'is required: the kubeconfig of the controllers' }),
+  /** The authority that signs the certificates of nodes, PEM files; without them nobody can join. */
+  caCert: z.string().optional(),
+  caKey: z.string().optional(),
+  /** How long the certificate of a node lasts. */
+  nodeCertificateSeconds: seconds(60).default(90 * 24 * 3600),
   logLevel: z.string().default('info'),
   metricsListen: z.string().default('127.0.0.1:0'),
   /** No node counts as dead before it was silent for so long, whatever its Lease says (40 s unless the agent says otherwise). */

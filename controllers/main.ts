@@ -1,4 +1,5 @@
 // The controllers process: all cluster reconcilers, run by whichever instance of it holds the lease.
+import { readFileSync } from 'node:fs';
 import { createApiClient } from '../client/api-client.ts';
 import { createEventRecorder } from '../client/events.ts';
 import { createInformerMetrics } from '../client/informer-metrics.ts';
@@ -12,6 +13,7 @@ import { parseHostPort } from '../lib/host-port.ts';
 import { createLogger } from '../lib/log.ts';
 import { createMetrics, serveMetrics } from '../lib/metrics.ts';
 import { runAll } from '../lib/run-all.ts';
+import { createSigningController, watchSigning } from './certificates/controller.ts';
 import { Config } from './config.ts';
 import { composeControllers, watchKinds } from './compose.ts';
 import { ensureNamespace } from './ensure-namespace.ts';
@@ -48,7 +50,13 @@ const times = {
 };
 const { rebalance: mode, rebalanceMoves: maxMoves, rebalanceSettleSeconds } = config;
 const rebalancer = mode === 'off' ? undefined : { mode, maxMoves, settleMs: rebalanceSettleSeconds * 1000 };
-const parts = composeControllers(deps, registry, times, rebalancer);
+const { caCert, caKey, nodeCertificateSeconds: maxSeconds } = config;
+const authority =
+  caCert && caKey ? { cert: readFileSync(caCert, 'utf8'), key: readFileSync(caKey, 'utf8') } : undefined;
+const parts = [
+  ...composeControllers(deps, registry, times, rebalancer),
+  ...(authority ? [createSigningController(deps, watchSigning(informers), { authority, maxSeconds })] : []),
+];
 
 const leaseDurationMs = config.leaseDurationSeconds * 1000;
 const election = {

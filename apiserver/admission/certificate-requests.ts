@@ -1,13 +1,10 @@
 // Who may ask for which certificate: a token for that of a node, a node for its own ones.
+import { BOOTSTRAPPERS, NODE_CLIENT_SIGNER, NODE_SERVING_SIGNER, NODE_USER } from '../../crds/join.ts';
 import { parseCertificateRequest } from '../../lib/certificate-request.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import { MASTERS, NODES } from '../auth/authorize.ts';
-import { BOOTSTRAPPERS } from '../auth/bootstrap-token.ts';
 import { nodeNameOf } from '../auth/node-rule.ts';
 import type { RequestContext, StoredObject } from '../resources/resource.ts';
-
-const NODE_CLIENT = 'kubernetes.io/kube-apiserver-client-kubelet';
-const NODE_SERVING = 'kubernetes.io/kubelet-serving';
 
 /** Rejects with Forbidden what a token or a node may not ask for. A body that is no request fails validation later. */
 export function checkCertificateRequest(object: StoredObject, { user }: RequestContext): void {
@@ -24,11 +21,11 @@ export function checkCertificateRequest(object: StoredObject, { user }: RequestC
       },
     );
   };
-  if (signerName !== NODE_CLIENT && !(isNode && signerName === NODE_SERVING)) {
+  if (signerName !== NODE_CLIENT_SIGNER && !(isNode && signerName === NODE_SERVING_SIGNER)) {
     refuse(`${user.name} may not ask ${String(signerName)} for a certificate`);
   }
   if (!isNode) return;
-  const own = `system:node:${nodeNameOf(user) ?? ''}`;
+  const own = `${NODE_USER}${nodeNameOf(user) ?? ''}`;
   const asked = subjectOf(request);
   if (asked !== undefined && asked !== own) refuse(`${own} may not ask for a certificate of ${JSON.stringify(asked)}`);
 }

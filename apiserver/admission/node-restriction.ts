@@ -1,13 +1,11 @@
 // The part of the node rule that needs the object: an agent writes only what is bound to its node.
 import { isDeepStrictEqual } from 'node:util';
+import { NODE_KEY_ANNOTATION } from '../../crds/join.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import { isOwnLease, nodeNameOf } from '../auth/node-rule.ts';
 import { MASTERS, NODES } from '../auth/authorize.ts';
 import { qualifiedName } from '../resources/registry.ts';
 import type { RequestContext, Resource, StoredObject } from '../resources/resource.ts';
-
-/** Which key the node of that name has: written when it joins. */
-const NODE_KEY = 'windlass.dev/node-key';
 
 /** Rejects with Forbidden when `context.user` is a node and the write is none of its business. */
 export function checkNodeRestriction(
@@ -27,7 +25,8 @@ export function checkNodeRestriction(
   };
   if (resource.group === '' && resource.plural === 'nodes') {
     if (metadata.name !== node) refuse(`node "${node}" is not allowed to write node "${metadata.name}"`);
-    if (old && keyOf(old) !== keyOf(object ?? old)) refuse(`node "${node}" may not change its annotation ${NODE_KEY}`);
+    if (old && keyOf(old) !== keyOf(object ?? old))
+      refuse(`node "${node}" may not change its annotation ${NODE_KEY_ANNOTATION}`);
   } else if (resource.plural === 'leases') {
     if (!isOwnLease(metadata.namespace ?? '', metadata.name, node))
       refuse(`node "${node}" may only write its own leases`);
@@ -42,7 +41,7 @@ export function checkNodeRestriction(
   }
 }
 
-const keyOf = ({ metadata }: StoredObject): string | undefined => metadata.annotations?.[NODE_KEY];
+const keyOf = ({ metadata }: StoredObject): string | undefined => metadata.annotations?.[NODE_KEY_ANNOTATION];
 
 function volumeNode(object: StoredObject): string {
   const { spec, status } = object as { spec?: { nodeName?: string }; status?: { nodeName?: string } };

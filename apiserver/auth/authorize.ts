@@ -1,6 +1,6 @@
 // May this user do that? Masters may do everything, nodes what the node rule says, join tokens ask to be one; there are no roles yet.
 import type { User } from './user.ts';
-import { BOOTSTRAPPERS } from './bootstrap-token.ts';
+import { BOOTSTRAPPERS } from '../../crds/join.ts';
 import { authorizeNode } from './node-rule.ts';
 
 /** What is asked for: a verb on a resource, or on a path outside the resources. */

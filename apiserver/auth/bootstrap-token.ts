@@ -1,16 +1,17 @@
 // Join tokens: Secrets of type bootstrap.kubernetes.io/token in kube-system, as upstream has them, except that the
 // secret half is stored as its hash only. https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
 import { createHash, timingSafeEqual } from 'node:crypto';
+import {
+  BOOTSTRAP_TOKEN_TYPE,
+  BOOTSTRAP_USER,
+  BOOTSTRAPPERS,
+  TOKEN_HASH_KEY,
+  tokenSecretName,
+} from '../../crds/join.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import type { ResourceStore } from '../storage/resource-store.ts';
 import { AUTHENTICATED, type User } from './user.ts';
-
-export const BOOTSTRAP_TOKEN_TYPE = 'bootstrap.kubernetes.io/token';
-export const BOOTSTRAPPERS = 'system:bootstrappers';
-export const BOOTSTRAP_USER = 'system:bootstrap:';
-/** The key under which the hash of `token-secret` is stored: SHA-256 in hex. The secret has 82 random bits. */
-export const TOKEN_HASH_KEY = 'token-secret-sha256';
 
 const SECRETS = { group: '', plural: 'secrets' } as const;
 const TOKEN = /^([a-z0-9]{6})\.([a-z0-9]{16})$/;
@@ -27,7 +28,7 @@ export async function authenticateBootstrapToken(
   if (id === undefined || secret === undefined)
     throw refuse('the bearer token is no join token (abcdef.0123456789abcdef)');
   // Asked from the store: a token that was revoked a moment ago must not work here any more.
-  const entry = await store.get(SECRETS, 'kube-system', `bootstrap-token-${id}`);
+  const entry = await store.get(SECRETS, 'kube-system', tokenSecretName(id));
   const data = entry?.object['type'] === BOOTSTRAP_TOKEN_TYPE ? decode(entry.object['data']) : undefined;
   if (!data || !isSame(hashTokenSecret(secret), data[TOKEN_HASH_KEY] ?? '')) {
     throw refuse(`the token ${id} is not known: it was revoked or mistyped, or is another cluster's`);

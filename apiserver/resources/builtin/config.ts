@@ -3,7 +3,8 @@ import type { FieldError } from '../../schema/field-error.ts';
 import type { StructuralSchema } from '../../schema/structural.ts';
 import type { Resource, StoredObject } from '../resource.ts';
 import { isDeepStrictEqual } from 'node:util';
-import { BOOTSTRAP_TOKEN_TYPE, hashTokenSecret, TOKEN_HASH_KEY } from '../../auth/bootstrap-token.ts';
+import { BOOTSTRAP_TOKEN_TYPE, TOKEN_HASH_KEY, tokenSecretName } from '../../../crds/join.ts';
+import { hashTokenSecret } from '../../auth/bootstrap-token.ts';
 import { defineBuiltin } from './define.ts';
 
 const MAX_DATA_BYTES = 1024 * 1024;
@@ -160,7 +161,7 @@ function validateBootstrapToken(metadata: StoredObject['metadata'], data: Record
     void errors.push({ type: 'FieldValueInvalid', field: `data[${key}]`, value, detail });
   const id = text('token-id');
   if (!/^[a-z0-9]{6}$/.test(id)) bad('token-id', id, 'must be six of a-z and 0-9');
-  else if (metadata.name !== `bootstrap-token-${id}`) {
+  else if (metadata.name !== tokenSecretName(id)) {
     const detail = `must be bootstrap-token-${id}, as token-id says`;
     errors.push({ type: 'FieldValueInvalid', field: 'metadata.name', value: metadata.name, detail });
   }
