@@ -3,6 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { NODE_USER } from '../crds/join.ts';
 import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
 import { paths, type Instance } from '../lib/instance.ts';
 import { canonicalAddress } from '../lib/node-address.ts';
@@ -68,7 +69,7 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
     folder,
     'node-agent',
     ca,
-    server(options.nodeName, [
+    server(`${NODE_USER}${options.nodeName}`, [
       ...new Set([options.nodeName, '127.0.0.1', '::1', 'localhost', ...(options.nodeIps ?? [])]),
     ]),
   );

@@ -34,6 +34,7 @@ export function createApiClient(connection: Connection, options: ApiClientOption
         throw transportError(error, `GET ${path}`, connection.server, signal);
       }
     },
+    setCredentials: (pair) => transport.setCredentials(pair),
     close: () => transport.close(),
   };
 }

@@ -56,5 +56,7 @@ export interface ApiClient {
   kind<T extends KubernetesObject>(kind: KindName & { readonly type?: T }): KindClient<T>;
   /** A GET outside the kinds, e.g. `/readyz`; returns status and body. */
   raw(path: string, signal?: AbortSignal): Promise<{ status: number; body: string }>;
+  /** What new connections show from now on; those that are open stay as they are. */
+  setCredentials(pair: { readonly cert: string; readonly key: string }): void;
   close(): Promise<void>;
 }

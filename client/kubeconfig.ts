@@ -10,6 +10,8 @@ import { WindlassError } from '../lib/errors.ts';
 export interface Connection {
   /** `https://host:port`, without a slash at the end. */
   readonly server: string;
+  /** Further API servers of the cluster, which are tried when that one cannot be reached. */
+  readonly otherServers?: readonly string[];
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;

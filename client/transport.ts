@@ -1,7 +1,7 @@
 // HTTP to the API server: one pool of kept-alive connections, metrics, and failures as WindlassErrors.
 // HTTP/1.1 on purpose: a watch then has a connection of its own, and a reset ends one watch instead of all of them.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Agent, request, type Dispatcher } from 'undici';
+import { Agent, buildConnector, request, type Dispatcher } from 'undici';
 import { errnoOf, isAbort, messageOf, WindlassError } from '../lib/errors.ts';
 import { Counter, Histogram, type Registry } from '../lib/metrics.ts';
 import type { Connection } from './kubeconfig.ts';
@@ -27,6 +27,8 @@ export interface Transport {
   send(call: Call, signal: AbortSignal | undefined): Promise<Answer>;
   /** The parsed JSON of a 2xx answer; throws the server's reason otherwise. */
   json(call: Call, signal: AbortSignal | undefined): Promise<unknown>;
+  /** What new connections show from now on. */
+  setCredentials(pair: { readonly cert: string; readonly key: string }): void;
   close(): Promise<void>;
 }
 
@@ -44,28 +46,38 @@ const MAX_TRIES = 4;
 
 /** A transport to `connection`; nothing is connected before the first call. */
 export function createTransport(connection: Connection, options: TransportOptions): Transport {
-  const agent = new Agent({
-    connect: {
+  const connectorFor = ({ cert, key }: { cert?: string; key?: string }): buildConnector.connector =>
+    buildConnector({
       timeout: 10_000,
+      allowH2: false,
       ...(connection.ca === undefined ? {} : { ca: connection.ca }),
-      ...(connection.cert === undefined ? {} : { cert: connection.cert }),
-      ...(connection.key === undefined ? {} : { key: connection.key }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
       ...(connection.serverName === undefined ? {} : { servername: connection.serverName }),
       rejectUnauthorized: connection.skipTlsVerify !== true,
-    },
+    });
+  let connector = connectorFor(connection);
+  const agent = new Agent({
+    connect: (target, callback) => connector(target, callback),
     allowH2: false,
     keepAliveTimeout: 30_000,
     headersTimeout: HEADERS_TIMEOUT_MS,
   });
-  const host = new URL(connection.server).host;
+  const servers = [connection.server, ...(connection.otherServers ?? [])];
+  let server = connection.server;
+  // Whoever asks next asks another one; those that found the same server away have it changed once.
+  const turnFrom = (failed: string): void => {
+    if (server === failed) server = servers[(servers.indexOf(failed) + 1) % servers.length] ?? failed;
+  };
   const metrics = options.registry ? createRestMetrics(options.registry) : undefined;
 
   const attempt = async (call: Call, signal: AbortSignal | undefined): Promise<Dispatcher.ResponseData> => {
     signal?.throwIfAborted();
     const startedAt = performance.now();
     let code = '<error>';
+    const asked = server;
     try {
-      const response = await request(`${connection.server}${call.path}`, {
+      const response = await request(`${asked}${call.path}`, {
         dispatcher: agent,
         method: call.method,
         headers: {
@@ -81,9 +93,10 @@ export function createTransport(connection: Connection, options: TransportOption
       code = String(response.statusCode);
       return response;
     } catch (error) {
-      throw transportError(error, `${call.method} ${call.path}`, connection.server, signal);
+      if (!signal?.aborted && !isAbort(error)) turnFrom(asked);
+      throw transportError(error, `${call.method} ${call.path}`, asked, signal);
     } finally {
-      metrics?.observe(call.method, host, code, (performance.now() - startedAt) / 1000);
+      metrics?.observe(call.method, new URL(asked).host, code, (performance.now() - startedAt) / 1000);
     }
   };
 
@@ -96,6 +109,8 @@ export function createTransport(connection: Connection, options: TransportOption
         } catch (error) {
           // The server may close an idle connection in the moment it is used again; asking twice is harmless for a GET.
           if (call.method === 'GET' && tries === 1 && isStaleConnection(error)) continue;
+          // Nobody has heard the call, so that it may be made once of each server.
+          if (tries < servers.length && isUnconnected(error)) continue;
           throw error;
         }
         const retryAfter = Number(response.headers['retry-after']);
@@ -113,7 +128,7 @@ export function createTransport(connection: Connection, options: TransportOption
       try {
         text = await body.text();
       } catch (error) {
-        throw transportError(error, what, connection.server, signal);
+        throw transportError(error, what, server, signal);
       }
       const parsed = parseJson(text);
       if (code < 200 || code > 299) throw statusError(code, parsed ?? text, what);
@@ -121,6 +136,7 @@ export function createTransport(connection: Connection, options: TransportOption
         throw new WindlassError('Unavailable', `${what} was answered with something that is not JSON`);
       return parsed;
     },
+    setCredentials: (pair) => void (connector = connectorFor(pair)),
     close: () => agent.destroy(),
   };
   return transport;
@@ -139,6 +155,18 @@ function isStaleConnection(error: unknown): boolean {
   const cause = (error as Error).cause as { code?: unknown } | undefined;
   return cause?.code === 'ECONNRESET' || cause?.code === 'EPIPE' || cause?.code === 'UND_ERR_SOCKET';
 }
+
+const UNCONNECTED: ReadonlySet<unknown> = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'ETIMEDOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+const isUnconnected = (error: unknown): boolean =>
+  UNCONNECTED.has(((error as Error).cause as { code?: unknown } | undefined)?.code);
 
 function parseJson(text: string): unknown {
   try {

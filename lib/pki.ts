@@ -105,10 +105,15 @@ export function importPrivateKey(key: string): Promise<webcrypto.CryptoKey> {
   return crypto.subtle.importKey('pkcs8', x509.PemConverter.decodeFirst(key), ALGORITHM, false, ['sign']);
 }
 
-/** The life of a PEM certificate, in milliseconds since the epoch. */
-export function certificateLife(cert: string): { readonly notBefore: number; readonly notAfter: number } {
+/** When one of our PEM certificates was made and when it runs out, in milliseconds since the epoch. */
+export function certificateLife(cert: string): { readonly issuedAt: number; readonly notAfter: number } {
   const { notBefore, notAfter } = new x509.X509Certificate(cert);
-  return { notBefore: notBefore.getTime(), notAfter: notAfter.getTime() };
+  return { issuedAt: notBefore.getTime() + CLOCK_SKEW_MS, notAfter: notAfter.getTime() };
+}
+
+/** The UID in the subject of a PEM certificate: that of the Node, when its holder joined. */
+export function certificateUserId(cert: string): string | undefined {
+  return new x509.X509Certificate(cert).subjectName.getField(USER_ID)[0];
 }
 
 /** When a PEM certificate runs out, in milliseconds since the epoch. */

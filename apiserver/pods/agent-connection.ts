@@ -2,8 +2,9 @@
 // else.
 import { Agent, request as httpsRequest } from 'node:https';
 import type { IncomingMessage } from 'node:http';
-import { connect, type TLSSocket } from 'node:tls';
+import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import type { Node } from '../../crds/builtin.ts';
+import { NODE_USER } from '../../crds/join.ts';
 import { messageOf, WindlassError } from '../../lib/errors.ts';
 
 export interface AgentTls {
@@ -28,6 +29,22 @@ export interface AgentConnections {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/**
+ * The Node says itself where its agent listens: that it is the agent of that node is in the certificate, whatever address
+ * it was reached at. Only the authority gives out the name of a node.
+ */
+function identify(nodeName: string): Pick<ConnectionOptions, 'servername' | 'checkServerIdentity'> {
+  const wanted = `${NODE_USER}${nodeName}`;
+  return {
+    // Also keeps the connections and sessions of one node apart from those of another at the same address.
+    servername: nodeName,
+    checkServerIdentity: (_host, { subject }) =>
+      subject?.CN === wanted
+        ? undefined
+        : new Error(`its certificate is that of ${String(subject?.CN)}, not of ${wanted}`),
+  };
+}
+
 /** Where the agent of `node` listens. Throws Unavailable when the Node does not say. */
 export function agentAddressOf(node: Node): AgentAddress {
   const host = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
@@ -50,14 +67,20 @@ export function createAgentConnections(tls: AgentTls): AgentConnections {
   return {
     get: (address, path, signal) =>
       new Promise((resolve, reject) => {
-        const request = httpsRequest({ agent, host: address.host, port: address.port, path, signal });
+        const request = httpsRequest({
+          ...{ agent, host: address.host, port: address.port, path, signal },
+          ...identify(address.nodeName),
+        });
         request.once('error', (error) => reject(signal.aborted ? error : unreachable(address, error)));
         request.once('response', resolve);
         request.end();
       }),
     open: (address, signal) =>
       new Promise((resolve, reject) => {
-        const socket = connect({ host: address.host, port: address.port, ...tls, timeout: CONNECT_TIMEOUT_MS });
+        const socket = connect({
+          ...{ host: address.host, port: address.port, ...tls, timeout: CONNECT_TIMEOUT_MS },
+          ...identify(address.nodeName),
+        });
         const onAbort = (): void => void socket.destroy();
         signal.addEventListener('abort', onAbort, { once: true });
         socket.once('timeout', () => socket.destroy(new Error('no answer in time')));

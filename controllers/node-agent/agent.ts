@@ -42,6 +42,7 @@ import { createLogRotator } from './logs/log-rotator.ts';
 import { createServiceTablesReconciler } from './networks/network-controller.ts';
 import { createNodeNetworks } from './networks/node-networks.ts';
 import { SERVICE_LABEL } from './networks/service-tables.ts';
+import { createCertificateRenewer } from './node/certificate-renewer.ts';
 import { createNodeMetrics } from './node/node-metrics.ts';
 import { createNodeRegistrar } from './node/node-registrar.ts';
 import { diskProblem, readNodeFacts } from './node/read-facts.ts';
@@ -261,6 +262,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         registrar,
         shimLease,
         { name: 'agent server', run: agentServer.run },
+        createCertificateRenewer({
+          ...{ client, nodeName, clock, log, folder: paths.pki(instance) },
+          setServing: agentServer.setCertificate,
+        }),
         createLeaseRenewer(
           { client, clock, log },
           {

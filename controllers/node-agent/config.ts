@@ -12,6 +12,8 @@ export const NodeAgentConfig = z.object({
   logLevel: z.string().default('info'),
   metricsListen: z.string().default('127.0.0.1:0'),
   kubeconfig: z.string().optional(),
+  /** Further API servers than the kubeconfig's, with commas between them. */
+  otherServers: z.string().optional(),
   nodeName: z.string().default(hostname().toLowerCase()),
   /** How other machines reach this one: an address of each family at most; see parseNodeIps(). */
   nodeIp: z.string().optional(),

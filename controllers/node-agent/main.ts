@@ -43,7 +43,10 @@ async function main(): Promise<void> {
       instance,
       nodeName: config.nodeName,
       diskReserve: { maxBytes: config.diskReserve },
-      connection: readKubeconfig(kubeconfig),
+      connection: {
+        ...readKubeconfig(kubeconfig),
+        ...(config.otherServers ? { otherServers: config.otherServers.split(',') } : {}),
+      },
       runtime: toleratePlainCri(createCriRuntime(cri, createRuntimeMetrics(registry)), cri),
       nodeIps,
       leaseSeconds: config.nodeLeaseSeconds,

@@ -33,6 +33,8 @@ export interface AgentServerOptions extends LogDeps, StreamDeps {
 export interface AgentServer {
   /** Starts to listen; answers the port. */
   listen(listen: HostPort): Promise<number>;
+  /** What it shows to new callers. */
+  setCertificate(pair: { readonly cert: string; readonly key: string }): void;
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -66,6 +68,7 @@ export function createAgentServer(options: AgentServerOptions): AgentServer {
       });
       return (server.address() as AddressInfo).port;
     },
+    setCertificate: ({ cert, key }) => server.setSecureContext({ cert, key, ca: options.tls.ca }),
     async run(signal) {
       if (!signal.aborted) {
         await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));

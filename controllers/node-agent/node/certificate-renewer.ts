@@ -1,0 +1,90 @@
+// Renews the certificates of a node that joined, with the one it has, long before they run out. A node whose files were
+// written by the authority itself, on the machine of the server, has them renewed there.
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ApiClient } from '../../../client/client.ts';
+import { requestCertificate } from '../../../client/request-certificate.ts';
+import type { Clock } from '../../../lib/clock.ts';
+import { messageOf, reasonOf } from '../../../lib/errors.ts';
+import type { Logger } from '../../../lib/log.ts';
+import { certificateLife, certificateUserId, type KeyPair } from '../../../lib/pki.ts';
+import type { RunPart } from '../../../lib/run-all.ts';
+
+/** The part of its life after which a certificate is renewed. */
+const RENEW_AFTER = 0.7;
+const MIN_WAIT_MS = 1_000;
+/** A timer cannot be set for as long as a certificate may live; and clocks are set right meanwhile. */
+const MAX_WAIT_MS = 60 * 60_000;
+const MAX_RETRY_MS = 10 * 60_000;
+const ASK_TIMEOUT_MS = 60_000;
+
+/** The names of the files in `<home>/pki`. */
+const CLIENT = 'node';
+const SERVING = 'node-agent';
+
+export interface CertificateRenewerDeps {
+  readonly client: ApiClient;
+  readonly nodeName: string;
+  /** `<home>/pki`. */
+  readonly folder: string;
+  readonly setServing: (pair: KeyPair) => void;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** When the certificate should be renewed, in milliseconds since the epoch. */
+export function renewalTime({ issuedAt, notAfter }: { issuedAt: number; notAfter: number }): number {
+  return issuedAt + (notAfter - issuedAt) * RENEW_AFTER;
+}
+
+/** The renewer; it does nothing for certificates that carry no UID of a Node. */
+export function createCertificateRenewer(deps: CertificateRenewerDeps): RunPart {
+  const { client, nodeName, folder, clock, log } = deps;
+  const read = (name: string): KeyPair => ({
+    cert: readFileSync(join(folder, `${name}.crt`), 'utf8'),
+    key: readFileSync(join(folder, `${name}.key`), 'utf8'),
+  });
+
+  async function renew(name: string, usage: 'client' | 'server', signal: AbortSignal): Promise<KeyPair> {
+    const { key } = read(name);
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]);
+    const cert = await requestCertificate(client, { nodeName, key, usage }, limited, clock);
+    const file = join(folder, `${name}.crt`);
+    writeFileSync(`${file}.tmp`, cert, { mode: 0o600 });
+    renameSync(`${file}.tmp`, file);
+    log.info({ usage, until: new Date(certificateLife(cert).notAfter).toISOString() }, 'renewed a certificate');
+    return { cert, key };
+  }
+
+  /** Renews what is due; answers when to look again. */
+  async function look(signal: AbortSignal): Promise<number> {
+    const dueAt = (name: string): number => renewalTime(certificateLife(read(name).cert));
+    // The client certificate first: the other is asked for with it.
+    if (dueAt(CLIENT) <= clock.now()) client.setCredentials(await renew(CLIENT, 'client', signal));
+    if (dueAt(SERVING) <= clock.now()) deps.setServing(await renew(SERVING, 'server', signal));
+    return Math.min(dueAt(CLIENT), dueAt(SERVING)) - clock.now();
+  }
+
+  return {
+    name: 'certificate renewer',
+    async run(signal) {
+      const isIssued = certificateUserId(read(CLIENT).cert) !== undefined;
+      let failures = 0;
+      while (!signal.aborted) {
+        let waitMs: number;
+        try {
+          waitMs = isIssued ? await look(signal) : MAX_WAIT_MS;
+          failures = 0;
+        } catch (err) {
+          if (signal.aborted) return;
+          failures += 1;
+          waitMs = Math.min(1_000 * 2 ** failures, MAX_RETRY_MS);
+          const { notAfter } = certificateLife(read(CLIENT).cert);
+          const until = new Date(notAfter).toISOString();
+          log.error({ reason: reasonOf(err), message: messageOf(err), until }, 'failed to renew a certificate');
+        }
+        await clock.sleep(Math.min(Math.max(waitMs, MIN_WAIT_MS), MAX_WAIT_MS), signal).catch(() => undefined);
+      }
+    },
+  };
+}
