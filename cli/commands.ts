@@ -1,8 +1,19 @@
 import type { Command } from './command.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { downCommand } from './commands/down.ts';
+import { nodeCommand } from './commands/node.ts';
+import { serverCommand } from './commands/server.ts';
+import { tokenCommand } from './commands/token.ts';
 import { upCommand } from './commands/up.ts';
 import { versionCommand } from './commands/version.ts';
 
 /** Every sub-command, in the order in which the help shows them. */
-export const commands: readonly Command[] = [upCommand, downCommand, doctorCommand, versionCommand];
+export const commands: readonly Command[] = [
+  upCommand,
+  serverCommand,
+  nodeCommand,
+  tokenCommand,
+  downCommand,
+  doctorCommand,
+  versionCommand,
+];

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
 import { paths, type Instance } from '../lib/instance.ts';
-import type { UpOptions } from './options.ts';
+import type { ServerOptions, UpOptions } from './options.ts';
 import type { EtcdPorts } from './ports.ts';
 
 export type ComponentName = 'etcd' | 'apiserver' | 'runtime-shim' | 'controllers' | 'node-agent';
@@ -34,15 +34,18 @@ export const shimEnv: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: '1'
 
 const entry = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
-/** The components of `up`, in start order. `etcd` is absent when outside servers are given. */
+/** The components of `up`: those of a server, and of a node beside it. */
 export function planComponents(instance: Instance, options: UpOptions, etcdPorts: EtcdPorts | undefined): Component[] {
+  return [...planServer(instance, options, etcdPorts), ...planNode(instance, options, { isBesideServer: true })];
+}
+
+/** The components of `server`. `etcd` is absent when outside servers are given. */
+export function planServer(
+  instance: Instance,
+  options: Pick<ServerOptions, 'listen' | 'etcdServers' | 'metricsListen' | 'logLevel' | 'nodeCertificateSeconds'>,
+  etcdPorts: EtcdPorts | undefined,
+): Component[] {
   const pki = (file: string): string => join(paths.pki(instance), file);
-  const common = ['--home', instance.home, '--run', instance.run, '--log-level', options.logLevel];
-  const node = (path: string, args: string[]): Pick<Component, 'file' | 'args'> => ({
-    file: process.execPath,
-    args: [entry(path), ...common, ...args],
-  });
-  const metrics = (index: number): string[] => ['--metrics-listen', metricsAddress(options.metricsListen, index)];
   const embedded = etcdPorts !== undefined;
   const etcdServers = embedded ? `https://127.0.0.1:${etcdPorts.client}` : (options.etcdServers ?? '');
   const etcdClient = embedded
@@ -58,8 +61,41 @@ export function planComponents(instance: Instance, options: UpOptions, etcdPorts
         ...['--etcd-metrics', `127.0.0.1:${etcdPorts.metrics}`],
       ]
     : [];
-  const shim = node('runtime-shim/main.ts', [
-    ...metrics(0),
+  const seconds = options.nodeCertificateSeconds;
+  return [
+    ...(embedded
+      ? [{ name: 'etcd' as const, file: 'etcd', args: etcdArguments(instance, etcdPorts, pki), needs: [] }]
+      : []),
+    {
+      name: 'apiserver',
+      ...program(instance, options, 'apiserver/main.ts', [
+        ...['--listen', options.listen, '--etcd-servers', etcdServers, ...etcdClient],
+      ]),
+      needs: embedded ? ['etcd'] : [],
+    },
+    {
+      name: 'controllers',
+      ...program(instance, options, 'controllers/main.ts', [
+        ...metricsFlag(options, 1),
+        ...['--kubeconfig', pki('controllers.kubeconfig'), '--ca-cert', pki('ca.crt'), '--ca-key', pki('ca.key')],
+        ...(seconds === undefined ? [] : ['--node-certificate-seconds', String(seconds)]),
+      ]),
+      needs: ['apiserver'],
+    },
+  ];
+}
+
+/** The components of a node, alone or beside its server, which is to outlive it then. */
+export function planNode(
+  instance: Instance,
+  options: Pick<
+    UpOptions,
+    'metricsListen' | 'logLevel' | 'nodeName' | 'nodeIp' | 'ociRuntime' | 'criSocket' | 'registriesConfig'
+  >,
+  { isBesideServer, otherServers = [] }: { isBesideServer: boolean; otherServers?: readonly string[] },
+): Component[] {
+  const shim = program(instance, options, 'runtime-shim/main.ts', [
+    ...metricsFlag(options, 0),
     ...['--oci-runtime', options.ociRuntime],
     ...(options.registriesConfig ? ['--registries-config', options.registriesConfig] : []),
   ]);
@@ -67,32 +103,36 @@ export function planComponents(instance: Instance, options: UpOptions, etcdPorts
     ...{ name: 'runtime-shim', file: shim.file, args: [...shimFlags, ...shim.args], env: shimEnv },
     needs: [],
   };
-  const components: Component[] = [
-    {
-      name: 'apiserver',
-      ...node('apiserver/main.ts', ['--listen', options.listen, '--etcd-servers', etcdServers, ...etcdClient]),
-      needs: embedded ? ['etcd'] : [],
-    },
-    ...(options.criSocket === undefined ? [runtimeShim] : []),
-    {
-      name: 'controllers',
-      ...node('controllers/main.ts', [...metrics(1), '--kubeconfig', pki('controllers.kubeconfig')]),
-      needs: ['apiserver'],
-    },
+  const hasShim = options.criSocket === undefined;
+  return [
+    ...(hasShim ? [runtimeShim] : []),
     {
       name: 'node-agent',
-      ...node('controllers/node-agent/main.ts', [
-        ...metrics(2),
-        ...['--kubeconfig', pki('node.kubeconfig'), '--node-name', options.nodeName],
+      ...program(instance, options, 'controllers/node-agent/main.ts', [
+        ...metricsFlag(options, 2),
+        ...['--kubeconfig', join(paths.pki(instance), 'node.kubeconfig'), '--node-name', options.nodeName],
+        ...(otherServers.length > 0 ? ['--other-servers', otherServers.join(',')] : []),
         ...(options.nodeIp === undefined ? [] : ['--node-ip', options.nodeIp]),
         ...['--cri-socket', options.criSocket ?? paths.criSocket(instance)],
       ]),
-      needs: options.criSocket === undefined ? ['apiserver', 'runtime-shim'] : ['apiserver'],
+      needs: [...(isBesideServer ? ['apiserver' as const] : []), ...(hasShim ? ['runtime-shim' as const] : [])],
     },
   ];
-  if (!embedded) return components;
-  return [{ name: 'etcd', file: 'etcd', args: etcdArguments(instance, etcdPorts, pki), needs: [] }, ...components];
 }
+
+function program(
+  instance: Instance,
+  { logLevel }: { logLevel: string },
+  path: string,
+  args: readonly string[],
+): Pick<Component, 'file' | 'args'> {
+  const common = ['--home', instance.home, '--run', instance.run, '--log-level', logLevel];
+  return { file: process.execPath, args: [entry(path), ...common, ...args] };
+}
+
+const metricsFlag = ({ metricsListen }: { metricsListen: string }, index: number): string[] => [
+  ...['--metrics-listen', metricsAddress(metricsListen, index)],
+];
 
 // Port 0 leaves the choice to each process; any other is the first of three in a row.
 function metricsAddress(listen: string, index: number): string {

@@ -20,3 +20,15 @@ export function renderKubeconfig(options: { server: string; ca: string; user: st
     contexts: [{ name: 'windlass', context: { cluster: 'windlass', user: options.user } }],
   });
 }
+
+/** The kubeconfig of a node that joined: it names the files beside it, which the agent renews. */
+export function renderFileKubeconfig(server: string): string {
+  return stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'windlass',
+    clusters: [{ name: 'windlass', cluster: { server, 'certificate-authority': 'ca.crt' } }],
+    users: [{ name: 'node', user: { 'client-certificate': 'node.crt', 'client-key': 'node.key' } }],
+    contexts: [{ name: 'windlass', context: { cluster: 'windlass', user: 'node' } }],
+  });
+}

@@ -1,4 +1,5 @@
 // The flags that say which instance a command means and where it listens.
+import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
@@ -29,16 +30,33 @@ export const instanceOptions = z.object({
   run: folder.default(DEFAULT_RUN),
 });
 
-export const upOptions = instanceOptions.extend({
+/** Of every command that keeps processes running. */
+const machineOptions = instanceOptions.extend({
+  metricsListen: listen.default('127.0.0.1:0'),
+  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+  detach: z.boolean().default(false),
+  timeoutSeconds: z.coerce.number().int().min(1).default(60),
+});
+
+const controlPlaneOptions = {
   // Clients are told the address before anything listens there.
   listen: listen.refine((text) => !text.endsWith(':0'), 'want a port: not 0').default('127.0.0.1:6443'),
-  registryListen: listen.default('127.0.0.1:5050'),
-  metricsListen: listen.default('127.0.0.1:0'),
-  etcdServers: z.string().optional(),
-  nodeName: z
+  advertise: z
     .string()
-    .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'want a lower-case host name')
-    .default(() => hostname().toLowerCase()),
+    .regex(/^([A-Za-z0-9.-]+|[0-9a-fA-F:]*:[0-9a-fA-F:]*)$/, 'want an address or host name, without a port')
+    .optional(),
+  registryListen: listen.default('127.0.0.1:5050'),
+  etcdServers: z.string().optional(),
+  nodeCertificateSeconds: z.coerce.number().int().min(10, 'want at least 10').optional(),
+};
+
+const nodeName = z
+  .string()
+  .max(253, 'want at most 253 characters')
+  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'want a lower-case host name')
+  .refine((name) => isIP(name) === 0, 'want a host name: not an address');
+
+const workerOptions = {
   nodeIp: z
     .string()
     .refine(
@@ -49,11 +67,48 @@ export const upOptions = instanceOptions.extend({
   ociRuntime: z.string().default('auto'),
   criSocket: folder.optional(),
   registriesConfig: z.string().optional(),
-  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
-  detach: z.boolean().default(false),
-  timeoutSeconds: z.coerce.number().int().min(1).default(60),
+};
+
+const ownName = (): string => hostname().toLowerCase();
+
+export const upOptions = machineOptions.extend({
+  ...controlPlaneOptions,
+  ...workerOptions,
+  nodeName: nodeName.default(ownName),
 });
 export type UpOptions = Readonly<z.infer<typeof upOptions>>;
+
+export const serverOptions = machineOptions.extend({
+  ...controlPlaneOptions,
+  // Others are to reach it.
+  listen: controlPlaneOptions.listen.unwrap().default('0.0.0.0:6443'),
+  /** Set by the process in front, which prints the join command itself. */
+  isBehind: z.boolean().default(false),
+});
+export type ServerOptions = Readonly<z.infer<typeof serverOptions>>;
+
+/** `--server`: one or more URLs. */
+export const serverUrls = z
+  .string()
+  .transform((text) => text.split(',').map((each) => each.trim().replace(/\/+$/, '')))
+  .refine(
+    (urls) => urls.every((url) => /^https:\/\/(\[[0-9a-fA-F:]+\]|[^/:\s]+)(:\d{1,5})?$/.test(url)),
+    'want https://host:port, several with commas between them',
+  );
+
+export const nodeOptions = machineOptions.extend({
+  ...workerOptions,
+  server: serverUrls.optional(),
+  token: z.string().optional(),
+  tokenFile: z.string().optional(),
+  caHash: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/, 'want sha256: and 64 hex digits, as the server prints it')
+    .optional(),
+  // The name of the machine, unless it has joined under another one.
+  nodeName: nodeName.optional(),
+});
+export type NodeOptions = Readonly<z.infer<typeof nodeOptions>>;
 
 /** The instance that `--home` and `--run` name. */
 export const instanceOf = (options: { home: string; run: string }): Instance =>
@@ -62,4 +117,35 @@ export const instanceOf = (options: { home: string; run: string }): Instance =>
 export const instanceFlags = [
   { flag: '--home DIR', text: `state folder (default ${DEFAULT_HOME})` },
   { flag: '--run DIR', text: `run folder: sockets and bundles (default ${DEFAULT_RUN})` },
+] as const;
+
+export const machineFlags = [
+  { flag: '--detach', text: 'go to the background once everything is ready' },
+  { flag: '--metrics-listen HOST:PORT', text: 'first metrics port of the node processes (default: any free port)' },
+  { flag: '--log-level LEVEL', text: 'trace, debug, info (default), warn or error' },
+  { flag: '--timeout-seconds N', text: 'with --detach: how long to wait for readiness (default 60)' },
+] as const;
+
+export const controlPlaneFlags = [
+  {
+    flag: '--advertise HOST',
+    text: 'how other machines reach the API server (default: the first address of this one)',
+  },
+  { flag: '--etcd-servers URLS', text: 'use an etcd cluster of your own instead of the embedded one' },
+  {
+    flag: '--registry-listen HOST:PORT',
+    text: 'address of the built-in registry (not part of this version: noted in the log)',
+  },
+  {
+    flag: '--node-certificate-seconds N',
+    text: 'how long the certificate of a node that joined lasts (default 90 days)',
+  },
+] as const;
+
+export const workerFlags = [
+  { flag: '--node-name NAME', text: "this node's name (default: the host name)" },
+  { flag: '--node-ip ADDRESSES', text: 'how other machines reach this one: IPv4, IPv6, or both with a comma' },
+  { flag: '--oci-runtime NAME', text: 'auto (default: crun where it works, else runc), runc, crun or a path' },
+  { flag: '--cri-socket FILE', text: "use another CRI runtime (containerd, CRI-O) instead of windlass' own" },
+  { flag: '--registries-config FILE', text: 'mirrors and credentials per registry host' },
 ] as const;

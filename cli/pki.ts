@@ -3,10 +3,10 @@ import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { NODE_USER } from '../crds/join.ts';
+import { NODE_GROUP, NODE_USER } from '../crds/join.ts';
 import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
 import { paths, type Instance } from '../lib/instance.ts';
-import { canonicalAddress } from '../lib/node-address.ts';
+import { canonicalAddress, ownAddresses } from '../lib/node-address.ts';
 import {
   certificateExpiry,
   certificateHosts,
@@ -24,9 +24,10 @@ const RENEW_BEFORE_MS = 60 * 24 * 60 * 60 * 1000;
 export interface PkiOptions {
   /** `host:port` of the API server. */
   readonly listen: string;
-  readonly nodeName: string;
-  /** The addresses its agent may be called by, beside loopback. */
-  readonly nodeIps?: readonly string[];
+  /** How other machines reach the API server, beside the address it listens at. */
+  readonly advertise?: string;
+  /** The node beside the server: its name, and the addresses its agent may be called by, beside loopback. */
+  readonly node?: { readonly name: string; readonly ips: readonly string[] };
   readonly now: number;
 }
 
@@ -40,6 +41,8 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
   const apiHosts = [
     ...new Set([
       serverHost,
+      ...(serverHost === host ? [] : ownAddresses()),
+      ...(options.advertise === undefined ? [] : [options.advertise]),
       '127.0.0.1',
       '::1',
       'localhost',
@@ -65,18 +68,9 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
 
   const ca = await ensureAuthority(folder, 'ca', 'windlass-ca', options.now);
   await ensureLeaf(folder, 'apiserver', ca, server('windlass-apiserver', apiHosts));
-  await ensureLeaf(
-    folder,
-    'node-agent',
-    ca,
-    server(`${NODE_USER}${options.nodeName}`, [
-      ...new Set([options.nodeName, '127.0.0.1', '::1', 'localhost', ...(options.nodeIps ?? [])]),
-    ]),
-  );
   await ensureLeaf(folder, 'apiserver-agent-client', ca, client('windlass:apiserver', []));
   const admin = await ensureLeaf(folder, 'admin', ca, client('admin', ['system:masters']));
   const controllers = await ensureLeaf(folder, 'controllers', ca, client('windlass:controllers', ['system:masters']));
-  const node = await ensureLeaf(folder, 'node', ca, client(`system:node:${options.nodeName}`, ['system:nodes']));
 
   // The store has an authority of its own: a client certificate of the cluster must not open it.
   const etcdCa = await ensureAuthority(folder, 'etcd-ca', 'windlass-etcd-ca', options.now);
@@ -93,7 +87,13 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
     renderKubeconfig({ server: url, ca: ca.cert, user, client: pair });
   writeWhenChanged(paths.adminKubeconfig(instance), kubeconfig('admin', admin));
   writeWhenChanged(join(folder, 'controllers.kubeconfig'), kubeconfig('controllers', controllers));
-  writeWhenChanged(join(folder, 'node.kubeconfig'), kubeconfig('node', node));
+  if (options.node) {
+    const { name, ips } = options.node;
+    const hosts = [...new Set([name, '127.0.0.1', '::1', 'localhost', ...ips])];
+    await ensureLeaf(folder, 'node-agent', ca, server(`${NODE_USER}${name}`, hosts));
+    const node = await ensureLeaf(folder, 'node', ca, client(`${NODE_USER}${name}`, [NODE_GROUP]));
+    writeWhenChanged(join(folder, 'node.kubeconfig'), kubeconfig('node', node));
+  }
   return paths.adminKubeconfig(instance);
 }
 

@@ -19,6 +19,9 @@ export function findProgram(name: string, path: string | undefined): string | un
   return undefined;
 }
 
+/** Programs that a node runs. */
+export const NODE_PROGRAMS: readonly string[] = ['runc', 'conmon', 'nft', 'ip'];
+
 /** Programs that `up` runs: name -> Debian package. */
 export const REQUIRED_PROGRAMS: Readonly<Record<string, string>> = {
   etcd: 'etcd-server',
@@ -37,23 +40,30 @@ export function requireRoot(command: string, uid: number | undefined = process.g
   );
 }
 
+/** What a command needs of the machine. */
+export interface Preconditions {
+  readonly command: string;
+  /** `host:port` of the API server; undefined where none is to run. */
+  readonly listen?: string;
+  readonly programs: readonly string[];
+}
+
 /** Throws when this process is not root, a program is missing, or the API address is taken. */
-export async function checkPreconditions(options: {
-  listen: string;
-  needsEtcd: boolean;
-  path: string | undefined;
-}): Promise<void> {
-  requireRoot('up');
-  const missing = Object.entries(REQUIRED_PROGRAMS).filter(
-    ([program]) => !(program === 'etcd' && !options.needsEtcd) && findProgram(program, options.path) === undefined,
-  );
+export async function checkPreconditions(
+  { command, listen, programs }: Preconditions,
+  path: string | undefined,
+): Promise<void> {
+  requireRoot(command);
+  const missing = programs.filter((program) => findProgram(program, path) === undefined);
   if (missing.length > 0) {
+    const packages = missing.map((program) => REQUIRED_PROGRAMS[program]).join(' ');
     throw new WindlassError(
       'NotFound',
-      `missing programs: ${missing.map(([program]) => program).join(', ')}; install them with: npm run setup (on Debian: apt-get install ${missing.map(([, name]) => name).join(' ')})`,
+      `missing programs: ${missing.join(', ')}; install them with: npm run setup (on Debian: apt-get install ${packages})`,
     );
   }
-  const address = parseHostPort(options.listen);
+  if (listen === undefined) return;
+  const address = parseHostPort(listen);
   if (!(await isOwnAddress(address.host))) {
     throw new WindlassError('BadRequest', `invalid --listen: ${address.host} is not an address of this machine`);
   }

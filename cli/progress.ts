@@ -1,6 +1,5 @@
 // What `up` shows while components start: one line each, then where things are and what to try next.
 import type { Instance } from '../lib/instance.ts';
-import { paths } from '../lib/instance.ts';
 import type { ComponentStatus } from './machine.ts';
 import type { Output } from './output.ts';
 import { readVersion } from '../lib/version.ts';
@@ -13,7 +12,7 @@ export interface Progress {
   stopped(): void;
 }
 
-export function createProgress(output: Output, facts: { instance: Instance; listen: string }): Progress {
+export function createProgress(output: Output, facts: { instance: Instance; nextSteps: string }): Progress {
   const shown = new Map<string, string>();
   const startedAt = performance.now();
   let ready = false;
@@ -37,7 +36,8 @@ export function createProgress(output: Output, facts: { instance: Instance; list
       if (waiting && changed.length > 0) output.task(waiting.name).update(describe(waiting));
       if (!ready && all.length > 0 && all.every(({ state }) => state === 'ready')) {
         ready = true;
-        output.note(nextSteps(facts, (performance.now() - startedAt) / 1000));
+        const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+        output.note(`\nReady after ${seconds} s.\n${facts.nextSteps}`);
       }
     },
     isReady: () => ready,
@@ -48,18 +48,4 @@ export function createProgress(output: Output, facts: { instance: Instance; list
 function describe(status: ComponentStatus): string {
   const pid = status.process ? `, process ${status.process.pid}` : '';
   return status.state === 'ready' ? `${status.detail}${pid}` : status.detail;
-}
-
-function nextSteps({ instance, listen }: { instance: Instance; listen: string }, seconds: number): string {
-  return `
-Ready after ${seconds.toFixed(1)} s.
-  API server   https://${listen}
-  kubeconfig   ${paths.adminKubeconfig(instance)}
-  next         export KUBECONFIG=${shellWord(paths.adminKubeconfig(instance))}
-               kubectl get nodes`;
-}
-
-/** `text` as one word of a shell command. */
-export function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

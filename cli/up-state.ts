@@ -10,7 +10,12 @@ const identity = z.object({ pid: z.number().int(), startTime: z.number() });
 
 const upState = z.object({
   up: identity,
-  listen: z.string(),
+  /** The sub-command that runs: up, server or node. */
+  command: z.string().default('up'),
+  /** The API server: for `node` that which it has joined. */
+  url: z.string().default(''),
+  /** What to tell the user once all is ready. */
+  nextSteps: z.string().default(''),
   kubeconfig: z.string(),
   /** True once every component has been ready. */
   ready: z.boolean(),

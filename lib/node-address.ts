@@ -44,6 +44,15 @@ export function requireOwnAddresses(addresses: readonly string[], interfaces: In
   throw refuse(stranger, `is not an address of this machine (it has ${has})`);
 }
 
+/** Whether other machines may reach one by `address`. */
+export const isReachable = (address: string): boolean => isIP(address) !== 0 && unusable(address) === undefined;
+
+/** Every address of this machine by which others may reach it. */
+export function ownAddresses(interfaces: Interfaces = networkInterfaces()): string[] {
+  const all = Object.values(interfaces).flatMap((list) => list ?? []);
+  return all.map(({ address }) => address).filter((address) => unusable(address) === undefined);
+}
+
 /** The first IPv4 address that is not the loopback's; loopback when there is no other. */
 export function firstOwnAddress(interfaces: Interfaces = networkInterfaces()): string {
   const all = Object.values(interfaces).flatMap((list) => list ?? []);

@@ -1,3 +1,4 @@
+import { readVersion } from '../../lib/version.ts';
 import { arch, platform, version } from 'node:process';
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
@@ -6,7 +7,7 @@ const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: '
 export const VERSION = {
   major: '1',
   minor: '32',
-  gitVersion: 'v1.32.4+windlass',
+  gitVersion: `v1.32.4+windlass-${readVersion()}`,
   gitCommit: '',
   gitTreeState: 'clean',
   buildDate: '2026-11-23T00:00:00Z',

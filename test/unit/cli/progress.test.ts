@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { ComponentStatus } from '../../../cli/machine.ts';
+import { serverSteps, shellWord } from '../../../cli/next-steps.ts';
 import { createOutput } from '../../../cli/output.ts';
-import { createProgress, shellWord, type Progress } from '../../../cli/progress.ts';
+import { createProgress, type Progress } from '../../../cli/progress.ts';
 import { describeInstance } from '../../../lib/instance.ts';
 
 const instance = describeInstance('/srv/w', '/run/w');
@@ -15,7 +16,7 @@ function open({ isTTY = false, env = {} }: { isTTY?: boolean; env?: Record<strin
   let written = '';
   const stream = { isTTY, write: (chunk: string) => (written += chunk) } as unknown as NodeJS.WriteStream;
   const output = createOutput({ stdout: stream, stderr: stream, env });
-  const progress = createProgress(output, { instance, listen: '127.0.0.1:6443' });
+  const progress = createProgress(output, { instance, nextSteps: serverSteps(instance, 'https://127.0.0.1:6443') });
   return { progress, text: () => written };
 }
 

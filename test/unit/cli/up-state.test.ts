@@ -38,7 +38,15 @@ test('claimUp() lets one process in, and the next one when that is gone', (t) =>
 test('readUpState() takes a file that is damaged or absent for none', (t) => {
   const instance = makeInstance(t);
   assert.equal(readUpState(instance), undefined);
-  const state = { up: self, listen: '127.0.0.1:1', kubeconfig: '/k', ready: true, components: [] };
+  const state = {
+    up: self,
+    command: 'up',
+    url: 'https://127.0.0.1:1',
+    nextSteps: '',
+    kubeconfig: '/k',
+    ready: true,
+    components: [],
+  };
   writeUpState(instance, state);
   assert.deepEqual(readUpState(instance), state);
   writeFileSync(join(instance.run, 'up.json'), '{"up":');

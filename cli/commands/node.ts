@@ -1,0 +1,66 @@
+import { loadConfig } from '../../lib/config.ts';
+import type { Command } from '../command.ts';
+import { planNode } from '../components.ts';
+import { claimFolders } from '../instance-folders.ts';
+import { joinCluster } from '../join/join.ts';
+import { nodeSteps } from '../next-steps.ts';
+import { instanceFlags, instanceOf, machineFlags, nodeOptions, workerFlags } from '../options.ts';
+import { NODE_PROGRAMS } from '../preflight.ts';
+import { prepareInstance, runDetached, runInForeground, withoutFlags, type InstanceCommand } from '../run-instance.ts';
+import { paths } from '../../lib/instance.ts';
+import { join } from 'node:path';
+
+const node: InstanceCommand = { name: 'node', nextSteps: nodeSteps };
+
+/** What only the process in front needs: the one behind finds that the machine has joined. */
+const FRONT_FLAGS = [
+  { name: '--detach', hasValue: false },
+  { name: '--token', hasValue: true },
+  { name: '--token-file', hasValue: true },
+];
+
+export const nodeCommand: Command = {
+  name: 'node',
+  summary: 'Join this machine to a server as a node, and keep it running',
+  usage: 'windlass node --server URL --token TOKEN --ca-hash sha256:HASH [flags]',
+  flags: [
+    ...instanceFlags,
+    { flag: '--server URLS', text: 'https://host:port of the API server; several with commas between them' },
+    { flag: '--token TOKEN', text: 'join token; - reads it from standard input' },
+    { flag: '--token-file FILE', text: 'the same from a file' },
+    { flag: '--ca-hash sha256:HASH', text: "hash of the public key of the server's authority" },
+    ...workerFlags,
+    ...machineFlags,
+  ],
+  examples: [
+    'windlass node --server https://10.0.0.1:6443 --token-file token --ca-hash sha256:1f2e...',
+    'windlass node --detach          (once joined: nothing needs to be said again)',
+  ],
+  async run(context) {
+    const { config } = loadConfig(nodeOptions, context);
+    const instance = instanceOf(config);
+    const programs = config.criSocket === undefined ? NODE_PROGRAMS : [];
+    await prepareInstance(instance, { command: 'node', programs }, context);
+    claimFolders(instance);
+    const joined = await joinCluster(instance, config, context);
+    if (config.detach) {
+      const argv = withoutFlags(context.argv, FRONT_FLAGS);
+      return runDetached(instance, node, { timeoutSeconds: config.timeoutSeconds, argv }, context);
+    }
+    const { servers, nodeName, ownAddress } = joined;
+    const nodeIp = config.nodeIp ?? ownAddress;
+    return runInForeground(
+      instance,
+      node,
+      async () => ({
+        components: planNode(
+          instance,
+          { ...config, nodeName, nodeIp },
+          { isBesideServer: false, otherServers: servers.slice(1) },
+        ),
+        ...{ url: servers[0] ?? '', kubeconfig: join(paths.pki(instance), 'node.kubeconfig'), nodeName },
+      }),
+      context,
+    );
+  },
+};

@@ -1,0 +1,52 @@
+// What a machine remembers of having joined: one file in the state folder, written last.
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { paths, type Instance } from '../../lib/instance.ts';
+
+const joined = z.object({
+  servers: z.array(z.string()).min(1),
+  nodeName: z.string(),
+  caHash: z.string(),
+  /** Of this machine on the way to the server; absent where that is loopback. */
+  ownAddress: z.string().optional(),
+});
+export type Joined = z.infer<typeof joined>;
+
+const fileOf = (instance: Instance): string => join(instance.home, 'joined.json');
+
+/** The cluster that this machine has joined; undefined when it has joined none. */
+export function readJoined(instance: Instance): Joined | undefined {
+  try {
+    return joined.parse(JSON.parse(readFileSync(fileOf(instance), 'utf8')));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
+    throw error;
+  }
+}
+
+export function writeJoined(instance: Instance, value: Joined): void {
+  const file = fileOf(instance);
+  writeFileSync(`${file}.tmp`, JSON.stringify(value), { mode: 0o600 });
+  renameSync(`${file}.tmp`, file);
+}
+
+/** Throws Conflict when the folder is that of a node of another cluster: its files would be overwritten. */
+export function refuseJoinedHome(instance: Instance): void {
+  const there = readJoined(instance);
+  if (!there) return;
+  throw new WindlassError(
+    'Conflict',
+    `${instance.home} is that of node ${there.nodeName}, which has joined ${there.servers[0]}: choose another --home, or leave with: windlass down --purge`,
+  );
+}
+
+/** Throws Conflict when the folder holds a control plane of its own. */
+export function refuseServerHome(instance: Instance): void {
+  if (!existsSync(join(paths.pki(instance), 'ca.key'))) return;
+  throw new WindlassError(
+    'Conflict',
+    `${instance.home} is that of a server: choose another --home and --run for a node beside it`,
+  );
+}
