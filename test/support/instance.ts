@@ -34,6 +34,8 @@ export interface TestInstance extends AsyncDisposable {
   apply(yaml: string): Promise<string>;
   windlass(args: readonly string[], options?: { timeoutMs?: number }): Promise<CommandResult>;
   up(extraFlags?: readonly string[]): Promise<void>;
+  /** Starts another sub-command in the background; throws with what it said when it fails. */
+  start(args: readonly string[]): Promise<CommandResult>;
 }
 
 export interface InstanceOptions {
@@ -69,13 +71,18 @@ export async function createInstance({ sandboxPool }: InstanceOptions = {}): Pro
       throw new Error(`kubectl ${args.join(' ')} ended with ${result.code}: ${result.stderr}${result.stdout}`);
     return result.stdout;
   };
+  const start: TestInstance['start'] = async (args) => {
+    const result = await windlass([...args, '--detach'], { timeoutMs: 90_000 });
+    if (result.code !== 0) throw new Error(`windlass ${args[0]} ended with ${result.code}: ${result.stderr}`);
+    return result;
+  };
   return {
     ...{ home, run, listen, kubeconfig, env, flags, windlass, kubectl, kubectlOk },
     apply: (yaml) => kubectlOk(['apply', '-f', '-'], { input: asYaml(yaml) }),
     async up(extraFlags = []) {
-      const result = await windlass(['up', '--detach', '--listen', listen, ...extraFlags], { timeoutMs: 90_000 });
-      if (result.code !== 0) throw new Error(`windlass up ended with ${result.code}: ${result.stderr}`);
+      await start(['up', '--listen', listen, ...extraFlags]);
     },
+    start,
     async [Symbol.asyncDispose]() {
       const result = await windlass(['down', '--purge']);
       if (result.code !== 0) throw new Error(`windlass down --purge ended with ${result.code}: ${result.stderr}`);

@@ -32,7 +32,7 @@ test('planComponents() gives each process its own metrics port when one is asked
     const index = args.indexOf('--metrics-listen');
     return index < 0 ? [] : [args[index + 1]];
   });
-  assert.deepEqual(ports, ['127.0.0.1:9100', '127.0.0.1:9101', '127.0.0.1:9102']);
+  assert.deepEqual(ports, ['127.0.0.1:9101', '127.0.0.1:9100', '127.0.0.1:9102']);
 });
 
 test('planComponents() starts no runtime of its own where another is named', () => {

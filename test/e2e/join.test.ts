@@ -1,0 +1,198 @@
+// A second machine joins a running server, as two instances on one host: real processes, real kubectl.
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { certificateLife } from '../../lib/pki.ts';
+import { busyboxTar } from '../support/busybox.ts';
+import { createInstance, startInstance, type CommandResult, type TestInstance } from '../support/instance.ts';
+import { requirePrograms, requireRoot } from '../support/require.ts';
+import { waitFor } from '../support/wait.ts';
+
+/** As short as a certificate can be renewed several times within a test. */
+const CERTIFICATE_SECONDS = 20;
+
+test('a second node joins', async (t) => {
+  if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft', 'kubectl')) return;
+  const flags = ['--node-name', 'first', '--node-certificate-seconds', String(CERTIFICATE_SECONDS)];
+  const server = await startInstance({ flags, sandboxPool: 0 });
+  t.after(() => server[Symbol.asyncDispose]());
+  const second = await createInstance({ sandboxPool: 0 });
+  t.after(() => second[Symbol.asyncDispose]());
+  const { kubectl, kubectlOk } = server;
+
+  const token = async (...args: string[]): Promise<string> => {
+    const made = await server.windlass(['token', 'create', ...args]);
+    assert.equal(made.code, 0, made.stderr);
+    return made.stdout.trim();
+  };
+  const command = (await token('--print-join-command', '--uses', '1')).split(' ').slice(1);
+  const valueOf = (flag: string): string => command[command.indexOf(flag) + 1] ?? '';
+  const [url, caHash] = [valueOf('--server'), valueOf('--ca-hash')];
+  assert.equal(url, `https://${server.listen}`);
+  /** Tries to join with these flags; it must fail before anything is started. */
+  const refused = async (args: string[], code: number, says: RegExp): Promise<void> => {
+    const result: CommandResult = await second.windlass(['node', ...args], { timeoutMs: 60_000 });
+    assert.match(result.stderr, says);
+    assert.equal(result.code, code, result.stderr);
+    assert.equal(existsSync(join(second.home, 'joined.json')), false);
+  };
+  const flagsWith = (text: string, name = 'second'): string[] => [
+    ...['--server', url, '--ca-hash', caHash, '--token', text, '--node-name', name],
+  ];
+
+  await t.test('wrong flags, addresses and hashes are refused, each by its name', async () => {
+    await refused([], 2, /missing --server, --token, --ca-hash: .*windlass token create --print-join-command/);
+    await refused(['--server', 'first:6443'], 2, /invalid --server: want https:\/\/host:port/);
+    await refused(['--ca-hash', 'sha1:00'], 2, /invalid --ca-hash: want sha256: and 64 hex digits/);
+    await refused(flagsWith('not-a-token'), 2, /invalid --token: want a join token such as/);
+    await refused(flagsWith('abcdef.0123456789abcdef', '10.0.0.1'), 2, /invalid --node-name: want a host name/);
+    const other = `sha256:${'0'.repeat(64)}`;
+    const text = valueOf('--token');
+    await refused(
+      ['--server', url, '--token', text, '--ca-hash', other],
+      1,
+      /as --ca-hash says: .* nothing was told to it/,
+    );
+    await refused(
+      ['--server', 'https://127.0.0.1:1', '--token', text, '--ca-hash', caHash],
+      1,
+      /--server https:\/\/127\.0\.0\.1:1 cannot be reached: nothing listens there/,
+    );
+  });
+
+  await t.test(
+    'tokens that are unknown, revoked, expired or for something else are refused with the reason',
+    async () => {
+      await refused(flagsWith('abcdef.0123456789abcdef'), 1, /the token abcdef is not known/);
+      const revoked = await token();
+      assert.equal((await server.windlass(['token', 'revoke', revoked])).code, 0);
+      await refused(flagsWith(revoked), 1, /the token \w{6} is not known: it was revoked or mistyped/);
+      const short = await token('--ttl', '1s');
+      await waitFor(
+        async () => (await second.windlass(['node', ...flagsWith(short, 'first')])).stderr.includes('expired at'),
+        {
+          what: 'the token having expired',
+        },
+      );
+      await server.apply(`
+apiVersion: v1
+kind: Secret
+type: bootstrap.kubernetes.io/token
+metadata: { name: bootstrap-token-kubadm, namespace: kube-system }
+stringData:
+  token-id: kubadm
+  token-secret: 0123456789abcdef
+  usage-bootstrap-authentication: "true"
+  auth-extra-groups: system:bootstrappers:kubeadm:default-node-token`);
+      await refused(flagsWith('kubadm.0123456789abcdef'), 1, /the token kubadm is not for nodes/);
+      const stored = await kubectlOk(['get', 'secrets', '-n', 'kube-system', '-o', 'jsonpath={.items[*].data}']);
+      assert.equal(stored.includes(Buffer.from('0123456789abcdef').toString('base64')), false, 'a secret is stored');
+    },
+  );
+
+  await t.test("a name that is another's is refused, and costs no use of the token", async () => {
+    await refused(flagsWith(valueOf('--token'), 'first'), 1, /the name "first" belongs to a node with another key/);
+    const { stdout } = await server.windlass(['token', 'list']);
+    assert.match(stdout, new RegExp(`${valueOf('--token').slice(0, 6)} .* 0 of 1`));
+  });
+
+  await t.test('it joins by the printed command, its token from a file, and both nodes are Ready', async () => {
+    const file = join(second.env['HOME'] as string, 'token');
+    writeFileSync(file, `${valueOf('--token')}\n`, { mode: 0o600 });
+    const flagsOf = ['--server', url, '--ca-hash', caHash, '--token-file', file, '--node-name', 'second'];
+    const { stderr } = await second.start(['node', ...flagsOf]);
+    assert.match(stderr, /joined https:\/\/.* as node second/);
+    await kubectlOk(['wait', '--for=condition=Ready', 'nodes', '--all', '--timeout=30s']);
+    const names = await kubectlOk(['get', 'nodes', '-o', 'name']);
+    assert.deepEqual(names.trim().split('\n'), ['node/first', 'node/second']);
+    assert.match(
+      await kubectlOk(['get', 'csr']),
+      /kube-apiserver-client-kubelet +system:bootstrap:\w{6} .*Approved,Issued/,
+    );
+  });
+
+  await t.test('a token that is used up lets nobody else join', async () => {
+    const third = await createInstance({ sandboxPool: 0 });
+    try {
+      const { code, stderr } = await third.windlass(['node', ...flagsWith(valueOf('--token'), 'third')]);
+      assert.match(stderr, /is used up: it was for 1, and was used by second/);
+      assert.equal(code, 1);
+    } finally {
+      await third[Symbol.asyncDispose]();
+    }
+    assert.equal((await kubectl(['get', 'node', 'third'])).code, 1);
+  });
+
+  await t.test('a Container bound to it runs there; logs and exec come through the API server', async () => {
+    await server.apply(containerOn('second', await busyboxTar()));
+    await kubectlOk(['wait', '--for=condition=Ready', 'ctr/web', '--timeout=60s']);
+    await waitFor(async () => (await kubectlOk(['logs', 'web'])).includes('hello from second'), { what: 'the log' });
+    assert.equal(await kubectlOk(['exec', 'web', '--', 'echo', 'in it']), 'in it\n');
+  });
+
+  await t.test('joining again says that it has joined, and the node keeps working', async () => {
+    const running = await second.windlass(['node', ...flagsWith(valueOf('--token'))]);
+    assert.match(running.stderr, /already running as process/);
+    assert.equal((await second.windlass(['down'])).code, 0);
+    const { stderr } = await second.start(['node', ...flagsWith(valueOf('--token'))]);
+    assert.match(stderr, /already joined https:\/\/.* as node second: the token was not used/);
+    assert.match(await kubectlOk(['logs', 'web']), /hello from second/);
+    const elsewhere = await second.windlass(['up']);
+    assert.match(elsewhere.stderr, /already running|is that of node second/);
+  });
+
+  await t.test('certificates are renewed with the key that the node has', async () => {
+    const read = (name: string): string => readFileSync(join(second.home, 'pki', name), 'utf8');
+    const before = { client: read('node.crt'), serving: read('node-agent.crt'), key: read('node.key') };
+    await waitFor(() => read('node.crt') !== before.client && read('node-agent.crt') !== before.serving, {
+      timeoutMs: 3 * CERTIFICATE_SECONDS * 1000,
+      what: 'new certificates',
+    });
+    assert.equal(read('node.key'), before.key);
+    // All that was opened with the first ones is opened anew with the later ones.
+    await waitFor(() => certificateLife(before.client).notAfter < Date.now(), {
+      timeoutMs: 60_000,
+      what: 'the old one to end',
+    });
+    assert.equal(await kubectlOk(['exec', 'web', '--', 'echo', 'still']), 'still\n');
+    const status = await kubectlOk([
+      'get',
+      'node',
+      'second',
+      '-o',
+      'jsonpath={.status.conditions[?(@.type=="Ready")].status}',
+    ]);
+    assert.equal(status, 'True');
+  });
+
+  await t.test('a Node that is deleted is refused at once, until it joins again', async () => {
+    await kubectlOk(['delete', 'node', 'second']);
+    await waitFor(() => /node \\"second\\" was deleted/.test(agentLog(second)), { what: 'the agent being refused' });
+    assert.equal((await kubectl(['get', 'node', 'second'])).code, 1, 'it has made its Node again');
+    assert.equal((await second.windlass(['down'])).code, 0);
+    const { code, stderr } = await second.windlass(['node']);
+    assert.match(stderr, /node "second" was deleted, or another machine has joined under its name/);
+    assert.equal(code, 1);
+    await second.start(['node', ...flagsWith(await token('--uses', '1'))]);
+    await kubectlOk(['wait', '--for=condition=Ready', 'node/second', '--timeout=30s']);
+  });
+});
+
+const agentLog = ({ home }: TestInstance): string => readFileSync(join(home, 'logs', 'node-agent.log'), 'utf8');
+
+const containerOn = (node: string, tar: string): string => `
+apiVersion: windlass.dev/v1
+kind: Image
+metadata: { name: busybox }
+spec:
+  import: { hostPath: ${tar}, nodeName: ${node}, config: { command: [sh] } }
+  tags: [windlass.local/busybox:1]
+---
+apiVersion: windlass.dev/v1
+kind: Container
+metadata: { name: web }
+spec:
+  imageName: busybox
+  nodeName: ${node}
+  command: [sh, -c, 'echo hello from ${node}; exec sleep 1000']`;
