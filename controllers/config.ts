@@ -11,7 +11,7 @@ export const Config = z.object({
   caCert: z.string().optional(),
   caKey: z.string().optional(),
   /** How long the certificate of a node lasts. */
-  nodeCertificateSeconds: seconds(60).default(90 * 24 * 3600),
+  nodeCertificateSeconds: seconds(10).default(90 * 24 * 3600),
   logLevel: z.string().default('info'),
   metricsListen: z.string().default('127.0.0.1:0'),
   /** No node counts as dead before it was silent for so long, whatever its Lease says (40 s unless the agent says otherwise). */
