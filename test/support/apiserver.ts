@@ -30,7 +30,8 @@ export interface TestApiserver extends AsyncDisposable {
   readonly etcd: TestEtcd;
   /** `https://127.0.0.1:<port>` */
   readonly url: string;
-  /** PEM of the authority, and the administrator's client certificate. */
+  /** The authority (`ca` is its PEM certificate), and the administrator's client certificate. */
+  readonly authority: KeyPair;
   readonly ca: string;
   readonly admin: KeyPair;
   /** A kubeconfig of the administrator, and the folder it is in (use as HOME). */
@@ -106,6 +107,7 @@ export async function startTestApiserver(options: TestApiserverOptions = {}): Pr
     server,
     etcd,
     url,
+    authority,
     ca: authority.cert,
     admin,
     kubeconfig,
