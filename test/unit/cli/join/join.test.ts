@@ -24,7 +24,10 @@ test("a node is of its server's version or the one before", () => {
     ['0.1.0', '0.3.0'],
     ['1.0.0', '0.9.0'],
   ] as const) {
-    assert.match(versionProblem(own, server) ?? '', new RegExp(`windlass ${own} cannot join a server of windlass ${server}`));
+    assert.match(
+      versionProblem(own, server) ?? '',
+      new RegExp(`windlass ${own} cannot join a server of windlass ${server}`),
+    );
   }
 });
 
@@ -80,10 +83,13 @@ test('durations, the join command and the list of tokens', () => {
     ],
     0,
   );
-  assert.deepEqual(table.split('\n').map((line) => line.split(/ {2,}/)), [
-    ['TOKEN', 'ROLE', 'EXPIRES', 'USES', 'DESCRIPTION'],
-    ['abcdef', 'node', 'in 60 min', '1 of 2', 'rack'],
-    ['ghijkl', 'node', 'never', 'any'],
-    ['mnopqr', 'node', 'expired', 'any'],
-  ]);
+  assert.deepEqual(
+    table.split('\n').map((line) => line.split(/ {2,}/)),
+    [
+      ['TOKEN', 'ROLE', 'EXPIRES', 'USES', 'DESCRIPTION'],
+      ['abcdef', 'node', 'in 60 min', '1 of 2', 'rack'],
+      ['ghijkl', 'node', 'never', 'any'],
+      ['mnopqr', 'node', 'expired', 'any'],
+    ],
+  );
 });

@@ -16,7 +16,13 @@ const NOW = Date.parse(CREATED) + 1_000;
 const HOUR_MS = 3_600_000;
 
 const request = (more: Partial<ParsedRequest> = {}): ParsedRequest => ({
-  ...{ commonName: 'system:node:a', organizations: ['system:nodes'], dnsNames: [], otherNames: [], keyHash: 'sha256:k1' },
+  ...{
+    commonName: 'system:node:a',
+    organizations: ['system:nodes'],
+    dnsNames: [],
+    otherNames: [],
+    keyHash: 'sha256:k1',
+  },
   ...more,
 });
 
@@ -88,7 +94,10 @@ test('a token that is used up, gone, expired or for something else is denied by 
   assert.match(denial({ token: spent }), /^TokenUsedUp: .* it was for 1, and was used by b$/);
   assert.match(denial({ token: undefined }), /^TokenRevoked/);
   assert.match(denial({ token: { ...token, expiresAt: NOW } }), /^TokenExpired/);
-  assert.match(denial({ csr: csr({ groups: ['system:bootstrappers'] }) }), /^WrongRole: the token abcdef is not for nodes/);
+  assert.match(
+    denial({ csr: csr({ groups: ['system:bootstrappers'] }) }),
+    /^WrongRole: the token abcdef is not for nodes/,
+  );
 });
 
 test('a renewal needs the name, the Node and the key that the node joined with', () => {
@@ -119,7 +128,10 @@ test('what is wrong with a request is said, before approval and after', () => {
     [{ request: undefined }, /not signed with the key/],
     [{ request: request({ commonName: 'admin' }) }, /the common name must be system:node:/],
     [{ request: request({ commonName: 'system:node:A B' }) }, /the common name must be/],
-    [{ request: request({ organizations: ['system:nodes', 'system:masters'] }) }, /the organization must be system:nodes/],
+    [
+      { request: request({ organizations: ['system:nodes', 'system:masters'] }) },
+      /the organization must be system:nodes/,
+    ],
     [{ request: request({ dnsNames: ['a'] }) }, /no alternative names/],
     [{ csr: csr({ usages: ['client auth', 'server auth'] }) }, /the usages must be/],
     [{ csr: csr({ usages: ['digital signature'] }) }, /of which client auth is needed/],
