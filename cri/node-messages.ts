@@ -13,6 +13,19 @@ export interface NetworkSpec {
   readonly isolated: boolean;
   readonly mtu: number;
   readonly domain: string;
+  readonly overlay: Overlay | null;
+}
+export interface Overlay {
+  readonly vni: number;
+  readonly port: number;
+  readonly underlayIp: string;
+  readonly nodeIp: string;
+  readonly nodeMac: string;
+}
+export interface SetPeersRequest {
+  readonly networkId: string;
+  readonly hosts: readonly string[];
+  readonly endpoints: readonly { readonly ip: string; readonly mac: string; readonly host: string }[];
 }
 export interface Attachment {
   readonly network: string;

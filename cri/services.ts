@@ -81,6 +81,7 @@ export interface NodeCalls {
   >;
   setServices: Call<n.SetServicesRequest, { readonly conflicts: readonly n.PortConflict[] }>;
   setNames: Call<n.SetNamesRequest, m.Empty>;
+  setPeers: Call<n.SetPeersRequest, m.Empty>;
   importImage: Call<n.ImportImageRequest, { readonly imageId: string; readonly digest: string }>;
   tagImage: Call<{ readonly image: string; readonly reference: string }, m.Empty>;
   untagImage: Call<{ readonly reference: string }, m.Empty>;

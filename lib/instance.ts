@@ -32,6 +32,7 @@ export const kernelNames = {
   /** Prefix of every link of the instance on the host, e.g. `wl1a2b-`. */
   linkPrefix: (instance: Instance): string => `wl${instance.id.slice(0, 4)}-`,
   bridge: (instance: Instance, networkId: string): string => `wl${instance.id.slice(0, 4)}-b${shortHash(networkId, 7)}`,
+  vxlan: (instance: Instance, networkId: string): string => `wl${instance.id.slice(0, 4)}-x${shortHash(networkId, 7)}`,
   veth: (instance: Instance, endpointId: string): string => `wl${instance.id.slice(0, 4)}-v${shortHash(endpointId, 7)}`,
 } as const;
 

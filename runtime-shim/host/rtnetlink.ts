@@ -16,10 +16,10 @@ import {
 } from './netlink.ts';
 
 /** Multicast groups of changes. */
-export const RTNLGRP = { link: 1, ipv4Address: 5 } as const;
+export const RTNLGRP = { link: 1, neighbour: 3, ipv4Address: 5 } as const;
 
 const RTM = { newLink: 16, delLink: 17, getLink: 18, newAddress: 20, delAddress: 21, getAddress: 22, newRoute: 24 };
-const IFLA = {
+export const IFLA = {
   ...{ address: 1, name: 3, mtu: 4, master: 10, linkInfo: 18, group: 27, netnsFd: 28 },
   ...{
     infoKind: 1,
@@ -203,11 +203,19 @@ function deleteLinkRequest(name: string): NetlinkRequest {
 
 /** Links whose name starts with `prefix`. */
 export function listLinks(socket: NetlinkSocket, prefix: string): Link[] {
-  return socket
-    .request([{ type: RTM.getLink, flags: NLM_F.dump, body: linkHeader({}), effect: 'list links' }])
+  return listLinkMessages(socket)
     .map(decodeLink)
     .filter((link) => link.name.startsWith(prefix));
 }
+
+/** The kernel's word on every link. */
+export function listLinkMessages(socket: NetlinkSocket): NetlinkMessage[] {
+  return socket.request([{ type: RTM.getLink, flags: NLM_F.dump, body: linkHeader({}), effect: 'list links' }]);
+}
+
+/** The attributes of a message that decodeLink() can read. */
+export const linkAttributes = (message: NetlinkMessage): Map<number, Buffer> =>
+  decodeAttributes(message.body.subarray(16));
 
 /** True for a message that decodeLink() can read. */
 export function isLinkMessage(message: NetlinkMessage): boolean {
@@ -217,22 +225,27 @@ export function isLinkMessage(message: NetlinkMessage): boolean {
 /** True for the message that a link is gone. */
 export const isDeletedLink = (message: NetlinkMessage): boolean => message.type === RTM.delLink;
 
+/** Bytes of a MAC as text; '' for none. */
+export const formatMac = (bytes: Buffer | undefined): string =>
+  bytes?.toString('hex').replaceAll(/..(?=.)/g, '$&:') ?? '';
+
 /** Decodes a NEWLINK or DELLINK message. */
 export function decodeLink(message: NetlinkMessage): Link {
-  const attributes = decodeAttributes(message.body.subarray(16));
+  const attributes = linkAttributes(message);
   const flags = message.body.readUInt32LE(8);
   return {
     index: message.body.readInt32LE(4),
     name: attributes.get(IFLA.name)?.toString('utf8').replace(/\0.*$/s, '') ?? '',
     isUp: (flags & IFF_UP) !== 0,
     master: attributes.get(IFLA.master)?.readUInt32LE(0) ?? 0,
-    mac:
-      attributes
-        .get(IFLA.address)
-        ?.toString('hex')
-        .replaceAll(/..(?=.)/g, '$&:') ?? '',
+    mac: formatMac(attributes.get(IFLA.address)),
     mtu: attributes.get(IFLA.mtu)?.readUInt32LE(0) ?? 0,
   };
+}
+
+/** Changes the MAC of a link. */
+export function setLinkMac(socket: NetlinkSocket, index: number, mac: string): void {
+  socket.request([linkRequest(`set MAC of link ${index} to ${mac}`, { index }, [[IFLA.address, macBytes(mac)]])]);
 }
 
 /** Adds an IPv4 address; fine when the link has it. */
@@ -327,7 +340,8 @@ function addressRequest(index: number, ip: string, prefixLength: number): Netlin
   };
 }
 
-function linkRequest(
+/** A request that makes or changes the link of that index, or of the name among the attributes. */
+export function linkRequest(
   effect: string,
   options: { up?: boolean; index?: number; flags?: number },
   attributes: readonly Attribute[],

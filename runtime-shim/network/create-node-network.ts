@@ -11,16 +11,18 @@ import { writeSysctl } from '../host/sysctl.ts';
 import { createDepartures, withoutRights } from './departures.ts';
 import { createNameServer } from './dns/name-server.ts';
 import { ensureBridge, ensureEndpoint, ensureLoopback } from './links.ts';
-import type { Attachment, NodeNetwork, PublishedPort } from './node-network.ts';
+import type { Attachment, NetworkSpec, NodeNetwork, PublishedPort } from './node-network.ts';
 import { createLinkRemover } from './link-remover.ts';
-import { describeShape, refuseTakenRoutes, validateNetwork } from './network-spec.ts';
+import { describeShape, refuseTakenRoutes, validateNetwork, validatePeers } from './network-spec.ts';
 import { createPortTable } from './ports.ts';
 import { openRecords, type EndpointRecord, type SandboxRecord } from './records.ts';
-import { repairLinks, syncVirtualIps } from './repair.ts';
+import { isOverlay, syncEntries } from './overlay.ts';
+import { repairLinks, repairOverlay, syncVirtualIps } from './repair.ts';
 import { describeInterface, describeSandbox, planEndpoint, requireNetwork, requireSandbox } from './sandboxes.ts';
 import { changedUdpPorts } from './service-plan.ts';
 import { claimServicePorts, holderOf } from './service-ports.ts';
-import { emptyState, nameServerElements, networkElements, sandboxElements } from './state.ts';
+import { emptyState, nameServerElements, networkElements, peerElements, sandboxElements } from './state.ts';
+import type { TableElement } from './table.ts';
 import { createTables } from './tables.ts';
 import { watchDrift } from './watch-drift.ts';
 
@@ -157,6 +159,8 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     async recover() {
       writeSysctl('net/ipv4/ip_forward', '1');
       for (const spec of records.loadNetworks()) state.networks.set(spec.id, spec);
+      for (const { id, hosts, endpoints } of records.loadPeers())
+        if (state.networks.has(id)) state.peers.set(id, { hosts, endpoints });
       for (const record of records.loadSandboxes()) {
         state.sandboxes.set(record.id, record);
         for (const { port, by } of ports.reclaim(record.id, record.label, record.ports))
@@ -195,11 +199,35 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       if (!before || JSON.stringify(before) !== JSON.stringify(spec)) records.saveNetwork(spec);
       state.networks.set(spec.id, spec);
       const bridge = ensureBridge(links, instance, spec);
-      if (before) tables.remove(minus(networkElements(instance, before), networkElements(instance, spec)));
-      await tables.add(networkElements(instance, spec));
+      const elementsOf = (one: NetworkSpec): TableElement[] => [
+        ...networkElements(instance, one),
+        ...peerElements(instance, one, state.peers.get(spec.id)),
+      ];
+      if (before) tables.remove(minus(elementsOf(before), elementsOf(spec)));
+      // Before the device, which takes in what reaches it.
+      await tables.add(elementsOf(spec));
+      if (isOverlay(spec)) repairOverlay(instance, state, links, spec);
       syncVirtualIps(instance, state, links);
       nameServer.sync();
       return { bridge };
+    },
+
+    async setPeers(networkId, peers) {
+      await tables.settled();
+      const spec = requireNetwork(state, networkId);
+      if (!isOverlay(spec)) throw new WindlassError('Invalid', `network ${networkId} is no overlay`);
+      validatePeers(networkId, peers);
+      const before = state.peers.get(networkId);
+      if (before && JSON.stringify(before) === JSON.stringify(peers)) return;
+      records.savePeers({ id: networkId, ...peers });
+      state.peers.set(networkId, peers);
+      const [old, wanted] = [before, peers].map((one) => peerElements(instance, spec, one)) as [
+        TableElement[],
+        TableElement[],
+      ];
+      tables.remove(minus(old, wanted));
+      await tables.add(minus(wanted, old));
+      syncEntries(links, instance, state, spec);
     },
 
     async removeNetwork(networkId) {
@@ -214,8 +242,10 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       state.networks.delete(networkId);
       lastAddress.delete(networkId);
       nameServer.sync();
+      if (isOverlay(spec)) deleteLink(links, kernelNames.vxlan(instance, networkId));
       deleteLink(links, kernelNames.bridge(instance, networkId));
-      tables.remove(networkElements(instance, spec));
+      tables.remove([...networkElements(instance, spec), ...peerElements(instance, spec, state.peers.get(networkId))]);
+      state.peers.delete(networkId);
       records.deleteNetwork(networkId);
       await tables.syncServices();
     },
@@ -365,6 +395,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       for (const { id } of state.services) ports.release(holderOf(id));
       state.sandboxes.clear();
       state.networks.clear();
+      state.peers.clear();
       state.services = [];
       for (const { name } of listLinks(links, kernelNames.linkPrefix(instance))) deleteLink(links, name);
       await tables.destroy();

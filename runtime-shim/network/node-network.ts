@@ -7,6 +7,28 @@ export interface NetworkSubnet {
   readonly ranges: readonly string[];
 }
 
+/** What a network over several nodes has besides. */
+export interface NetworkOverlay {
+  /** Id on the wire, from 1 to 16777215. */
+  readonly vni: number;
+  /** UDP port of every node's end. */
+  readonly port: number;
+  /** Address of this node, by which the others reach it. */
+  readonly underlayIp: string;
+  /** Address of this node's bridge in the network: unlike the gateway's, no other node has it. */
+  readonly nodeIp: string;
+  /** MAC of this node's bridge. */
+  readonly nodeMac: string;
+}
+
+/** What a network has elsewhere. */
+export interface OverlayPeers {
+  /** Addresses that its packets may come from. */
+  readonly hosts: readonly string[];
+  /** Containers and bridges of other nodes; `host` is the address of the node. */
+  readonly endpoints: readonly { readonly ip: string; readonly mac: string; readonly host: string }[];
+}
+
 export interface NetworkSpec {
   readonly id: string;
   readonly subnets: readonly NetworkSubnet[];
@@ -14,6 +36,8 @@ export interface NetworkSpec {
   readonly isolated: boolean;
   readonly mtu: number;
   readonly domain: string;
+  /** Absent: the network ends at this node. */
+  readonly overlay?: NetworkOverlay;
 }
 
 export interface Attachment {
@@ -73,6 +97,11 @@ export interface NodeNetwork {
   /** Why what run() found changed could not be put right at the last try; undefined while all is well. */
   trouble(): string | undefined;
   ensureNetwork(spec: NetworkSpec): Promise<{ bridge: string }>;
+  /**
+   * Declares all that an overlay has on other nodes; only what differs is changed. NotFound for a network that this node
+   * has not got, Invalid for one that is no overlay.
+   */
+  setPeers(networkId: string, peers: OverlayPeers): Promise<void>;
   removeNetwork(networkId: string): Promise<void>;
   listNetworks(): readonly NetworkSpec[];
   /**

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { shortHash } from '../../lib/instance.ts';
 import { removeTemporaryFiles, writeRecordFile } from '../store/record-file.ts';
 import { parseCidr, parseIp } from './ipam.ts';
-import { validateNetwork } from './network-spec.ts';
-import type { NetworkInterface, NetworkSpec, PublishedPort } from './node-network.ts';
+import { validateNetwork, validatePeers } from './network-spec.ts';
+import type { NetworkInterface, NetworkSpec, OverlayPeers, PublishedPort } from './node-network.ts';
 
 export interface EndpointRecord extends NetworkInterface {
   /** Name of the veth's end in the bridge. */
@@ -28,11 +28,19 @@ export interface SandboxRecord {
   readonly isReserved?: true;
 }
 
+export interface PeersRecord extends OverlayPeers {
+  /** Of the network. */
+  readonly id: string;
+}
+
 export interface NetworkRecords {
   loadNetworks(): NetworkSpec[];
   loadSandboxes(): SandboxRecord[];
+  loadPeers(): PeersRecord[];
   saveNetwork(spec: NetworkSpec): void;
   saveSandbox(record: SandboxRecord): void;
+  savePeers(record: PeersRecord): void;
+  /** With its peers. */
   deleteNetwork(id: string): void;
   deleteSandbox(id: string): void;
   purge(): void;
@@ -43,7 +51,11 @@ export interface NetworkRecords {
  * when it is loaded: whoever asked for the object will ask again.
  */
 export function openRecords(folder: string, onDamaged: (file: string, error: unknown) => void): NetworkRecords {
-  const folders = { networks: join(folder, 'networks'), sandboxes: join(folder, 'sandboxes') };
+  const folders = {
+    networks: join(folder, 'networks'),
+    sandboxes: join(folder, 'sandboxes'),
+    peers: join(folder, 'peers'),
+  };
   for (const path of Object.values(folders)) mkdirSync(path, { recursive: true, mode: 0o700 });
   // Ids come from outside: their hash is always a safe file name.
   const fileOf = (kind: keyof typeof folders, id: string): string => join(folders[kind], `${shortHash(id, 32)}.json`);
@@ -68,9 +80,13 @@ export function openRecords(folder: string, onDamaged: (file: string, error: unk
   return {
     loadNetworks: () => load<NetworkSpec>('networks', checkNetwork),
     loadSandboxes: () => load<SandboxRecord>('sandboxes', checkSandbox),
+    loadPeers: () => load<PeersRecord>('peers', checkPeers),
     saveNetwork: (spec) => save(fileOf('networks', spec.id), spec),
     saveSandbox: (record) => save(fileOf('sandboxes', record.id), record),
-    deleteNetwork: (id) => rmSync(fileOf('networks', id), { force: true }),
+    savePeers: (record) => save(fileOf('peers', record.id), record),
+    deleteNetwork(id) {
+      for (const kind of ['networks', 'peers'] as const) rmSync(fileOf(kind, id), { force: true });
+    },
     deleteSandbox: (id) => rmSync(fileOf('sandboxes', id), { force: true }),
     purge: () => rmSync(folder, { recursive: true, force: true }),
   };
@@ -80,6 +96,10 @@ function checkNetwork(spec: NetworkSpec): void {
   if (!(spec.mtu > 0)) throw new Error('the record has no MTU');
   if (typeof spec.domain !== 'string') throw new Error('the record has no domain');
   validateNetwork(spec, []);
+}
+
+function checkPeers({ id, hosts, endpoints }: PeersRecord): void {
+  validatePeers(id, { hosts, endpoints });
 }
 
 /** What is used without a further look: a link's name, addresses, ports. */

@@ -5,6 +5,7 @@ import { isNamespacePin } from '../host/mount.ts';
 import type { NetlinkSocket } from '../host/netlink.ts';
 import { addAddress, deleteAddress, deleteLink, linkIndex, listAddresses, listLinks } from '../host/rtnetlink.ts';
 import { ensureBridge, ensureEndpoint } from './links.ts';
+import { ensureVxlan, isOverlay, syncEntries, type OverlaySpec } from './overlay.ts';
 import { servicePlan, type NetworkState } from './state.ts';
 
 export interface LinkRepair {
@@ -23,9 +24,11 @@ export function repairLinks(instance: Instance, state: NetworkState, socket: Net
     const name = kernelNames.bridge(instance, spec.id);
     const link = links.get(name);
     links.delete(name);
+    links.delete(kernelNames.vxlan(instance, spec.id));
     try {
       ensureBridge(socket, instance, spec);
       if (!link?.isUp) repaired.push(name);
+      if (isOverlay(spec)) repaired.push(...repairOverlay(instance, state, socket, spec));
     } catch (error) {
       log.warn({ network: spec.id, bridge: name, err: error }, 'failed to repair a network, retrying');
     }
@@ -58,9 +61,24 @@ export function repairLinks(instance: Instance, state: NetworkState, socket: Net
   return { repaired };
 }
 
+/** Makes the overlay's device and entries equal to the state; returns the device's name if that changed anything. */
+export function repairOverlay(
+  instance: Instance,
+  state: NetworkState,
+  socket: NetlinkSocket,
+  spec: OverlaySpec,
+): string[] {
+  const isMade = ensureVxlan(socket, instance, spec);
+  const changed = syncEntries(socket, instance, state, spec);
+  return isMade || changed > 0 ? [kernelNames.vxlan(instance, spec.id)] : [];
+}
+
 /** Gives the bridges the virtual addresses of the services, so that they answer ARP for them, and takes old ones away. */
 export function syncVirtualIps(instance: Instance, state: NetworkState, socket: NetlinkSocket): void {
   const wanted = servicePlan(instance, state).virtualIps;
+  const gateways = new Set(
+    [...state.networks.values()].flatMap(({ subnets }) => subnets.map(({ gateway }) => gateway)),
+  );
   const bridges = new Map(
     [...state.networks.keys()].map((id) => {
       const name = kernelNames.bridge(instance, id);
@@ -70,7 +88,7 @@ export function syncVirtualIps(instance: Instance, state: NetworkState, socket: 
   const present = new Set<string>();
   for (const { linkIndex: index, ip, prefixLength } of listAddresses(socket)) {
     const bridge = bridges.get(index);
-    if (bridge === undefined || prefixLength !== 32) continue;
+    if (bridge === undefined || prefixLength !== 32 || gateways.has(ip)) continue;
     if (wanted.get(ip) === bridge) present.add(ip);
     else deleteAddress(socket, index, ip, 32);
   }

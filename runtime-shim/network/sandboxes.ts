@@ -2,7 +2,7 @@
 import { WindlassError } from '../../lib/errors.ts';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 import { allocateAddress, claimAddress, parseIp, type Lease } from './ipam.ts';
-import { macOf } from './links.ts';
+import { macOf } from './mac.ts';
 import type { Attachment, NetworkInterface, NetworkSpec, SandboxNetwork } from './node-network.ts';
 import type { EndpointRecord, SandboxRecord } from './records.ts';
 import { usedAddresses, type NetworkState } from './state.ts';

@@ -1,7 +1,7 @@
 // What the node's network consists of, in memory: the one place from which tables, links and names are derived.
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 import { contains, parseCidr, parseIp } from './ipam.ts';
-import type { NetworkSpec, ServiceSpec } from './node-network.ts';
+import type { NetworkSpec, OverlayPeers, ServiceSpec } from './node-network.ts';
 import type { SandboxRecord } from './records.ts';
 import { planServices, type ServicePlan } from './service-plan.ts';
 import { describeElements, type TableContent, type TableElement } from './table.ts';
@@ -10,6 +10,8 @@ export const DNS_PORT = 53;
 
 export interface NetworkState {
   readonly networks: Map<string, NetworkSpec>;
+  /** Of overlays: what they have on other nodes. */
+  readonly peers: Map<string, OverlayPeers>;
   readonly sandboxes: Map<string, SandboxRecord>;
   /** Links that are being deleted: neither expected nor to be deleted again. */
   readonly leaving: Set<string>;
@@ -23,6 +25,7 @@ export interface NetworkState {
 export function emptyState(): NetworkState {
   return {
     networks: new Map(),
+    peers: new Map(),
     sandboxes: new Map(),
     leaving: new Set(),
     nameServerPorts: new Map(),
@@ -38,6 +41,9 @@ export function usedAddresses(state: NetworkState, networkId: string): Map<numbe
     for (const endpoint of sandbox.endpoints)
       if (endpoint.network === networkId) used.set(parseIp(endpoint.ipv4Address), sandbox.label);
   }
+  const nodeIp = state.networks.get(networkId)?.overlay?.nodeIp;
+  if (nodeIp !== undefined) used.set(parseIp(nodeIp), 'this node itself');
+  for (const { ip, host } of state.peers.get(networkId)?.endpoints ?? []) used.set(parseIp(ip), `the node at ${host}`);
   for (const service of state.services)
     for (const { virtualIp } of service.ports)
       if (virtualIp !== '') used.set(parseIp(virtualIp), `Service ${service.id}`);
@@ -60,6 +66,14 @@ export function networkElements(instance: Instance, spec: NetworkSpec): TableEle
     isolated: spec.isolated,
     gateways: spec.subnets.map(({ gateway }) => gateway),
   });
+}
+
+/** Elements that let an overlay's packets in from its peers, and from nobody else. */
+export function peerElements(instance: Instance, spec: NetworkSpec, peers: OverlayPeers | undefined): TableElement[] {
+  if (!spec.overlay) return [];
+  const { vni, port } = spec.overlay;
+  const elements = describeElements(instance);
+  return [elements.ofVni(port, vni), ...[...new Set(peers?.hosts)].map((host) => elements.ofPeer(host, vni))];
 }
 
 /** Elements of one sandbox: who may send from its links, and where its published ports lead. */
@@ -103,6 +117,7 @@ export function tableContent(instance: Instance, state: NetworkState): TableCont
   return {
     elements: [
       ...[...state.networks.values()].flatMap((spec) => networkElements(instance, spec)),
+      ...[...state.networks.values()].flatMap((spec) => peerElements(instance, spec, state.peers.get(spec.id))),
       ...[...state.sandboxes.values()].flatMap((record) => sandboxElements(instance, state, record)),
       ...[...state.nameServerPorts.keys()].flatMap((gateway) => nameServerElements(instance, state, gateway)),
       ...services.elements,

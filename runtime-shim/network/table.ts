@@ -1,10 +1,12 @@
 // The instance's nftables: what stands in it, as data. The skeleton (chains, rules, empty sets) depends on nothing but
 // names; all that changes is an element of a set or map, or the small chain of one service.
+import { isIPv6 } from 'node:net';
 import type { Instance } from '../../lib/instance.ts';
 import { kernelNames } from '../../lib/instance.ts';
 import { interfaceKey, NF_FAMILY, type SetElement } from '../host/nfnetlink.ts';
+import { addressBytes } from '../host/ip-address.ts';
 import { ipBytes, macBytes } from '../host/rtnetlink.ts';
-import { u16be } from '../host/netlink.ts';
+import { u16be, u32be } from '../host/netlink.ts';
 import type { PublishedPort, ServicePort } from './node-network.ts';
 
 export type SetName = keyof typeof SETS;
@@ -27,6 +29,10 @@ const SETS = {
   ipports: 'map ipports { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }',
   vipports: 'map vipports { type ipv4_addr . inet_proto . inet_service : verdict; }',
   serviceports: 'map serviceports { type inet_proto . inet_service : verdict; }',
+  // Overlays of this node by UDP port and VNI (with the reserved byte behind it), and who may send to them.
+  vnis: 'set vnis { typeof udp dport . @th,96,32; }',
+  peers: 'set peers { typeof ip saddr . @th,96,32; }',
+  peers6: 'set peers6 { typeof ip6 saddr . @th,96,32; }',
   // Of table bridge: who may send from a port.
   senders: 'set senders { type ifname . ether_addr . ipv4_addr; }',
 } as const;
@@ -37,6 +43,9 @@ const BACK_TO_SENDER = '0x00200000';
 
 const PROTOCOL_NUMBER = { TCP: 6, UDP: 17 } as const;
 const protocolWord = (protocol: 'TCP' | 'UDP'): string => protocol.toLowerCase();
+
+const vniKey = (vni: number): Buffer => u32be(vni * 256);
+const vniWord = (vni: number): string => `0x${(vni * 256).toString(16)}`;
 
 /** Constructors of the elements of one instance's tables. */
 export function describeElements(instance: Instance) {
@@ -76,6 +85,9 @@ export function describeElements(instance: Instance) {
             data,
           );
     },
+    ofVni: (port: number, vni: number) => element('vnis', [u16be(port), vniKey(vni)], `${port} . ${vniWord(vni)}`),
+    ofPeer: (host: string, vni: number) =>
+      element(isIPv6(host) ? 'peers6' : 'peers', [addressBytes(host), vniKey(vni)], `${host} . ${vniWord(vni)}`),
     ofVip: (bridge: string, ip: string) => [
       element('vips', [ipBytes(ip)], ip),
       element('vipbridges', [interfaceKey(bridge), ipBytes(ip)], `"${bridge}" . ${ip}`),
@@ -129,9 +141,15 @@ ${(Object.keys(SETS) as SetName[])
 ${chains.join('\n')}
 ${set('vipports')}
 ${set('serviceports')}
+chain tunnel {
+  ip saddr . @th,96,32 @peers accept
+  ip6 saddr . @th,96,32 @peers6 accept
+  drop
+}
 chain early {
   type filter hook prerouting priority -310; policy accept;
   iifname @bridges ip daddr 127.0.0.0/8 drop
+  udp dport . @th,96,32 @vnis jump tunnel
   ip daddr @vips iifname . ip daddr != @vipbridges drop
 }
 chain translate {

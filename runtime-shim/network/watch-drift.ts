@@ -7,9 +7,10 @@ import type { Logger } from '../../lib/log.ts';
 import type { NetlinkSocket } from '../host/netlink.ts';
 import { NFNLGRP_NFTABLES, openNfnetlink } from '../host/nfnetlink.ts';
 import { linkIndex, openRtnetlink, RTNLGRP } from '../host/rtnetlink.ts';
+import { isOverlay } from './overlay.ts';
 import { repairLinks } from './repair.ts';
 import type { NetworkState } from './state.ts';
-import { isSuspicious } from './suspicion.ts';
+import { isSuspicious, isSuspiciousNeighbour } from './suspicion.ts';
 import type { Tables } from './tables.ts';
 
 const POLL_MS = 200;
@@ -31,11 +32,13 @@ export interface DriftWatch {
 /** Repairs until `signal` fires. */
 export async function watchDrift(watch: DriftWatch, signal: AbortSignal): Promise<void> {
   using linkEvents = openRtnetlink([RTNLGRP.link, RTNLGRP.ipv4Address]);
+  using neighbourEvents = createNeighbourWatch(watch);
   using tableEvents = openNfnetlink([NFNLGRP_NFTABLES]);
   let checkedAt = performance.now();
   while (!signal.aborted) {
     try {
-      if (concernsLinks(watch, linkEvents) || performance.now() - checkedAt > FULL_CHECK_MS) {
+      const isHinted = [concernsLinks(watch, linkEvents), neighbourEvents.isHinted()].includes(true);
+      if (isHinted || performance.now() - checkedAt > FULL_CHECK_MS) {
         checkedAt = performance.now();
         checkLinks(watch);
       }
@@ -55,6 +58,29 @@ export async function watchDrift(watch: DriftWatch, signal: AbortSignal): Promis
 function concernsLinks({ instance, state }: DriftWatch, events: NetlinkSocket): boolean {
   const { messages, overrun } = events.receive();
   return overrun || isSuspicious(instance, state, messages, linkIndex);
+}
+
+/** Entries of overlays. On a node that has none, the changes of its neighbours are nobody's business. */
+function createNeighbourWatch({ instance, state }: DriftWatch): Disposable & { isHinted(): boolean } {
+  let events: NetlinkSocket | undefined;
+  const close = (): void => {
+    events?.[Symbol.dispose]();
+    events = undefined;
+  };
+  return {
+    isHinted() {
+      if (![...state.networks.values()].some(isOverlay)) {
+        close();
+        return false;
+      }
+      // What happened before it was open, nobody told: look.
+      const isNew = events === undefined;
+      events ??= openRtnetlink([RTNLGRP.neighbour]);
+      const { messages, overrun } = events.receive();
+      return isNew || overrun || isSuspiciousNeighbour(instance, state, messages, linkIndex);
+    },
+    [Symbol.dispose]: close,
+  };
 }
 
 function checkLinks({ instance, state, links, log }: DriftWatch): void {

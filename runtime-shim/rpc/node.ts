@@ -4,8 +4,13 @@ import type { Attachment, ImageConfigOverride, NetworkSpec, PublishedPort } from
 import { requireField } from '../../cri/presence.ts';
 import type { NodeCalls, NodeStreams, StreamHandlers, UnaryHandlers } from '../../cri/services.ts';
 import { WindlassError } from '../../lib/errors.ts';
-import type { Attachment as NetworkAttachment, PublishedPort as NodePort } from '../network/node-network.ts';
+import type {
+  Attachment as NetworkAttachment,
+  NetworkSpec as NodeNetworkSpec,
+  PublishedPort as NodePort,
+} from '../network/node-network.ts';
 import type { ImageRecord } from '../images/image-service.ts';
+import { overlayMtu } from '../network/overlay.ts';
 import { uplinkMtu } from '../network/uplink-mtu.ts';
 import { requireDiskSpace } from '../storage/disk-reserve.ts';
 import { copyUp } from './copy-up.ts';
@@ -18,6 +23,7 @@ import { listRootFilesystems, removeRootFilesystem } from './root-filesystem.ts'
 const FREEZE_MS = 30_000;
 const FEATURES = [
   'networks',
+  'overlay',
   'ports',
   'services',
   'names',
@@ -36,6 +42,10 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
   const { network, images } = shim;
   return {
     ensureNetwork: async (request) => network.ensureNetwork(checkNetwork(requireField(request.network, 'network'))),
+    setPeers: async ({ networkId, hosts, endpoints }) => {
+      await network.setPeers(requireField(networkId, 'network_id'), { hosts, endpoints });
+      return {};
+    },
     removeNetwork: async ({ networkId }) => {
       await network.removeNetwork(requireField(networkId, 'network_id'));
       return {};
@@ -136,9 +146,11 @@ function readySandbox(shim: Shim, id: string): string {
   return record.id;
 }
 
-function checkNetwork(spec: NetworkSpec): NetworkSpec {
+function checkNetwork({ overlay, ...spec }: NetworkSpec): NodeNetworkSpec {
   requireField(spec.id, 'network.id');
-  return { ...spec, mtu: spec.mtu || uplinkMtu() };
+  if (!overlay) return { ...spec, mtu: spec.mtu || uplinkMtu() };
+  const underlayIp = requireField(overlay.underlayIp, 'network.overlay.underlay_ip');
+  return { ...spec, mtu: overlayMtu(underlayIp, spec.mtu), overlay };
 }
 
 function toAttachment({ network, ipv4Address, macAddress, names }: Attachment): NetworkAttachment {

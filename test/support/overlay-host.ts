@@ -1,0 +1,69 @@
+// A host beside others: a process with a network namespace and a node network of its own, that does what it is told by
+// JSON lines on stdin. Started by overlay-hosts.ts.
+import { execFileSync } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { overlayMtu } from '../../runtime-shim/network/overlay.ts';
+import { becomePrivateHost, startNetwork } from './node-network.ts';
+
+export type HostCommand =
+  | {
+      op: 'network';
+      method:
+        | 'ensureNetwork'
+        | 'removeNetwork'
+        | 'setPeers'
+        | 'attachSandbox'
+        | 'attachNetwork'
+        | 'detachNetwork'
+        | 'setServices'
+        | 'detachSandbox';
+      args: readonly unknown[];
+    }
+  | { op: 'namespace'; name: string }
+  | { op: 'exec'; argv: readonly string[] }
+  | { op: 'mtu'; underlayIp: string; wanted: number }
+  | { op: 'watch' }
+  | { op: 'restart' }
+  | { op: 'purge' };
+
+becomePrivateHost();
+const harness = await startNetwork();
+const stop = new AbortController();
+
+async function run(command: HostCommand): Promise<unknown> {
+  switch (command.op) {
+    case 'network':
+      return await (harness.network[command.method] as (...args: readonly unknown[]) => Promise<unknown>)(
+        ...command.args,
+      );
+    case 'namespace':
+      return harness.addNamespace(command.name);
+    case 'exec': {
+      const [file = '', ...args] = command.argv;
+      return execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    }
+    case 'mtu':
+      return overlayMtu(command.underlayIp, command.wanted);
+    case 'watch':
+      void harness.network.run(stop.signal);
+      return undefined;
+    case 'restart':
+      await harness.restart();
+      return undefined;
+    case 'purge':
+      await harness.network.purge();
+      return undefined;
+  }
+}
+
+const print = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+print({ result: { pid: process.pid, instance: harness.instance } });
+for await (const line of createInterface({ input: process.stdin })) {
+  await run(JSON.parse(line) as HostCommand).then(
+    (result) => print({ result: result ?? null }),
+    (error: Error) => print({ error: error.message }),
+  );
+}
+stop.abort();
+await harness[Symbol.asyncDispose]();
+process.exit(0);

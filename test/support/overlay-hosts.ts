@@ -1,0 +1,123 @@
+// Hosts on one switch, each a process in a network namespace of its own with a node network: what an overlay spans.
+import { execFileSync, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Instance } from '../../lib/instance.ts';
+import type { NetworkSpec, SandboxNetwork } from '../../runtime-shim/network/node-network.ts';
+import { makeNetwork, startPeer, type Peer, type Sandbox } from './node-network.ts';
+import type { HostCommand } from './overlay-host.ts';
+
+const program = fileURLToPath(new URL('overlay-host.ts', import.meta.url));
+
+export interface OverlayHost extends AsyncDisposable {
+  readonly instance: Instance;
+  /** Its address on the switch. */
+  readonly address: string;
+  send(command: HostCommand): Promise<unknown>;
+  network(method: Extract<HostCommand, { op: 'network' }>['method'], ...args: readonly unknown[]): Promise<unknown>;
+  exec(...argv: readonly string[]): Promise<string>;
+  addSandbox(id: string, networks: readonly string[]): Promise<Sandbox>;
+}
+
+export interface OverlayHosts extends AsyncDisposable {
+  readonly hosts: readonly OverlayHost[];
+}
+
+/** Starts hosts 192.0.2.1, .2, ... on a switch of this process's network namespace, which must be a private one. */
+export async function startOverlayHosts(count: number, { mtu = 1500 } = {}): Promise<OverlayHosts> {
+  const ip = (...args: readonly string[]): void => void execFileSync('ip', args);
+  ip('link', 'add', 'switch', 'type', 'bridge');
+  ip('link', 'set', 'switch', 'up');
+  const hosts = await Promise.all(Array.from({ length: count }, (_, index) => startHost(index, mtu)));
+  return {
+    hosts,
+    async [Symbol.asyncDispose]() {
+      await Promise.all(hosts.map((host) => host[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+async function startHost(index: number, mtu: number): Promise<OverlayHost> {
+  const child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const read = async (): Promise<unknown> => {
+    const { value } = (await lines.next()) as { value?: string };
+    const answer = JSON.parse(value ?? '{"error":"the host ended"}') as { result?: unknown; error?: string };
+    if (answer.error !== undefined) throw new Error(answer.error);
+    return answer.result;
+  };
+  const { pid, instance } = (await read()) as { pid: number; instance: Instance };
+  const address = `192.0.2.${index + 1}`;
+  const port = `port${index}`;
+  execFileSync('ip', [
+    'link',
+    'add',
+    port,
+    'mtu',
+    String(mtu),
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'eth0',
+    'mtu',
+    String(mtu),
+    'netns',
+    String(pid),
+  ]);
+  execFileSync('ip', ['link', 'set', port, 'master', 'switch', 'up']);
+  let turn: Promise<unknown> = Promise.resolve();
+  const send = (command: HostCommand): Promise<unknown> => {
+    const answer = turn.then(() => {
+      child.stdin.write(`${JSON.stringify(command)}\n`);
+      return read();
+    });
+    turn = answer.catch(() => undefined);
+    return answer;
+  };
+  const exec = async (...argv: readonly string[]): Promise<string> => String(await send({ op: 'exec', argv }));
+  await exec('ip', 'addr', 'add', `${address}/24`, 'dev', 'eth0');
+  await exec('ip', 'link', 'set', 'eth0', 'up');
+  const peers: Peer[] = [];
+  return {
+    instance,
+    address,
+    send,
+    exec,
+    network: (method, ...args) => send({ op: 'network', method, args }),
+    async addSandbox(id, networks) {
+      const netns = String(await send({ op: 'namespace', name: id }));
+      const attachments = networks.map((network) => ({ network, names: [id] }));
+      const args = [id, netns, attachments, [], `Container default/${id}`];
+      const network = (await send({ op: 'network', method: 'attachSandbox', args })) as SandboxNetwork;
+      const peer = await startPeer(netns);
+      peers.push(peer);
+      return { id, netns, network, ip: network.interfaces[0]?.ipv4Address ?? '', peer };
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all(peers.map((peer) => peer.stop()));
+      child.stdin.end();
+      await closed;
+    },
+  };
+}
+
+/** The overlay `10.<octet>.0.0/20` as host number `index` has it: VNI 1000 + octet, addresses from 10.<octet>.<index>.0/24. */
+export function makeOverlay(
+  octet: number,
+  host: OverlayHost,
+  index: number,
+  overrides: Partial<NetworkSpec> = {},
+): NetworkSpec {
+  const nodeIp = `10.${octet}.${index}.2`;
+  return makeNetwork(octet, {
+    subnets: [{ cidr: `10.${octet}.0.0/20`, gateway: `10.${octet}.0.1`, ranges: [`10.${octet}.${index}.0/24`] }],
+    mtu: 1450,
+    overlay: { vni: 1000 + octet, port: 4789, underlayIp: host.address, nodeIp, nodeMac: nodeMacOf(octet, index) },
+    ...overrides,
+  });
+}
+
+export const nodeMacOf = (octet: number, index: number): string =>
+  `02:00:00:00:${octet.toString(16).padStart(2, '0')}:0${index}`;
