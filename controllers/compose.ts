@@ -15,6 +15,7 @@ import { createTtlController } from './garbage-collector/ttl.ts';
 import { createImageController } from './image/controller.ts';
 import { createNamespaceController } from './namespace/controller.ts';
 import { createNetworkController } from './network/controller.ts';
+import { DEFAULT_VXLAN_PORT } from './network/overlay.ts';
 import { createNodeLifecycle } from './node-lifecycle/controller.ts';
 import { createRebalancer, type RebalancerOptions } from './rebalancer/controller.ts';
 import type { WatchedKind } from './runtime/controller.ts';
@@ -44,6 +45,7 @@ export function composeControllers(
   registry: Registry,
   times: { minGraceMs: number; evictionDelayMs: number },
   rebalancer: RebalancerOptions | undefined,
+  { vxlanPort = DEFAULT_VXLAN_PORT }: { vxlanPort?: number } = {},
 ): RunPart[] {
   const { containers, services, images, volumes, networks, nodes, namespaces } = deps.caches;
   const shared = new Map<string, WatchedKind<KubernetesObject>>([
@@ -61,7 +63,7 @@ export function composeControllers(
     ...(rebalancer ? [createRebalancer(deps, rebalancer)] : []),
     createImageController(deps),
     createVolumeController(deps),
-    createNetworkController(deps),
+    createNetworkController(deps, { vxlanPort }),
     createNamespaceController(deps),
     createNodeLifecycle(deps, times),
     createTtlController(deps),

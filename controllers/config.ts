@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEFAULT_VXLAN_PORT } from './network/overlay.ts';
 
 const seconds = (minimum: number): z.ZodCoercedNumber => z.coerce.number().int().min(minimum);
 
@@ -24,6 +25,8 @@ export const Config = z.object({
   rebalanceMoves: z.coerce.number().int().min(1).default(1),
   /** How long a node has to be Ready before replicas are moved to it. */
   rebalanceSettleSeconds: seconds(0).default(30),
+  /** UDP port that overlays use between nodes. */
+  vxlanPort: z.coerce.number().int().min(1).max(65_535).default(DEFAULT_VXLAN_PORT),
   /** How long a leader that died keeps the others waiting. */
   leaseDurationSeconds: seconds(1).default(15),
 });

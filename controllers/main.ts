@@ -54,7 +54,7 @@ const { caCert, caKey, nodeCertificateSeconds: maxSeconds } = config;
 const authority =
   caCert && caKey ? { cert: readFileSync(caCert, 'utf8'), key: readFileSync(caKey, 'utf8') } : undefined;
 const parts = [
-  ...composeControllers(deps, registry, times, rebalancer),
+  ...composeControllers(deps, registry, times, rebalancer, config),
   ...(authority ? [createSigningController(deps, watchSigning(informers), { authority, maxSeconds })] : []),
 ];
 

@@ -54,10 +54,13 @@ export const NetworkStatus = z.object({
     .optional()
     .describe('Its address ranges, allocated if spec gives none.'),
   vni: integer(1, 16_777_215).optional().describe('Id of an overlay on the wire.'),
+  vxlanPort: integer(1, 65_535).optional().describe('UDP port that an overlay uses between nodes.'),
   nodes: listMap(
     z.object({
       name: z.string().describe('The node.'),
       underlayIP: z.string().optional().describe('Address at which other nodes reach it.'),
+      ipv4Address: z.string().optional().describe('Of an overlay: address of the bridge that no other node has.'),
+      macAddress: z.string().optional().describe('Of an overlay: hardware address of the bridge.'),
       bridge: z.string().optional().describe('Name of the bridge on the node.'),
       ranges: list(z.string(), 64).optional().describe('Blocks of addresses that only this node gives out.'),
       ready: z.boolean().optional().describe('Whether the node has set it up.'),
@@ -83,6 +86,12 @@ export const NetworkStatus = z.object({
   ...statusBase('Ready (usable on every node that needs it)'),
 });
 export type NetworkStatus = z.infer<typeof NetworkStatus>;
+
+/** The overlay that every node has, for traffic of published ports between nodes; made by the network controller. */
+export const INGRESS_NETWORK = { namespace: 'windlass-system', name: 'ingress' } as const;
+
+export const isIngress = ({ metadata }: Pick<Network, 'metadata'>): boolean =>
+  metadata.namespace === INGRESS_NETWORK.namespace && metadata.name === INGRESS_NETWORK.name;
 
 export interface Network extends KubernetesObject {
   spec: NetworkSpec;

@@ -1,5 +1,5 @@
 // How the addresses of a network are divided: 16 blocks, the last for virtual IPs, the others for nodes as they need
-// them. A block belongs to one node at a time, so that nodes give out addresses without asking anybody.
+// them; of an overlay, which many nodes share, they are cut smaller. A block belongs to one node at a time, so that nodes give out addresses without asking anybody.
 import type { Network } from '../../crds/network.ts';
 import { formatCidr, formatIpv4, parseCidr, parseIpv4, splitRange, type Ipv4Range } from './ipv4.ts';
 
@@ -13,9 +13,11 @@ const SPARE_ADDRESSES = 4;
 
 type Subnet = NonNullable<NonNullable<Network['status']>['subnets']>[number];
 
-/** The blocks of a subnet that nodes may have, lowest first. */
-export function nodeBlocks(subnet: Subnet): Ipv4Range[] {
-  return allBlocks(subnet).slice(0, -1);
+/** The blocks of a subnet that nodes may have, lowest first; none larger than `largest` addresses (a power of two). */
+export function nodeBlocks(subnet: Subnet, largest = Infinity): Ipv4Range[] {
+  return allBlocks(subnet)
+    .slice(0, -1)
+    .flatMap((block) => (block.size > largest ? splitRange(block, block.size / largest) : [block]));
 }
 
 /** The block that virtual IPs are taken from. */
@@ -34,6 +36,14 @@ export interface BlockDemand {
   readonly containers: number;
 }
 
+export interface BlockRules {
+  readonly isGone: (nodeName: string) => boolean;
+  /** Blocks of each node with a demand, however small that is. */
+  readonly minimumBlocks: number;
+  /** See nodeBlocks(). */
+  readonly largestBlock?: number;
+}
+
 /**
  * Ranges per node: what each has already is kept; one that needs more gets the lowest free blocks. `short` names the
  * nodes that needed more than was left. Nodes without a demand keep what they have until `isGone` says otherwise.
@@ -42,9 +52,11 @@ export function assignBlocks(
   subnets: readonly Subnet[],
   current: readonly { readonly name: string; readonly ranges?: readonly string[] | undefined }[],
   demands: readonly BlockDemand[],
-  { isGone, minimumBlocks }: { isGone: (nodeName: string) => boolean; minimumBlocks: number },
+  { isGone, minimumBlocks, largestBlock }: BlockRules,
 ): { ranges: Map<string, string[]>; short: string[] } {
-  const blocks = subnets.filter(({ cidr }) => !cidr.includes(':')).flatMap(nodeBlocks);
+  const blocks = subnets
+    .filter(({ cidr }) => !cidr.includes(':'))
+    .flatMap((subnet) => nodeBlocks(subnet, largestBlock));
   const valid = new Map(blocks.map((block) => [formatCidr(block), block]));
   const ranges = new Map<string, string[]>();
   const taken = new Set<string>();

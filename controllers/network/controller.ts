@@ -1,7 +1,7 @@
 // Watched: Networks; Containers on them; Nodes; Namespaces (for their `default`).
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
-import { networkKind } from '../../crds/network.ts';
+import { INGRESS_NETWORK, isIngress, networkKind } from '../../crds/network.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createIndex } from '../runtime/cache.ts';
 import { createController, watch, type Watch } from '../runtime/controller.ts';
@@ -13,8 +13,8 @@ import { DEFAULT_NETWORK, networksOf } from './plan.ts';
 /** Endpoints of many containers that start together become one write. */
 const ENDPOINTS_DELAY_MS = 100;
 
-/** The part that keeps Networks. */
-export function createNetworkController(deps: ControllerDeps): RunPart {
+/** The part that keeps Networks; overlays use UDP port `vxlanPort`. */
+export function createNetworkController(deps: ControllerDeps, { vxlanPort }: { vxlanPort: number }): RunPart {
   const { networks, containers, nodes, namespaces } = deps.caches;
   const keysOf = ({ metadata, spec }: Container): string[] =>
     networksOf({ spec }).map((name) => joinKey(metadata.namespace, name));
@@ -41,6 +41,7 @@ export function createNetworkController(deps: ControllerDeps): RunPart {
       containersOn: createIndex(containers, keysOf),
       events: deps.events,
       clock: deps.clock,
+      vxlanPort,
     }),
     watches: [
       // A range that comes free is of use to every Network that waits for one.
@@ -60,16 +61,26 @@ export function createNetworkController(deps: ControllerDeps): RunPart {
   });
 }
 
-// A node that joins or leaves changes what networks look like, and so do its routes; heartbeats do not.
-const routesOf = ({ metadata }: Node): string | undefined => metadata.annotations?.[HOST_ROUTES_ANNOTATION];
+// A node that joins or leaves changes what networks look like, and so do its routes and addresses; heartbeats do not.
+const factsOf = ({ metadata, status }: Node): string =>
+  JSON.stringify([
+    metadata.annotations?.[HOST_ROUTES_ANNOTATION],
+    (status?.addresses ?? []).filter(({ type }) => type === 'InternalIP').map(({ address }) => address),
+  ]);
+
+const INGRESS_KEY = joinKey(INGRESS_NETWORK.namespace, INGRESS_NETWORK.name);
+/** All nodes are in the status of that network, and all agents read it: many that join together are one write. */
+const INGRESS_DELAY_PER_NODE_MS = 5;
 
 function membership({ caches: { nodes, networks } }: ControllerDeps): Watch {
   return {
     synced: (signal) => Promise.all([nodes.synced(signal), networks.synced(signal)]).then(() => undefined),
     subscribe: (queue) =>
       nodes.subscribe(({ object, previous, deleted }) => {
-        if (previous && !deleted && routesOf(previous) === routesOf(object)) return;
-        for (const network of networks.list()) queue.add(keyOf(network));
+        if (previous && !deleted && factsOf(previous) === factsOf(object)) return;
+        for (const network of networks.list()) if (!isIngress(network)) queue.add(keyOf(network));
+        const count = nodes.list().length;
+        if (count > 1) queue.addAfter(INGRESS_KEY, count * INGRESS_DELAY_PER_NODE_MS);
       }),
   };
 }

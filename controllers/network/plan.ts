@@ -1,8 +1,9 @@
 // What a Network's status should say, and who holds it when it is to be deleted.
 import type { Container } from '../../crds/container.ts';
-import type { Network, NetworkStatus } from '../../crds/network.ts';
+import { isIngress, type Network, type NetworkStatus } from '../../crds/network.ts';
 import { setConditions, type NewCondition } from '../runtime/conditions.ts';
-import { assignBlocks } from './blocks.ts';
+import { assignBlocks, nodeBlocks } from './blocks.ts';
+import { DEFAULT_VXLAN_PORT, findClash, nodeAddress, nodeMac, planVni, VNIS, type VniRange } from './overlay.ts';
 import { planSubnets, type TakenRange } from './subnets.ts';
 
 export const DEFAULT_NETWORK = 'default';
@@ -22,6 +23,12 @@ export interface NetworkObserved {
   readonly poolStart?: number;
   /** Names of all nodes of the cluster. */
   readonly nodeNames: readonly string[];
+  /** Addresses at which other nodes reach a node, by its name. */
+  readonly underlays?: ReadonlyMap<string, string>;
+  /** VNIs of the other networks. */
+  readonly takenVnis?: ReadonlySet<number>;
+  readonly vnis?: VniRange;
+  readonly vxlanPort?: number;
   readonly now: number;
 }
 
@@ -29,10 +36,12 @@ export interface NetworkObserved {
 const EAGER_NODES = 4;
 /** Blocks of a node that is alone: half of them, the rest is for nodes that may join. */
 const BLOCKS_ALONE = 8;
+/** Addresses in a block of an overlay, and in one of the overlay that all nodes have mostly for their own address. */
+const OVERLAY_BLOCK = 32;
+const INGRESS_BLOCK = 4;
 
 /** The name of what a Network asks for that is not built yet. */
 export function findUnsupportedField({ spec }: Network): string | undefined {
-  if (spec.driver === 'overlay') return 'spec.driver: overlay';
   if (spec.encrypted) return 'spec.encrypted';
   if (spec.ipv6) return 'spec.ipv6';
   return spec.subnets?.some(({ cidr }) => cidr.includes(':')) ? 'spec.subnets: IPv6' : undefined;
@@ -56,6 +65,11 @@ export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
       { status: 'False', reason: 'NotSupported', message: `${unsupported} is not supported by this version` },
     );
   }
+  const isOverlay = network.spec.driver === 'overlay';
+  if (isOverlay && (network.spec.subnets?.length ?? 0) > 1) {
+    const message = 'spec.subnets: an overlay has one subnet: give a larger one instead of several';
+    return withReady({}, { status: 'False', reason: 'InvalidSubnet', message });
+  }
   if (nodeNames.length === 0 && !network.status?.subnets) {
     // Which ranges are free on a node is known only when there is one.
     return withReady({}, { status: 'False', reason: 'NoNode', message: 'no node has joined the cluster yet' });
@@ -63,15 +77,22 @@ export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
   const plan = planSubnets(network, observed.taken, { start: observed.poolStart ?? 0 });
   if (plan.kind === 'refused') return withReady({}, { status: 'False', reason: plan.reason, message: plan.message });
 
+  const { takenVnis = new Set(), vnis = VNIS, vxlanPort = DEFAULT_VXLAN_PORT, underlays } = observed;
+  const vni = isOverlay ? planVni(network.status?.vni, takenVnis, observed.poolStart ?? 0, vnis) : undefined;
+  if (isOverlay && vni === undefined) {
+    const message = `no VNI is left from ${vnis.first} to ${vnis.last}: delete overlays that nobody uses`;
+    return withReady({ subnets: plan.subnets }, { status: 'False', reason: 'VNIsExhausted', message });
+  }
+
   const users = countByNode(containers);
   const isGone = (name: string): boolean => !nodeNames.includes(name) && !users.has(name);
-  const eager = nodeNames.length <= EAGER_NODES ? nodeNames : [];
+  const eager = nodeNames.length <= EAGER_NODES || isIngress(network) ? nodeNames : [];
   const wanting = [...new Set([...users.keys(), ...eager])].toSorted();
   const { ranges, short } = assignBlocks(
     plan.subnets,
     network.status?.nodes ?? [],
     wanting.map((nodeName) => ({ nodeName, containers: users.get(nodeName) ?? 0 })),
-    { isGone, minimumBlocks: nodeNames.length === 1 ? BLOCKS_ALONE : 1 },
+    { isGone, ...blockRules(network, plan.subnets, nodeNames.length) },
   );
   const nodes = [...ranges]
     .toSorted(([a], [b]) => a.localeCompare(b))
@@ -79,11 +100,39 @@ export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
       ...network.status?.nodes?.find((node) => node.name === name),
       name,
       ranges: blocks,
-    }));
+    }))
+    .map((node) => (isOverlay ? describeOverlayNode(node, plan.subnets, underlays?.get(node.name)) : node));
+  const endpoints = endpointsOf(network, containers);
   return withReady(
-    { subnets: plan.subnets, nodes, endpoints: endpointsOf(network, containers) },
-    readiness(nodes, users, short),
+    { subnets: plan.subnets, nodes, endpoints, ...(isOverlay ? { vni, vxlanPort } : {}) },
+    readiness(nodes, users, short, isOverlay ? findClash(endpoints, nodes) : undefined),
   );
+}
+
+type NodeEntry = NonNullable<NetworkStatus['nodes']>[number];
+type Subnets = NonNullable<NetworkStatus['subnets']>;
+
+function blockRules(
+  network: Network,
+  subnets: Subnets,
+  nodeCount: number,
+): { readonly minimumBlocks: number; readonly largestBlock?: number } {
+  if (network.spec.driver !== 'overlay') return { minimumBlocks: nodeCount === 1 ? BLOCKS_ALONE : 1 };
+  if (isIngress(network)) return { minimumBlocks: 1, largestBlock: INGRESS_BLOCK };
+  // As many addresses as a node of a bridge network has at first, but never so many that later nodes get none.
+  const count = subnets.flatMap((subnet) => nodeBlocks(subnet, OVERLAY_BLOCK)).length;
+  const share = Math.floor(count / (4 * Math.max(nodeCount, 1)));
+  return { minimumBlocks: Math.min(Math.max(share, 1), BLOCKS_ALONE), largestBlock: OVERLAY_BLOCK };
+}
+
+function describeOverlayNode(node: NodeEntry, [subnet]: Subnets, underlayIP: string | undefined): NodeEntry {
+  const { underlayIP: _, ipv4Address: before, macAddress: __, ...rest } = node;
+  const ipv4Address = subnet && nodeAddress(subnet, node.ranges ?? [], before);
+  return {
+    ...rest,
+    ...(underlayIP === undefined ? {} : { underlayIP }),
+    ...(ipv4Address === undefined ? {} : { ipv4Address, macAddress: nodeMac(ipv4Address) }),
+  };
 }
 
 function countByNode(containers: readonly Container[]): Map<string, number> {
@@ -124,6 +173,7 @@ function readiness(
   }[],
   users: ReadonlyMap<string, number>,
   short: readonly string[],
+  clash: string | undefined,
 ): Omit<NewCondition, 'type'> {
   if (short.length > 0) {
     return {
@@ -132,6 +182,7 @@ function readiness(
       message: `no addresses are left for node ${short.join(', ')}: use a larger subnet`,
     };
   }
+  if (clash !== undefined) return { status: 'False', reason: 'AddressConflict', message: clash };
   const failed = nodes.filter(({ name, ready }) => users.has(name) && ready === false);
   if (failed.length > 0) {
     const why = failed.map(({ name, message }) => `${name}${message ? ` (${message})` : ''}`).join(', ');

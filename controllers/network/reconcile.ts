@@ -3,7 +3,7 @@
 import type { KindClient } from '../../client/client.ts';
 import type { Namespace, Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
-import { NetworkSpec, type Network } from '../../crds/network.ts';
+import { INGRESS_NETWORK, NetworkSpec, type Network, type NetworkSpecInput } from '../../crds/network.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isAlreadyExists } from '../../lib/errors.ts';
 import type { Cache, Index } from '../runtime/cache.ts';
@@ -26,13 +26,16 @@ export interface NetworkDeps {
   readonly containersOn: Index<Container>;
   readonly events: Events;
   readonly clock: Clock;
+  /** UDP port of the overlays. */
+  readonly vxlanPort: number;
 }
 
 /** Must run with one worker: what one reconciliation allocates, the next one has to see. */
 export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
   const { client, clock, events } = deps;
-  // Allocated and written, but perhaps not yet in the cache: UID -> ranges.
+  // Allocated and written, but perhaps not yet in the cache: by UID.
   const allocated = new Map<string, TakenRange[]>();
+  const allocatedVnis = new Map<string, number>();
 
   function takenBesides(network: Network): TakenRange[] {
     const taken: TakenRange[] = [];
@@ -45,8 +48,21 @@ export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
       const known = [...rangesOf(other), ...(allocated.get(uid) ?? [])];
       taken.push(...known);
     }
-    for (const uid of allocated.keys()) if (!live.has(uid)) allocated.delete(uid);
+    for (const uid of allocated.keys()) {
+      if (live.has(uid)) continue;
+      allocated.delete(uid);
+      allocatedVnis.delete(uid);
+    }
     for (const node of deps.nodes.list()) taken.push(...hostRanges(node));
+    return taken;
+  }
+
+  function vnisBesides(network: Network): Set<number> {
+    const taken = new Set<number>();
+    for (const { metadata, status } of deps.networks.list()) {
+      if (metadata.uid === network.metadata.uid) continue;
+      for (const vni of [status?.vni, allocatedVnis.get(metadata.uid ?? '')]) if (vni !== undefined) taken.add(vni);
+    }
     return taken;
   }
 
@@ -71,13 +87,21 @@ export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
     }
   }
 
-  async function createDefault(key: string, signal: AbortSignal): Promise<void> {
+  /** What a Network of that name is where nobody has made one; undefined for a name that stands for nothing. */
+  function builtIn(namespace: string, name: string): NetworkSpecInput | undefined {
+    if (name === DEFAULT_NETWORK) return {};
+    const isIngressKey = namespace === INGRESS_NETWORK.namespace && name === INGRESS_NETWORK.name;
+    return isIngressKey && deps.nodes.list().length > 1 ? { driver: 'overlay' } : undefined;
+  }
+
+  async function createBuiltIn(key: string, signal: AbortSignal): Promise<void> {
     const { namespace = '', name } = splitKey(key);
     const home = deps.namespaces.get(namespace);
-    if (name !== DEFAULT_NETWORK || !home || isDeleting(home) || home.status?.phase === 'Terminating') return;
+    const spec = builtIn(namespace, name);
+    if (!spec || !home || isDeleting(home) || home.status?.phase === 'Terminating') return;
     try {
       await client.create(
-        { metadata: { name, namespace, finalizers: [IN_USE_FINALIZER] }, spec: NetworkSpec.parse({}) },
+        { metadata: { name, namespace, finalizers: [IN_USE_FINALIZER] }, spec: NetworkSpec.parse(spec) },
         signal,
       );
     } catch (error) {
@@ -88,7 +112,7 @@ export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
   return async (key, { signal }) => {
     const cached = deps.networks.get(key);
     if (!cached) {
-      await createDefault(key, signal);
+      await createBuiltIn(key, signal);
       return {};
     }
     const containers = deps.containersOn.get(key);
@@ -104,9 +128,13 @@ export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
       taken: takenBesides(network),
       poolStart: poolStart(deps.namespaces.get('kube-system')),
       nodeNames: deps.nodes.list().map(({ metadata }) => metadata.name),
+      underlays: new Map(deps.nodes.list().flatMap((node) => underlayOf(node) ?? [])),
+      takenVnis: vnisBesides(network),
+      vxlanPort: deps.vxlanPort,
       now: clock.now(),
     });
     await writeStatus(client, network, status, signal);
+    if (status.vni !== undefined) allocatedVnis.set(network.metadata.uid ?? '', status.vni);
     if (status.subnets) allocated.set(network.metadata.uid ?? '', rangesOf({ ...network, status }));
     const after = status.conditions?.find(({ type }) => type === 'Ready');
     if (after && after.reason !== before?.reason && !isTransient(after.reason)) {
@@ -133,6 +161,12 @@ function rangesOf({ metadata, status }: Network): TakenRange[] {
   return (status?.subnets ?? [])
     .filter(({ cidr }) => !cidr.includes(':'))
     .map(({ cidr }) => ({ range: parseCidr(cidr), holder: `Network ${metadata.namespace ?? ''}/${metadata.name}` }));
+}
+
+/** Name and address of a node that says where others reach it. */
+function underlayOf({ metadata, status }: Node): [string, string][] | undefined {
+  const ip = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
+  return ip === undefined ? undefined : [[metadata.name, ip]];
 }
 
 function hostRanges(node: Node): TakenRange[] {

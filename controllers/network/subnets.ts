@@ -41,7 +41,8 @@ export function planSubnets(
   const existing = network.status?.subnets ?? [];
   // Once a node has it, it stays: a range that clashes later is the newcomer's problem.
   const isSame = wanted.every(({ cidr }, index) => existing[index]?.cidr === cidr);
-  const isMovable = wanted.length === 0 && !network.status?.nodes?.some(({ bridge }) => bridge);
+  const isMovable =
+    wanted.length === 0 && !network.status?.nodes?.some(({ bridge, ipv4Address }) => bridge || ipv4Address);
   const isClear = existing.every(({ cidr }) => !taken.some(({ range }) => overlaps(parseCidr(cidr), range)));
   if (existing.length > 0 && isSame && (isClear || !isMovable)) return { kind: 'allocated', subnets: existing };
   if (wanted.length > 0) return planWantedSubnets(wanted, taken);

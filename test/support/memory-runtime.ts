@@ -205,6 +205,7 @@ export function createMemoryRuntime(): MemoryRuntime {
       networks.add(id);
       return { bridge: 'br-test' };
     },
+    setPeers: async () => undefined,
     removeNetwork: async (id) => void networks.delete(id),
     listNetworks: async () => [...networks],
     sandboxNetwork: async (id) => ({

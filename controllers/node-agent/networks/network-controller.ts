@@ -2,7 +2,7 @@
 // are told to the runtime whenever they differ from what it was told last.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KindClient } from '../../../client/client.ts';
-import type { Network } from '../../../crds/network.ts';
+import { isIngress, type Network } from '../../../crds/network.ts';
 import { isConflict, isNotFound } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { splitKey } from '../../runtime/object-key.ts';
@@ -34,11 +34,18 @@ export function createNetworkReconciler(deps: NetworkReconcilerDeps) {
       if (!isUsed && (await deps.runtime.listNetworks()).includes(key)) await remove(deps, key);
       return {};
     }
-    if (!isUsed || network.metadata.deletionTimestamp !== undefined) return {};
+    const isEverywhere = isIngress(network);
+    // What a node has once had stays there, and should not go stale.
+    const isHere = network.status?.nodes?.some(({ name: node, bridge }) => node === deps.nodeName && bridge);
+    const isKept = isHere && network.spec.driver === 'overlay';
+    if (!(isUsed || isEverywhere || isKept) || network.metadata.deletionTimestamp !== undefined) return {};
     const need = await deps.networks.ensure(namespace, name);
+    if (need.state === 'Ready') await deps.networks.tellPeers(network);
     const entry = network.status?.nodes?.find((one) => one.name === deps.nodeName);
     // The entry itself is the network controller's: it holds the node's addresses.
     if (!entry) return {};
+    // Every agent reads what each of them writes there: without a container on it, only what went wrong is worth that.
+    if (isEverywhere && !isUsed && need.state === 'Ready' && entry.ready !== false) return {};
     const wanted =
       need.state === 'Ready' ? { bridge: need.bridge, ready: true } : { ready: false, message: need.message };
     if (

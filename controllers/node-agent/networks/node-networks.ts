@@ -4,11 +4,13 @@ import { messageOf } from '../../../lib/errors.ts';
 import type { Lister } from '../cluster.ts';
 import { canonicalJson } from '../container/spec-hash.ts';
 import type { Need } from '../container/prepared.ts';
-import type { NetworkDefinition, NodeRuntime } from '../runtime/node-runtime.ts';
+import type { NetworkDefinition, NetworkPeers, NodeRuntime } from '../runtime/node-runtime.ts';
 
 export interface NodeNetworks {
   /** Makes the Network usable here; asks the runtime only when it has not been asked the same before. */
   ensure(namespace: string, name: string): Promise<Need<{ readonly bridge: string; readonly gateway: string }>>;
+  /** Tells the runtime what an overlay has on other nodes, when that is not what it was told last. */
+  tellPeers(network: Network): Promise<void>;
   /** Forgets what the runtime was told: it may have been restarted. */
   forget(): void;
 }
@@ -19,9 +21,6 @@ export function defineNetwork(network: Network, nodeName: string): Need<{ readon
   const wait = (reason: string, message: string): Need<never> => ({ state: 'Waiting', reason, message });
   if (network.metadata.deletionTimestamp !== undefined) {
     return wait('NetworkDeleting', `network "${name}" is being deleted`);
-  }
-  if (network.spec.driver === 'overlay') {
-    return wait('NetworkNotSupported', `network "${name}": driver overlay is not supported by this version`);
   }
   const subnets = network.status?.subnets ?? [];
   if (subnets.length === 0) {
@@ -34,6 +33,11 @@ export function defineNetwork(network: Network, nodeName: string): Need<{ readon
     return wait('NetworkNotReady', `network "${name}" has no addresses for node ${nodeName} yet`);
   }
   const ranges = node.ranges;
+  const overlay = network.spec.driver === 'overlay' ? defineOverlay(network, node) : undefined;
+  if (network.spec.driver === 'overlay' && overlay === undefined) {
+    const missing = node.underlayIP === undefined ? 'node has no InternalIP' : 'network has no VNI yet';
+    return wait('NetworkNotReady', `network "${name}" is not ready for node ${nodeName}: the ${missing}`);
+  }
   return {
     state: 'Ready',
     definition: {
@@ -48,16 +52,45 @@ export function defineNetwork(network: Network, nodeName: string): Need<{ readon
       isolated: network.spec.isolated ?? false,
       mtu: network.spec.mtu ?? 0,
       domain: namespace,
+      ...(overlay === undefined ? {} : { overlay }),
     },
   };
+}
+
+type NodeEntry = NonNullable<NonNullable<Network['status']>['nodes']>[number];
+
+function defineOverlay({ status }: Network, node: NodeEntry): NetworkDefinition['overlay'] {
+  const { vni, vxlanPort: port } = status ?? {};
+  const { underlayIP: underlayIp, ipv4Address: nodeIp, macAddress: nodeMac } = node;
+  if (vni === undefined || port === undefined) return undefined;
+  if (underlayIp === undefined || nodeIp === undefined || nodeMac === undefined) return undefined;
+  return { vni, port, underlayIp, nodeIp, nodeMac };
+}
+
+/** What an overlay has on nodes other than `nodeName`: their bridges, and the containers that have an address. Pure. */
+export function definePeers({ status }: Network, nodeName: string): NetworkPeers {
+  const underlays = new Map<string, string>();
+  const endpoints: NetworkPeers['endpoints'][number][] = [];
+  for (const { name, underlayIP: host, ipv4Address: ip, macAddress: mac } of status?.nodes ?? []) {
+    if (name === nodeName || host === undefined) continue;
+    underlays.set(name, host);
+    if (ip !== undefined && mac !== undefined) endpoints.push({ ip, mac, host });
+  }
+  for (const { ipv4Address: ip, macAddress: mac, nodeName: at } of status?.endpoints ?? []) {
+    const host = underlays.get(at ?? '');
+    if (host !== undefined && ip !== undefined && mac !== undefined)
+      endpoints.push({ ip, mac: mac.toLowerCase(), host });
+  }
+  return { hosts: [...new Set(underlays.values())], endpoints };
 }
 
 /** Networks as the cache knows them, on the node `nodeName`. */
 export function createNodeNetworks(
   lister: Lister<Network>,
-  runtime: Pick<NodeRuntime, 'ensureNetwork'>,
+  runtime: Pick<NodeRuntime, 'ensureNetwork' | 'setPeers'>,
   nodeName: string,
 ): NodeNetworks {
+  const told = new Map<string, string>();
   const ensured = new Map<string, { text: string; bridge: Promise<string> }>();
   return {
     async ensure(namespace, name) {
@@ -84,6 +117,18 @@ export function createNodeNetworks(
         };
       }
     },
-    forget: () => ensured.clear(),
+    async tellPeers(network) {
+      if (network.spec.driver !== 'overlay') return;
+      const id = `${network.metadata.namespace ?? ''}/${network.metadata.name}`;
+      const peers = definePeers(network, nodeName);
+      const text = canonicalJson(peers);
+      if (told.get(id) === text) return;
+      await runtime.setPeers(id, peers);
+      told.set(id, text);
+    },
+    forget() {
+      ensured.clear();
+      told.clear();
+    },
   };
 }

@@ -160,6 +160,7 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
     updatePorts: (sandboxId, ports) =>
       timed('update_ports', async () => void (await node.updatePorts({ sandboxId, ports }))),
     setServices: (services) => timed('set_services', async () => (await node.setServices({ services })).conflicts),
+    setPeers: (networkId, peers) => timed('set_peers', async () => void (await node.setPeers({ networkId, ...peers }))),
     setNames: (networks) => timed('set_names', async () => void (await node.setNames({ networks }))),
     containerUsage: () =>
       timed('list_container_stats', async () => (await runtime.listContainerStats({})).stats.map(toContainerUsage)),

@@ -116,6 +116,20 @@ export interface NetworkDefinition {
   readonly isolated: boolean;
   readonly mtu: number;
   readonly domain: string;
+  /** Absent: the network ends at this node. */
+  readonly overlay?: {
+    readonly vni: number;
+    readonly port: number;
+    readonly underlayIp: string;
+    readonly nodeIp: string;
+    readonly nodeMac: string;
+  };
+}
+
+/** What an overlay has on other nodes. */
+export interface NetworkPeers {
+  readonly hosts: readonly string[];
+  readonly endpoints: readonly { readonly ip: string; readonly mac: string; readonly host: string }[];
 }
 
 export interface BalancedService {
@@ -240,6 +254,8 @@ export interface NodeRuntime {
   untagImage(reference: string): Promise<void>;
   copyUp(image: string, imagePath: string, destination: string): Promise<boolean>;
   ensureNetwork(network: NetworkDefinition): Promise<{ bridge: string }>;
+  /** NotFound when the runtime has not got the network. */
+  setPeers(networkId: string, peers: NetworkPeers): Promise<void>;
   removeNetwork(id: string): Promise<void>;
   listNetworks(): Promise<readonly string[]>;
   sandboxNetwork(sandboxId: string): Promise<SandboxNetwork>;

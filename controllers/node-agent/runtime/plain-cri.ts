@@ -103,6 +103,7 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
     untagImage: (reference) => orElse(runtime.untagImage(reference), () => undefined),
     tagImage: (image, reference) =>
       orElse(runtime.tagImage(image, reference), () => refuse('cannot give an image another reference')),
+    setPeers: (id, peers) => orElse(runtime.setPeers(id, peers), () => undefined),
     removeNetwork: (id) => orElse(runtime.removeNetwork(id), () => undefined),
     listNetworks: () => orElse(runtime.listNetworks(), () => []),
     sandboxNetwork: (sandboxId) => orElse(runtime.sandboxNetwork(sandboxId), () => sandboxNetwork(client, sandboxId)),
