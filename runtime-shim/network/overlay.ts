@@ -14,6 +14,7 @@ import {
 } from '../host/neighbours.ts';
 import type { NetlinkSocket } from '../host/netlink.ts';
 import { deleteLink, linkIndex, listLinks, openRtnetlink, setLinkMtu } from '../host/rtnetlink.ts';
+import { writeSysctl } from '../host/sysctl.ts';
 import { createVxlan, joinVxlan, listVxlans } from '../host/vxlan.ts';
 import { macOf } from './mac.ts';
 import type { NetworkOverlay, NetworkSpec, OverlayPeers } from './node-network.ts';
@@ -86,6 +87,8 @@ export function ensureVxlan(socket: NetlinkSocket, instance: Instance, spec: Ove
       });
     }
   } else if (present.mtu !== spec.mtu) setLinkMtu(socket, present.index, spec.mtu);
+  // Before it is up: it would announce an address of its own to nobody.
+  writeSysctl(`net/ipv6/conf/${name}/disable_ipv6`, '1', { optional: true });
   joinVxlan(socket, name, bridge, spec.isolated);
   return !isSame || !present.isUp || present.master !== bridge;
 }

@@ -1,0 +1,134 @@
+// Overlay networks over three hosts: what is written in YAML, and what containers on different nodes reach.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { startCluster, type Cluster, type ClusterNode } from '../support/cluster.ts';
+import { waitFor } from '../support/wait.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+describe('overlay networks over three nodes', { skip: isRoot ? false : 'needs root' }, () => {
+  let cluster: Cluster;
+  before(async () => {
+    cluster = await startCluster();
+  });
+  after(async () => cluster?.[Symbol.asyncDispose]());
+
+  const network = async (name: string, path: string, namespace = 'default'): Promise<string> =>
+    (await cluster.kubectl(['get', 'net', name, '-n', namespace, '-o', `jsonpath={.status.${path}}`])).stdout;
+  const addressOf = (container: string, on: string): Promise<string> =>
+    waitFor(
+      async () =>
+        (
+          await cluster.kubectlOk([
+            ...['get', 'ctr', container, '-o', `jsonpath={.status.networks[?(@.name=="${on}")].ipv4Address}`],
+          ])
+        ).trim() || undefined,
+      { what: `an address of ${container} on ${on}`, timeoutMs: 60_000 },
+    );
+  /** In the network namespace of a container: output of a script, undefined when it fails. */
+  const inside = async (container: string, script: string): Promise<string | undefined> => {
+    const { code, stdout } = await cluster.kubectl(['exec', container, '--', 'sh', '-c', script], {
+      timeoutMs: 20_000,
+    });
+    return code === 0 ? stdout.trim() : undefined;
+  };
+  /** Name of the container that answers at an address. */
+  const ask = (container: string, ip: string): Promise<string | undefined> =>
+    inside(container, `(echo 'GET / HTTP/1.0'; echo) | nc -w 2 ${ip} 80 | tail -n 1`);
+  const reaches = async (container: string, ip: string): Promise<boolean> => ((await ask(container, ip)) ?? '') !== '';
+  const container = (name: string, node: ClusterNode | undefined, networks: string): string => `
+apiVersion: windlass.dev/v1
+kind: Container
+metadata: { name: ${name} }
+spec:
+  image: windlass.local/busybox:1
+  nodeName: ${node?.name}
+  terminationGracePeriodSeconds: 0
+  command: [sh, -c, 'mkdir /w && echo ${name} > /w/index.html && httpd -f -p 80 -h /w']
+  networks: ${networks}
+`;
+
+  it('containers of one overlay reach each other by address on any node, those of another network do not', async () => {
+    const [first, second, third] = cluster.nodes;
+    await cluster.put(
+      [
+        ...['back', 'other'].map(
+          (name) =>
+            `apiVersion: windlass.dev/v1\nkind: Network\nmetadata: { name: ${name} }\nspec: { driver: overlay }\n`,
+        ),
+        container('a', first, '[{ name: back, aliases: [alpha] }, { name: default }]'),
+        container('b', second, '[{ name: back }]'),
+        container('c', third, '[{ name: back }]'),
+        container('x', second, '[{ name: other }]'),
+      ].join('---\n'),
+    );
+    await cluster.kubectlOk(['wait', '--for=condition=Ready', 'ctr', 'a', 'b', 'c', 'x', '--timeout=90s'], {
+      timeoutMs: 100_000,
+    });
+    const [a, b, c, x] = await Promise.all([
+      ...['a', 'b', 'c'].map((name) => addressOf(name, 'back')),
+      addressOf('x', 'other'),
+    ]);
+    for (const [from, to] of [
+      ['a', b],
+      ['b', c],
+      ['c', a],
+    ] as const)
+      await waitFor(() => reaches(from, String(to)), { what: `${from} reaching ${to}`, timeoutMs: 30_000 });
+    assert.equal(await ask('b', String(a)), 'a');
+    assert.equal(await inside('b', `ping -c 1 -W 5 ${c} > /dev/null && echo up`), 'up');
+    assert.equal(await reaches('x', String(a)), false, 'another overlay');
+    assert.equal(await reaches('b', String(x)), false, 'another overlay on the same node');
+  });
+
+  it('says what it allocated: VNIs apart, an address per node, the built-in ingress on every node', async () => {
+    const vnis = await Promise.all([
+      network('back', 'vni'),
+      network('other', 'vni'),
+      network('ingress', 'vni', 'windlass-system'),
+    ]);
+    assert.equal(new Set(vnis).size, 3, vnis.join(' '));
+    const reached = await waitFor(
+      async () => {
+        const ips = (await network('ingress', 'nodes[*].ipv4Address', 'windlass-system')).split(' ');
+        return ips.length === 3 ? ips : undefined;
+      },
+      { what: 'ingress on three nodes' },
+    );
+    const [first] = cluster.nodes as [ClusterNode];
+    for (const ip of reached)
+      await waitFor(
+        () =>
+          first.sh(`busybox ping -c 1 -W 1 ${ip}`).then(
+            () => true,
+            () => false,
+          ),
+        {
+          what: `node-1 reaching ${ip} over ingress`,
+          timeoutMs: 30_000,
+        },
+      );
+  });
+
+  it('a dead node leaves, and a container that is attached live is reached', async () => {
+    const [, , third] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
+    await third.powerOff();
+    const names = (): Promise<string> => network('back', 'endpoints[*].container');
+    await waitFor(async () => (await names()) === 'a b', {
+      what: 'the endpoint of the dead node leaving',
+      timeoutMs: 60_000,
+    });
+    await cluster.kubectlOk([
+      'patch',
+      'ctr',
+      'x',
+      '--type=merge',
+      '-p',
+      '{"spec":{"networks":[{"name":"other"},{"name":"back"}]}}',
+    ]);
+    const x = await addressOf('x', 'back');
+    await waitFor(() => reaches('a', x), { what: 'a reaching x', timeoutMs: 30_000 });
+    await cluster.kubectlOk(['patch', 'ctr', 'x', '--type=merge', '-p', '{"spec":{"networks":[{"name":"other"}]}}']);
+    await waitFor(async () => !(await reaches('a', x)), { what: 'x leaving', timeoutMs: 30_000 });
+  });
+});
