@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { kernelNames } from '../../../lib/instance.ts';
 import type { NetworkSpec, OverlayPeers } from '../../../runtime-shim/network/node-network.ts';
+import { waitFor } from '../../support/wait.ts';
 import { becomePrivateHost, type Sandbox } from '../../support/node-network.ts';
 import {
   makeOverlay,
@@ -101,10 +102,208 @@ describe('overlay over three hosts', { skip: isRoot ? false : 'needs root' }, ()
     return Number(values[names.indexOf('FragCreates')]);
   };
 
-  it('lets nothing leave that has no entry, and answers ARP at home', async () => {
-    const [first, second] = hosts as [OverlayHost, OverlayHost];
-    const transmitted = async (): Promise<number> =>
-      Number(await second.exec('cat', `/sys/class/net/${device(second, PLAIN)}/statistics/tx_packets`));
-    assert.ok(first && transmitted);
+  /** Packets that the host has sent into the overlay, and those it dropped there. */
+  const sent = async (host: OverlayHost, octet: number): Promise<{ packets: number; dropped: number }> => {
+    const json = await host.exec('ip', '-s', '-j', 'link', 'show', 'dev', device(host, octet));
+    const [{ stats64 }] = JSON.parse(json) as [{ stats64: { tx: { packets: number; dropped: number } } }];
+    return stats64.tx;
+  };
+  const received = async (host: OverlayHost, octet: number): Promise<number> => {
+    const json = await host.exec('ip', '-s', '-j', 'link', 'show', 'dev', device(host, octet));
+    const [{ stats64 }] = JSON.parse(json) as [{ stats64: { rx: { packets: number } } }];
+    return stats64.rx.packets;
+  };
+  const at = (index: number): OverlayHost => hosts[index] as OverlayHost;
+  const silence = (question: Promise<string>, what: string): Promise<void> =>
+    assert.rejects(question, /timeout|EHOSTUNREACH/, what);
+
+  it('lets no broadcast and nothing without an entry leave', async () => {
+    const before = await sent(at(1), PLAIN);
+    await silence(client.peer.ask('TCP', '10.201.5.5', 80, 500), 'an address that nobody has');
+    assert.deepEqual(await sent(at(1), PLAIN), before);
+  });
+
+  it('keeps networks apart on every node, and hosts out that are no peers', async () => {
+    const stranger = await add('stranger', 1, [ISOLATED]);
+    const near = await add('near', 1, [ISOLATED]);
+    const far = await add('far', 2, [ISOLATED]);
+    await tellPeers();
+    await far.peer.serve('TCP', 80, 'far');
+    await near.peer.serve('TCP', 80, 'near');
+    await silence(stranger.peer.ask('TCP', web.ip, 80, 500), 'another network');
+    await silence(stranger.peer.ask('TCP', near.ip, 80, 500), 'isolated, same node');
+    await silence(stranger.peer.ask('TCP', far.ip, 80, 500), 'isolated, other node');
+    const peers = peersOf(PLAIN, 0);
+    const others = {
+      hosts: peers.hosts.slice(1),
+      endpoints: peers.endpoints.filter(({ host }) => host !== at(1).address),
+    };
+    await at(0).network('setPeers', `default/net${PLAIN}`, others);
+    const before = await received(at(0), PLAIN);
+    await silence(client.peer.ask('TCP', web.ip, 80, 500), 'a host that is no peer any more');
+    assert.equal(await received(at(0), PLAIN), before);
+    await tellPeers();
+    assert.equal(await client.peer.ask('TCP', web.ip, 80), `web ${client.ip}`);
+  });
+
+  it('an internal overlay connects nodes and leads nowhere else', async () => {
+    const inner = await add('inner', 0, [INTERNAL]);
+    await tellPeers();
+    await inner.peer.serve('TCP', 80, 'inner');
+    const own = client.network.interfaces[1]?.ipv4Address;
+    assert.equal(await client.peer.ask('TCP', inner.ip, 80), `inner ${own}`);
+    await assert.rejects(inner.peer.ask('TCP', at(1).address, 80, 500), /ENETUNREACH|timeout/);
+  });
+
+  it('a container cannot send as another one, nor as a node', async () => {
+    const liar = await add('liar', 2, [PLAIN]);
+    await tellPeers();
+    const within = (...argv: readonly string[]): Promise<string> =>
+      at(2).exec('nsenter', `--net=${liar.netns}`, 'ip', ...argv);
+    await within('addr', 'add', '10.201.2.77/20', 'dev', 'eth0');
+    const asOther = { op: 'ask', protocol: 'TCP', host: web.ip, port: 80, timeoutMs: 500 } as const;
+    await silence(liar.peer.send({ ...asOther, localAddress: '10.201.2.77' }), 'an address that is not its own');
+    // What another node would take for a packet of the overlay: flags, VNI, and an Ethernet frame to the web container.
+    const frame = `${web.network.interfaces[0]?.macAddress.replaceAll(':', '')}0a000000c902080045`;
+    const hex = `08000000${(1000 + PLAIN).toString(16).padStart(6, '0')}00${frame}`;
+    const before = await received(at(0), PLAIN);
+    await silence(
+      liar.peer.send({ op: 'datagram', host: at(0).address, port: 4789, hex, timeoutMs: 300 }),
+      'a forged packet',
+    );
+    assert.equal(await received(at(0), PLAIN), before, 'what a container forges does not enter the overlay');
+  });
+
+  it('balances a virtual address over containers of other nodes, and answers come back by the node that asked', async () => {
+    const virtualIp = `10.${PLAIN}.15.1`;
+    const port = { protocol: 'TCP', virtualIp, port: 8080, publishedPort: 0, sessionAffinity: false };
+    const services = [{ id: 'default/web', ports: [{ ...port, backends: [{ ip: web.ip, port: 80 }] }] }];
+    for (const host of hosts) await host.network('setServices', services);
+    assert.equal(await client.peer.ask('TCP', virtualIp, 8080), `web 10.${PLAIN}.1.2`);
+  });
+
+  it('what someone deletes or changes is back within seconds', async () => {
+    const host = at(1);
+    const [name, mac] = [device(host, PLAIN), web.network.interfaces[0]?.macAddress ?? ''];
+    const bridge = kernelNames.bridge(host.instance, `default/net${PLAIN}`);
+    const isHealed = (): Promise<boolean> =>
+      client.peer.ask('TCP', web.ip, 80, 400).then(
+        () => true,
+        () => false,
+      );
+    const breaks: readonly (readonly [string, ...string[]])[] = [
+      ['ip', 'link', 'delete', name],
+      ['ip', 'link', 'set', name, 'down'],
+      ['ip', 'link', 'set', name, 'nomaster'],
+      ['bridge', 'fdb', 'delete', mac, 'dev', name, 'self'],
+      ['bridge', 'fdb', 'delete', mac, 'dev', name, 'master'],
+      ['bridge', 'fdb', 'replace', mac, 'dev', name, 'dst', '192.0.2.77', 'self'],
+      ['ip', 'neigh', 'delete', web.ip, 'dev', bridge],
+      ['ip', 'neigh', 'replace', web.ip, 'lladdr', '02:00:00:00:00:99', 'dev', bridge, 'nud', 'permanent'],
+      ['nft', 'flush', 'set', 'inet', kernelNames.nftTable(host.instance), 'peers'],
+    ];
+    for (const words of breaks) {
+      const expected = await entries(host, PLAIN);
+      await host.exec(...words);
+      const isBack = async (): Promise<boolean> => (await isHealed()) && (await entries(host, PLAIN)) === expected;
+      await waitFor(isBack, { what: `repair after ${words.join(' ')}`, timeoutMs: 10_000 });
+    }
+    await host.exec('bridge', 'fdb', 'append', '00:00:00:00:00:00', 'dev', name, 'dst', '192.0.2.77', 'self');
+    const isGone = async (): Promise<boolean> =>
+      !(await host.exec('bridge', 'fdb', 'show', 'dev', name)).includes('.77');
+    await waitFor(isGone, { what: 'a foreign flood entry leaving', timeoutMs: 10_000 });
+  });
+
+  /** Forwarding and neighbour entries of the overlay, sorted. */
+  const entries = async (host: OverlayHost, octet: number): Promise<string> => {
+    const fdb = await host.exec('bridge', 'fdb', 'show', 'dev', device(host, octet)).catch(() => '');
+    const bridge = kernelNames.bridge(host.instance, `default/net${octet}`);
+    const neighbours = await host.exec('ip', 'neigh', 'show', 'dev', bridge, 'nud', 'permanent');
+    return [...fdb.split('\n').filter((line) => line.includes('static')), ...neighbours.split('\n')]
+      .map((line) => line.trim())
+      .toSorted()
+      .join('\n');
+  };
+
+  it('survives a restart of the shim, and changes only what differs', async () => {
+    const host = at(0);
+    const [index, before] = [
+      await host.exec('ip', '-o', 'link', 'show', device(host, PLAIN)),
+      await entries(host, PLAIN),
+    ];
+    await host.send({ op: 'restart' });
+    await host.send({ op: 'watch' });
+    assert.equal(await host.exec('ip', '-o', 'link', 'show', device(host, PLAIN)), index);
+    assert.equal(await entries(host, PLAIN), before);
+    await host.network('ensureNetwork', specOf(PLAIN, 0));
+    await host.network('setPeers', `default/net${PLAIN}`, peersOf(PLAIN, 0));
+    assert.equal(await host.exec('ip', '-o', 'link', 'show', device(host, PLAIN)), index, 'told again, made once');
+    assert.equal(await entries(host, PLAIN), before);
+    const others = peersOf(PLAIN, 0);
+    const rest = { ...others, endpoints: others.endpoints.filter(({ ip }) => ip !== client.ip) };
+    await host.network('setPeers', `default/net${PLAIN}`, rest);
+    assert.equal(
+      await entries(host, PLAIN),
+      before
+        .split('\n')
+        .filter(
+          (line) =>
+            !line.startsWith(`${client.ip} `) && !line.startsWith(client.network.interfaces[0]?.macAddress ?? '-'),
+        )
+        .join('\n'),
+      'the entries of one endpoint leave',
+    );
+    await tellPeers();
+  });
+
+  it('says who has the VNI, and gives out no address that another node has', async () => {
+    const host = at(2);
+    await host.exec(
+      'ip',
+      'link',
+      'add',
+      'theirs',
+      'type',
+      'vxlan',
+      'id',
+      '4242',
+      'dstport',
+      '4789',
+      'local',
+      host.address,
+    );
+    const spec = makeOverlay(210, host, 2);
+    const clash = { ...spec, overlay: { ...spec.overlay, vni: 4242 } };
+    await assert.rejects(host.network('ensureNetwork', clash), /VNI 4242 on UDP port 4789 is in use by theirs/);
+    await host.network('ensureNetwork', spec);
+    await host.network('removeNetwork', spec.id);
+    const netns = String(await host.send({ op: 'namespace', name: 'claim' }));
+    const claim = (ipv4Address: string): Promise<unknown> =>
+      host.network(
+        'attachSandbox',
+        'claim',
+        netns,
+        [{ network: `default/net${PLAIN}`, ipv4Address, names: [] }],
+        [],
+        'claim',
+      );
+    await assert.rejects(claim(web.ip), /10.201.0.3 is in use by the node at 192.0.2.1/);
+    await assert.rejects(claim('10.201.2.2'), /10.201.2.2 is in use by this node itself/);
+  });
+
+  it('removal and purge leave nothing', async () => {
+    const host = at(2);
+    const links = async (): Promise<string> =>
+      (await host.exec('ip', '-o', 'link'))
+        .split('\n')
+        .filter((line) => line.includes(kernelNames.linkPrefix(host.instance)))
+        .join('\n');
+    await host.network('detachNetwork', 'liar', `default/net${PLAIN}`);
+    await host.network('removeNetwork', `default/net${PLAIN}`);
+    assert.doesNotMatch(await links(), new RegExp(device(host, PLAIN)));
+    const table = await host.exec('nft', 'list', 'table', 'inet', kernelNames.nftTable(host.instance));
+    assert.doesNotMatch(table, new RegExp(((1000 + PLAIN) * 256).toString(16)), 'no rule about its VNI');
+    await host.send({ op: 'purge' });
+    assert.equal(await links(), '');
   });
 });
