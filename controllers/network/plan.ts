@@ -5,6 +5,7 @@ import { setConditions, type NewCondition } from '../runtime/conditions.ts';
 import { assignBlocks, nodeBlocks } from './blocks.ts';
 import { DEFAULT_VXLAN_PORT, findClash, nodeAddress, nodeMac, planVni, VNIS, type VniRange } from './overlay.ts';
 import { planSubnets, type TakenRange } from './subnets.ts';
+import type { Underlays } from './underlay.ts';
 
 export const DEFAULT_NETWORK = 'default';
 
@@ -23,8 +24,7 @@ export interface NetworkObserved {
   readonly poolStart?: number;
   /** Names of all nodes of the cluster. */
   readonly nodeNames: readonly string[];
-  /** Addresses at which other nodes reach a node, by its name. */
-  readonly underlays?: ReadonlyMap<string, string>;
+  readonly underlays?: Underlays;
   /** VNIs of the other networks. */
   readonly takenVnis?: ReadonlySet<number>;
   readonly vnis?: VniRange;
@@ -101,16 +101,26 @@ export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
       name,
       ranges: blocks,
     }))
-    .map((node) => (isOverlay ? describeOverlayNode(node, plan.subnets, underlays?.get(node.name)) : node));
+    .map((node) => (isOverlay ? describeOverlayNode(node, plan.subnets, underlays?.addresses.get(node.name)) : node));
   const endpoints = endpointsOf(network, containers);
   return withReady(
     { subnets: plan.subnets, nodes, endpoints, ...(isOverlay ? { vni, vxlanPort } : {}) },
-    readiness(nodes, users, short, isOverlay ? findClash(endpoints, nodes) : undefined),
+    readiness(nodes, users, short, isOverlay ? overlayTrouble(underlays, findClash(endpoints, nodes)) : undefined),
   );
 }
 
 type NodeEntry = NonNullable<NetworkStatus['nodes']>[number];
 type Subnets = NonNullable<NetworkStatus['subnets']>;
+
+interface Trouble {
+  readonly reason: string;
+  readonly message: string;
+}
+
+function overlayTrouble(underlays: Underlays | undefined, clash: string | undefined): Trouble | undefined {
+  if (underlays?.problem !== undefined) return { reason: 'NodesUnreachable', message: underlays.problem };
+  return clash === undefined ? undefined : { reason: 'AddressConflict', message: clash };
+}
 
 function blockRules(
   network: Network,
@@ -173,7 +183,7 @@ function readiness(
   }[],
   users: ReadonlyMap<string, number>,
   short: readonly string[],
-  clash: string | undefined,
+  trouble: Trouble | undefined,
 ): Omit<NewCondition, 'type'> {
   if (short.length > 0) {
     return {
@@ -182,7 +192,7 @@ function readiness(
       message: `no addresses are left for node ${short.join(', ')}: use a larger subnet`,
     };
   }
-  if (clash !== undefined) return { status: 'False', reason: 'AddressConflict', message: clash };
+  if (trouble) return { status: 'False', ...trouble };
   const failed = nodes.filter(({ name, ready }) => users.has(name) && ready === false);
   if (failed.length > 0) {
     const why = failed.map(({ name, message }) => `${name}${message ? ` (${message})` : ''}`).join(', ');

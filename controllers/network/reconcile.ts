@@ -1,5 +1,6 @@
 // Gives each Network its addresses, divides them over the nodes, lists its endpoints, and makes a `default` where a
 // namespace has none.
+import { isIP } from 'node:net';
 import type { KindClient } from '../../client/client.ts';
 import type { Namespace, Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
@@ -14,6 +15,7 @@ import type { Reconcile } from '../runtime/reconciler.ts';
 import { ensureFinalizer, removeFinalizer, writeStatus } from '../runtime/write.ts';
 import { listNames } from '../volume/plan.ts';
 import { parseCidr } from './ipv4.ts';
+import { planUnderlays, type NodeAddresses } from './underlay.ts';
 import { DEFAULT_NETWORK, planNetworkStatus } from './plan.ts';
 import type { TakenRange } from './subnets.ts';
 
@@ -128,7 +130,7 @@ export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
       taken: takenBesides(network),
       poolStart: poolStart(deps.namespaces.get('kube-system')),
       nodeNames: deps.nodes.list().map(({ metadata }) => metadata.name),
-      underlays: new Map(deps.nodes.list().flatMap((node) => underlayOf(node) ?? [])),
+      underlays: planUnderlays(deps.nodes.list().map(addressesOf)),
       takenVnis: vnisBesides(network),
       vxlanPort: deps.vxlanPort,
       now: clock.now(),
@@ -163,11 +165,12 @@ function rangesOf({ metadata, status }: Network): TakenRange[] {
     .map(({ cidr }) => ({ range: parseCidr(cidr), holder: `Network ${metadata.namespace ?? ''}/${metadata.name}` }));
 }
 
-/** Name and address of a node that says where others reach it. */
-function underlayOf({ metadata, status }: Node): [string, string][] | undefined {
-  const ip = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
-  return ip === undefined ? undefined : [[metadata.name, ip]];
-}
+const addressesOf = ({ metadata, status }: Node): NodeAddresses => ({
+  name: metadata.name,
+  addresses: (status?.addresses ?? [])
+    .filter(({ type, address }) => type === 'InternalIP' && isIP(address) !== 0)
+    .map(({ address }) => address),
+});
 
 function hostRanges(node: Node): TakenRange[] {
   const holder = `the routes of node ${node.metadata.name}`;
