@@ -43,6 +43,16 @@ test('records come back as they were saved', () => {
   assert.deepEqual(openRecords(folder, fail).loadSandboxes(), [sandbox]);
 });
 
+test('what an overlay has elsewhere is kept with it, and goes with it', () => {
+  const fail = (file: string): void => assert.fail(file);
+  const records = openRecords(folder, fail);
+  const endpoints = [{ ip: '10.5.0.200', mac: '02:00:00:00:00:0b', host: '192.0.2.2' }];
+  records.savePeers({ id: network.id, hosts: ['192.0.2.2'], endpoints });
+  assert.deepEqual(openRecords(folder, fail).loadPeers(), [{ id: network.id, hosts: ['192.0.2.2'], endpoints }]);
+  records.deleteNetwork(network.id);
+  assert.deepEqual(openRecords(folder, fail).loadPeers(), []);
+});
+
 /** Saves a good record and `bad` ones beside it; the bad ones' files must be named, kept and not looked at again. */
 function loadWith(kind: 'networks' | 'sandboxes', bad: readonly unknown[]): void {
   const damaged: string[] = [];

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  createNodeNetworks,
+  defineNetwork,
+  definePeers,
+} from '../../../../../controllers/node-agent/networks/node-networks.ts';
+import type { NetworkStatus } from '../../../../../crds/network.ts';
+import { makeNetwork } from '../../../../support/objects.ts';
+
+const status: NetworkStatus = {
+  subnets: [{ cidr: '10.1.0.0/20', gateway: '10.1.0.1' }],
+  vni: 5000,
+  vxlanPort: 4789,
+  nodes: [
+    {
+      ...{ name: 'n1', ranges: ['10.1.0.0/27'], ipv4Address: '10.1.0.2', macAddress: '0a:00:0a:01:00:02' },
+      underlayIP: '192.0.2.1',
+    },
+    {
+      ...{ name: 'n2', ranges: ['10.1.0.32/27'], ipv4Address: '10.1.0.32', macAddress: '0a:00:0a:01:00:20' },
+      underlayIP: '192.0.2.2',
+    },
+    { name: 'n3', ranges: ['10.1.0.64/27'], ipv4Address: '10.1.0.64', macAddress: '0a:00:0a:01:00:40' },
+  ],
+  endpoints: [
+    { container: 'a', ipv4Address: '10.1.0.3', macAddress: '02:00:00:00:00:01', nodeName: 'n1' },
+    { container: 'b', ipv4Address: '10.1.0.33', macAddress: '02:00:00:00:00:0B', nodeName: 'n2' },
+    { container: 'c', ipv4Address: '10.1.0.65', macAddress: '02:00:00:00:00:0c', nodeName: 'n3' },
+    { container: 'd', ipv4Address: '10.1.0.34', nodeName: 'n2' },
+  ],
+};
+const network = makeNetwork('back', { driver: 'overlay', status });
+
+test('defineNetwork() tells the runtime what makes a network an overlay', () => {
+  const defined = defineNetwork(network, 'n1');
+  assert.deepEqual(defined.state === 'Ready' && defined.definition.overlay, {
+    ...{ vni: 5000, port: 4789, underlayIp: '192.0.2.1', nodeIp: '10.1.0.2', nodeMac: '0a:00:0a:01:00:02' },
+  });
+});
+
+test('defineNetwork() waits by name for what an overlay lacks', () => {
+  const message = (one: typeof network, node: string): string => {
+    const defined = defineNetwork(one, node);
+    return defined.state === 'Waiting' ? defined.message : 'ready';
+  };
+  assert.match(message(network, 'n3'), /not ready for node n3: the node has no InternalIP/);
+  const { vni: _, ...without } = status;
+  assert.match(
+    message(makeNetwork('back', { driver: 'overlay', status: without }), 'n1'),
+    /the network has no VNI yet/,
+  );
+});
+
+test('definePeers() is the bridges and containers of other nodes, as far as it is known where they are', () => {
+  assert.deepEqual(definePeers(network, 'n1'), {
+    hosts: ['192.0.2.2'],
+    endpoints: [
+      { ip: '10.1.0.32', mac: '0a:00:0a:01:00:20', host: '192.0.2.2' },
+      { ip: '10.1.0.33', mac: '02:00:00:00:00:0b', host: '192.0.2.2' },
+    ],
+  });
+});
+
+test('tellPeers() tells what differs from what was told, and all again when the runtime may have forgotten', async () => {
+  const told: string[] = [];
+  let fails = true;
+  const networks = createNodeNetworks(
+    { get: () => network, list: () => [network] },
+    {
+      ensureNetwork: () => Promise.reject(new Error('not asked')),
+      setPeers: async (id, { endpoints }) => {
+        if (fails) throw new Error('the runtime is away');
+        told.push(`${id} ${endpoints.length}`);
+      },
+    },
+    'n1',
+  );
+  await assert.rejects(networks.tellPeers(network), /away/);
+  fails = false;
+  await networks.tellPeers(network);
+  await networks.tellPeers(network);
+  assert.deepEqual(told, ['default/back 2']);
+  await networks.tellPeers(makeNetwork('back', { driver: 'overlay', status: { ...status, endpoints: [] } }));
+  networks.forget();
+  await networks.tellPeers(network);
+  await networks.tellPeers(makeNetwork('bridge'));
+  assert.deepEqual(told, ['default/back 2', 'default/back 1', 'default/back 2']);
+});
