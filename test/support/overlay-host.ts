@@ -28,7 +28,14 @@ export type HostCommand =
 
 becomePrivateHost();
 const harness = await startNetwork();
-const stop = new AbortController();
+let stop = new AbortController();
+let watching: Promise<void> = Promise.resolve();
+/** A shim that is killed sees nothing more. */
+const endWatch = async (): Promise<void> => {
+  stop.abort();
+  await watching;
+  stop = new AbortController();
+};
 
 async function run(command: HostCommand): Promise<unknown> {
   switch (command.op) {
@@ -45,9 +52,10 @@ async function run(command: HostCommand): Promise<unknown> {
     case 'mtu':
       return overlayMtu(command.underlayIp, command.wanted);
     case 'watch':
-      void harness.network.run(stop.signal);
+      watching = harness.network.run(stop.signal);
       return undefined;
     case 'restart':
+      await endWatch();
       await harness.restart();
       return undefined;
     case 'purge':
@@ -64,6 +72,6 @@ for await (const line of createInterface({ input: process.stdin })) {
     (error: Error) => print({ error: error.message }),
   );
 }
-stop.abort();
+await endWatch();
 await harness[Symbol.asyncDispose]();
 process.exit(0);

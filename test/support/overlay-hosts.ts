@@ -13,6 +13,7 @@ export interface OverlayHost extends AsyncDisposable {
   readonly instance: Instance;
   /** Its address on the switch. */
   readonly address: string;
+  readonly address6: string;
   send(command: HostCommand): Promise<unknown>;
   network(method: Extract<HostCommand, { op: 'network' }>['method'], ...args: readonly unknown[]): Promise<unknown>;
   exec(...argv: readonly string[]): Promise<string>;
@@ -23,7 +24,7 @@ export interface OverlayHosts extends AsyncDisposable {
   readonly hosts: readonly OverlayHost[];
 }
 
-/** Starts hosts 192.0.2.1, .2, ... on a switch of this process's network namespace, which must be a private one. */
+/** Starts hosts 192.0.2.1 and fd00:2::1, .2 and ::2, ... on a switch of this process's network namespace, which must be a private one. */
 export async function startOverlayHosts(count: number, { mtu = 1500 } = {}): Promise<OverlayHosts> {
   const ip = (...args: readonly string[]): void => void execFileSync('ip', args);
   ip('link', 'add', 'switch', 'type', 'bridge');
@@ -49,6 +50,7 @@ async function startHost(index: number, mtu: number): Promise<OverlayHost> {
   };
   const { pid, instance } = (await read()) as { pid: number; instance: Instance };
   const address = `192.0.2.${index + 1}`;
+  const address6 = `fd00:2::${index + 1}`;
   const port = `port${index}`;
   execFileSync('ip', [
     'link',
@@ -78,11 +80,13 @@ async function startHost(index: number, mtu: number): Promise<OverlayHost> {
   };
   const exec = async (...argv: readonly string[]): Promise<string> => String(await send({ op: 'exec', argv }));
   await exec('ip', 'addr', 'add', `${address}/24`, 'dev', 'eth0');
+  await exec('ip', 'addr', 'add', `${address6}/64`, 'dev', 'eth0', 'nodad');
   await exec('ip', 'link', 'set', 'eth0', 'up');
   const peers: Peer[] = [];
   return {
     instance,
     address,
+    address6,
     send,
     exec,
     network: (method, ...args) => send({ op: 'network', method, args }),

@@ -256,6 +256,31 @@ describe('overlay over three hosts', { skip: isRoot ? false : 'needs root' }, ()
     await tellPeers();
   });
 
+  it('goes over IPv6 between hosts just as well', async () => {
+    const id = 'default/net204';
+    const specs = [0, 1].map((index) => {
+      const spec = makeOverlay(204, at(index), index);
+      return { ...spec, mtu: 1430, overlay: { ...spec.overlay, underlayIp: at(index).address6 } };
+    });
+    assert.equal(await at(0).send({ op: 'mtu', underlayIp: at(0).address6, wanted: 0 }), 1430);
+    for (const index of [0, 1]) await at(index).network('ensureNetwork', specs[index]);
+    const [six, seven] = [await at(0).addSandbox('six', [id]), await at(1).addSandbox('seven', [id])];
+    for (const [index, other] of [
+      [0, seven],
+      [1, six],
+    ] as const) {
+      const host = at(1 - index).address6;
+      const mac = other.network.interfaces[0]?.macAddress ?? '';
+      await at(index).network('setPeers', id, { hosts: [host], endpoints: [{ ip: other.ip, mac, host }] });
+    }
+    await seven.peer.serve('TCP', 80, 'seven');
+    assert.equal(await six.peer.ask('TCP', seven.ip, 80), `seven ${six.ip}`);
+    await at(0).network('setPeers', id, { hosts: [], endpoints: [] });
+    const before = await received(at(0), 204);
+    await silence(seven.peer.ask('TCP', six.ip, 80, 500), 'a host that is no peer any more');
+    assert.equal(await received(at(0), 204), before);
+  });
+
   it('says who has the VNI, and gives out no address that another node has', async () => {
     const host = at(2);
     await host.exec(
