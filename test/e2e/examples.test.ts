@@ -168,6 +168,18 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       );
     },
   },
+  'overlay.yaml': {
+    async check({ instance, ready, exec }) {
+      await ready('here', 'there');
+      const { networks = [] } = await statusOf(instance, 'there');
+      assert.deepEqual(
+        networks.map(({ name }) => name),
+        ['fabric', 'default'],
+      );
+      await exec('here', 'ping', '-c', '1', '-W', '5', networks[0]?.ipv4Address ?? '');
+      assert.equal(await exec('here', 'wget', '-qO-', 'http://store/'), 'data\n');
+    },
+  },
   'ports.yaml': {
     async check({ instance, ready, port }) {
       await ready('ports');
