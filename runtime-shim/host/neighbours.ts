@@ -165,12 +165,15 @@ function inPieces<T>(socket: NetlinkSocket, items: readonly T[], toRequest: (ite
   for (let at = 0; at < items.length; at += PIECE) socket.request(items.slice(at, at + PIECE).map(toRequest));
 }
 
+/** One that is gone hides what else went wrong with its piece: then each is asked for on its own. */
 function forgiving<T>(socket: NetlinkSocket, items: readonly T[], toRequest: (item: T) => NetlinkRequest): void {
-  for (const item of items) {
+  for (let at = 0; at < items.length; at += PIECE) {
+    const piece = items.slice(at, at + PIECE);
     try {
-      socket.request([toRequest(item)]);
+      socket.request(piece.map(toRequest));
     } catch (error) {
       if (!['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      if (piece.length > 1) for (const item of piece) forgiving(socket, [item], toRequest);
     }
   }
 }

@@ -16,7 +16,7 @@ import { createLinkRemover } from './link-remover.ts';
 import { describeShape, refuseTakenRoutes, validateNetwork, validatePeers } from './network-spec.ts';
 import { createPortTable } from './ports.ts';
 import { openRecords, type EndpointRecord, type SandboxRecord } from './records.ts';
-import { isOverlay, syncEntries } from './overlay.ts';
+import { isOverlay, syncEntries, wantedEntries } from './overlay.ts';
 import { repairLinks, repairOverlay, syncVirtualIps } from './repair.ts';
 import { describeInterface, describeSandbox, planEndpoint, requireNetwork, requireSandbox } from './sandboxes.ts';
 import { changedUdpPorts } from './service-plan.ts';
@@ -219,6 +219,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       validatePeers(networkId, peers);
       const before = state.peers.get(networkId);
       if (before && JSON.stringify(before) === JSON.stringify(peers)) return;
+      const entries = wantedEntries(state, spec);
       records.savePeers({ id: networkId, ...peers });
       state.peers.set(networkId, peers);
       const [old, wanted] = [before, peers].map((one) => peerElements(instance, spec, one)) as [
@@ -227,7 +228,12 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       ];
       tables.remove(minus(old, wanted));
       await tables.add(minus(wanted, old));
-      syncEntries(links, instance, state, spec);
+      try {
+        syncEntries(links, instance, state, spec, entries);
+      } catch {
+        // What somebody else did in between is no reason to fail: look at what is there.
+        syncEntries(links, instance, state, spec);
+      }
     },
 
     async removeNetwork(networkId) {

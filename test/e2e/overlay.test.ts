@@ -1,9 +1,11 @@
 // Overlay networks over three hosts: what is written in YAML, and what containers on different nodes reach.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { startCluster, type Cluster, type ClusterNode } from '../support/cluster.ts';
 import { waitFor } from '../support/wait.ts';
 
+const PURGE = fileURLToPath(new URL('../../runtime-shim/purge.ts', import.meta.url));
 const isRoot = process.getuid?.() === 0;
 
 describe('overlay networks over three nodes', { skip: isRoot ? false : 'needs root' }, () => {
@@ -110,6 +112,24 @@ spec:
       );
   });
 
+  it('says on which node an overlay cannot be, and why', async () => {
+    await cluster.put(
+      [
+        'apiVersion: windlass.dev/v1\nkind: Network\nmetadata: { name: big }\nspec: { driver: overlay, mtu: 1500 }\n',
+        container('d', cluster.nodes[0], '[{ name: big }]'),
+        'apiVersion: windlass.dev/v1\nkind: Network\nmetadata: { name: wire }\nspec: { driver: overlay, subnets: [{ cidr: 10.250.0.0/16 }] }\n',
+      ].join('---\n'),
+    );
+    const message = (name: string): Promise<string> => network(name, 'conditions[?(@.type=="Ready")].message');
+    const wanted = /not usable on node node-1 \(.*mtu 1500 does not fit: eth0 has an MTU of 1500 .* want at most 1450/;
+    await waitFor(async () => wanted.test(await message('big')), { what: 'the reason of big', timeoutMs: 30_000 });
+    const overlaps = /spec.subnets\[0\].cidr: 10.250.0.0\/16 overlaps 10.250.0.* of the routes of node node-/;
+    await waitFor(async () => overlaps.test(await message('wire')), { what: 'the reason of wire' });
+    await cluster.kubectlOk(['patch', 'net', 'big', '--type=merge', '-p', '{"spec":{"mtu":1400}}']);
+    await cluster.kubectlOk(['wait', '--for=condition=Ready', 'ctr', 'd', '--timeout=30s'], { timeoutMs: 40_000 });
+    assert.match((await inside('d', 'cat /sys/class/net/eth0/mtu')) ?? '', /^1400$/);
+  });
+
   it('a dead node leaves, and a container that is attached live is reached', async () => {
     const [, , third] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
     await third.powerOff();
@@ -131,4 +151,27 @@ spec:
     await cluster.kubectlOk(['patch', 'ctr', 'x', '--type=merge', '-p', '{"spec":{"networks":[{"name":"other"}]}}']);
     await waitFor(async () => !(await reaches('a', x)), { what: 'x leaving', timeoutMs: 30_000 });
   });
+
+  it('agent and shim killed and started again find all as it was; a purge leaves nothing', async () => {
+    const [first, second] = cluster.nodes as [ClusterNode, ClusterNode];
+    const b = await addressOf('b', 'back');
+    const devices = (): Promise<string> => first.sh('ip -o link show type vxlan');
+    const before = await devices();
+    await first.killProcesses();
+    assert.equal(await reachesFrom(first, b), true, 'while nobody watches');
+    await first.start();
+    await cluster.waitForReady('node-1');
+    await waitFor(() => reaches('a', b), { what: 'a reaching b', timeoutMs: 30_000 });
+    assert.equal(await devices(), before, 'made once');
+
+    await second.killProcesses();
+    const { home, run } = second.instance;
+    await second.machine.run([process.execPath, PURGE, '--home', home, '--run', run], { timeoutMs: 60_000 });
+    assert.equal(await second.sh('ip -o link | grep -c " wl" || true'), '0');
+    assert.equal(await second.sh('nft list tables'), '');
+  });
+
+  /** From the node itself, which has an address on the overlay. */
+  const reachesFrom = async (node: ClusterNode, ip: string): Promise<boolean> =>
+    (await node.curl(`http://${ip}/`)) !== undefined;
 });
