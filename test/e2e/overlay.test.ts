@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { startCluster, type Cluster, type ClusterNode } from '../support/cluster.ts';
+import { kernelNames } from '../../lib/instance.ts';
 import { waitFor } from '../support/wait.ts';
 
 const PURGE = fileURLToPath(new URL('../../runtime-shim/purge.ts', import.meta.url));
@@ -90,6 +91,10 @@ spec:
       network('ingress', 'vni', 'windlass-system'),
     ]);
     assert.equal(new Set(vnis).size, 3, vnis.join(' '));
+    const uid = (): Promise<string> => ingressOf('metadata.uid');
+    const first = await uid();
+    await cluster.kubectlOk(['delete', 'net', 'ingress', '-n', 'windlass-system', '--wait=false']);
+    await waitFor(async () => !['', first].includes(await uid()), { what: 'another ingress', timeoutMs: 30_000 });
     const reached = await waitFor(
       async () => {
         const ips = (await network('ingress', 'nodes[*].ipv4Address', 'windlass-system')).split(' ');
@@ -97,11 +102,11 @@ spec:
       },
       { what: 'ingress on three nodes' },
     );
-    const [first] = cluster.nodes as [ClusterNode];
+    const [one] = cluster.nodes as [ClusterNode];
     for (const ip of reached)
       await waitFor(
         () =>
-          first.sh(`busybox ping -c 1 -W 1 ${ip}`).then(
+          one.sh(`busybox ping -c 1 -W 1 ${ip}`).then(
             () => true,
             () => false,
           ),
@@ -111,6 +116,9 @@ spec:
         },
       );
   });
+
+  const ingressOf = async (path: string): Promise<string> =>
+    (await cluster.kubectl(['get', 'net', 'ingress', '-n', 'windlass-system', '-o', `jsonpath={.${path}}`])).stdout;
 
   it('says on which node an overlay cannot be, and why', async () => {
     await cluster.put(
@@ -131,13 +139,20 @@ spec:
   });
 
   it('a dead node leaves, and a container that is attached live is reached', async () => {
-    const [, , third] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
+    const [first, second, third] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
+    const lost = await network('back', 'endpoints[?(@.container=="c")].macAddress');
+    assert.match(await first.sh('bridge fdb'), new RegExp(lost));
     await third.powerOff();
     const names = (): Promise<string> => network('back', 'endpoints[*].container');
     await waitFor(async () => (await names()) === 'a b', {
       what: 'the endpoint of the dead node leaving',
       timeoutMs: 60_000,
     });
+    for (const node of [first, second])
+      await waitFor(async () => !(await node.sh('bridge fdb')).includes(lost), {
+        what: `${node.name} forgetting the dead`,
+        timeoutMs: 2000,
+      });
     await cluster.kubectlOk([
       'patch',
       'ctr',
@@ -150,6 +165,9 @@ spec:
     await waitFor(() => reaches('a', x), { what: 'a reaching x', timeoutMs: 30_000 });
     await cluster.kubectlOk(['patch', 'ctr', 'x', '--type=merge', '-p', '{"spec":{"networks":[{"name":"other"}]}}']);
     await waitFor(async () => !(await reaches('a', x)), { what: 'x leaving', timeoutMs: 30_000 });
+    await cluster.kubectlOk(['delete', 'ctr/x', 'net/other', '--timeout=30s'], { timeoutMs: 40_000 });
+    const device = kernelNames.vxlan(second.instance, 'default/other');
+    await waitFor(async () => !(await second.sh('ip -o link')).includes(device), { what: 'the device leaving' });
   });
 
   it('agent and shim killed and started again find all as it was; a purge leaves nothing', async () => {

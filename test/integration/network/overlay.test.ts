@@ -174,13 +174,20 @@ describe('overlay over three hosts', { skip: isRoot ? false : 'needs root' }, ()
     assert.equal(await received(at(0), PLAIN), before, 'what a container forges does not enter the overlay');
   });
 
-  it('balances a virtual address over containers of other nodes, and answers come back by the node that asked', async () => {
+  for (const netfilter of ['1', '0'])
+    it(`balances a virtual address over containers of other nodes with bridge-nf-call-iptables=${netfilter}`, async () => {
+      const write = `echo ${netfilter} > /proc/sys/net/bridge/bridge-nf-call-iptables || true`;
+      for (const host of hosts) await host.exec('sh', '-c', write);
+      await balance();
+    });
+  const balance = async (): Promise<void> => {
     const virtualIp = `10.${PLAIN}.15.1`;
     const port = { protocol: 'TCP', virtualIp, port: 8080, publishedPort: 0, sessionAffinity: false };
     const services = [{ id: 'default/web', ports: [{ ...port, backends: [{ ip: web.ip, port: 80 }] }] }];
     for (const host of hosts) await host.network('setServices', services);
-    assert.equal(await client.peer.ask('TCP', virtualIp, 8080), `web 10.${PLAIN}.1.2`);
-  });
+    assert.equal(await client.peer.ask('TCP', virtualIp, 8080), `web 10.${PLAIN}.1.2`, 'by the node that asked');
+    assert.equal(await client.peer.ask('TCP', web.ip, 80), `web ${client.ip}`, 'without it');
+  };
 
   it('what someone deletes or changes is back within seconds', async () => {
     const host = at(1);
