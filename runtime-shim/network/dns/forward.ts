@@ -6,43 +6,86 @@ import { readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { isIP } from 'node:net';
 import { errnoOf } from '../../../lib/errors.ts';
-import type { Question } from './message.ts';
+import { createAnswerCache } from './answer-cache.ts';
+import { HEADER_BYTES, type Question } from './message.ts';
 
 const TRY_MS = 2000;
 const MAX_IN_FLIGHT = 200;
 const MAX_ANSWER_BYTES = 65_535;
-const HEADER_BYTES = 12;
 
 export interface Forwarder {
   /** The answer with the client's id; undefined when no server answers or too many questions are under way. */
   forward(question: Question, query: Buffer, transport: 'udp' | 'tcp'): Promise<Buffer | undefined>;
 }
 
-/** A forwarder to what `servers()` says at that moment (`ip` or `ip:port`). */
+/**
+ * A forwarder to what `servers()` says at that moment (`ip`, or `ip:port` of an IPv4 one). Answers are kept as long as
+ * they are good; who asks what is being asked already gets the same answer.
+ */
 export function createForwarder(servers: () => readonly string[]): Forwarder {
+  const cache = createAnswerCache({ now: () => performance.now() });
+  const underWay = new Map<string, Promise<Buffer | undefined>>();
   let inFlight = 0;
+  let asked = '';
+  /** The one that answered last is asked first: a dead one costs its time-out once, not with each question. */
+  let preferred: string | undefined;
+
+  const ask = async (question: Question, query: Buffer, transport: 'udp' | 'tcp'): Promise<Buffer | undefined> => {
+    const list = servers().slice(0, 3);
+    for (const server of list.toSorted((a, b) => Number(b === preferred) - Number(a === preferred))) {
+      const id = randomInt(0x10000);
+      const request = Buffer.from(query);
+      request.writeUInt16BE(id, 0);
+      const send = transport === 'udp' ? askByUdp : askByTcp;
+      const answer = await send(parseServer(server), request, (bytes) => isAnswerTo(bytes, id, question));
+      if (!answer) continue;
+      preferred = server;
+      return answer;
+    }
+    return undefined;
+  };
+
   return {
     async forward(question, query, transport) {
-      if (inFlight >= MAX_IN_FLIGHT) return undefined;
-      inFlight += 1;
-      try {
-        for (const server of servers().slice(0, 3)) {
-          const id = randomInt(0x10000);
-          const request = Buffer.from(query);
-          request.writeUInt16BE(id, 0);
-          const [host = '', port = '53'] = server.split(':');
-          const ask = transport === 'udp' ? askByUdp : askByTcp;
-          const answer = await ask({ host, port: Number(port) }, request, (bytes) => isAnswerTo(bytes, id, question));
-          if (!answer) continue;
-          answer.writeUInt16BE(question.id, 0);
-          return answer;
-        }
-        return undefined;
-      } finally {
-        inFlight -= 1;
+      const current = servers().join(' ');
+      if (current !== asked) cache.clear();
+      asked = current;
+      const key = keyOf(question, query, transport);
+      const kept = cache.get(key, question);
+      if (kept) return kept;
+      let answering = underWay.get(key);
+      if (!answering) {
+        if (inFlight >= MAX_IN_FLIGHT) return undefined;
+        inFlight += 1;
+        answering = ask(question, query, transport).finally(() => {
+          inFlight -= 1;
+          underWay.delete(key);
+        });
+        underWay.set(key, answering);
       }
+      const answer = await answering;
+      if (!answer) return undefined;
+      cache.put(key, answer);
+      const own = Buffer.from(answer);
+      own.writeUInt16BE(question.id, 0);
+      question.section.copy(own, HEADER_BYTES);
+      return own;
     },
   };
+}
+
+/** Equal for questions that one answer is good for: all but the id and the letter case of the name. */
+function keyOf({ name, section }: Question, query: Buffer, transport: 'udp' | 'tcp'): string {
+  const nameless = section.subarray(-4).toString('hex');
+  const rest = query.subarray(HEADER_BYTES + section.length).toString('hex');
+  return `${transport} ${query.subarray(2, HEADER_BYTES).toString('hex')} ${name} ${nameless} ${rest}`;
+}
+
+/** `ip` or `ip:port`. */
+function parseServer(server: string): Server {
+  if (isIP(server) !== 0) return { host: server, port: 53 };
+  const colon = server.lastIndexOf(':');
+  return { host: server.slice(0, colon), port: Number(server.slice(colon + 1)) };
 }
 
 function isAnswerTo(bytes: Buffer, id: number, { section }: Question): boolean {
@@ -121,7 +164,7 @@ export function hostResolvers(file = '/etc/resolv.conf'): () => readonly string[
   };
 }
 
-/** IPv4 servers of a resolv.conf. */
+/** Servers of a resolv.conf. */
 export function parseResolvConf(text: string): string[] {
-  return [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].map(([, ip]) => ip ?? '').filter((ip) => isIP(ip) === 4);
+  return [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].map(([, ip]) => ip ?? '').filter((ip) => isIP(ip) !== 0);
 }

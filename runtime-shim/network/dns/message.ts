@@ -1,7 +1,7 @@
 // The part of the DNS wire format (RFC 1035) that a resolver for container names needs: read one question, write
 // addresses and names back. Questions come from containers and are not trusted.
 
-export const TYPE = { a: 1, ptr: 12, aaaa: 28, opt: 41, any: 255 } as const;
+export const TYPE = { a: 1, soa: 6, ptr: 12, aaaa: 28, opt: 41, any: 255 } as const;
 export const RCODE = {
   noError: 0,
   formatError: 1,
@@ -12,7 +12,7 @@ export const RCODE = {
 } as const;
 
 const CLASS_IN = 1;
-const HEADER_BYTES = 12;
+export const HEADER_BYTES = 12;
 const MAX_NAME_BYTES = 255;
 const MAX_LABEL_BYTES = 63;
 

@@ -7,6 +7,7 @@ import { errnoOf } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { contains, parseCidr, parseIp } from '../ipam.ts';
 import { DNS_PORT, type NetworkState } from '../state.ts';
+import { createClientLimits } from './client-limits.ts';
 import { createForwarder, hostResolvers, withLength } from './forward.ts';
 import { encodeAnswer, encodeError, parseQuestion, RCODE } from './message.ts';
 import { decide, networksOfClient } from './zone.ts';
@@ -46,19 +47,23 @@ export function createNameServer(options: {
   // A host whose resolver is one of our own gateways would ask itself for ever.
   const forwarder = createForwarder(() => (upstreamResolvers ?? fromHost()).filter((ip) => !listeners.has(ip)));
 
+  const limits = createClientLimits(() => performance.now());
+
   const answer = async (
-    networks: readonly string[],
+    networkId: string,
+    client: string,
     query: Buffer,
     transport: 'udp' | 'tcp',
   ): Promise<Buffer | undefined> => {
+    if (!limits.mayAsk(client)) return undefined;
     const parsed = parseQuestion(query);
     if (parsed.kind === 'ignore') return undefined;
     if (parsed.kind === 'bad') return encodeError(parsed.id, parsed.rcode);
     const { question } = parsed;
     const maxBytes = transport === 'udp' ? question.udpBytes : MAX_TCP_BYTES;
-    const decision = decide(state, networks, question);
+    const decision = decide(state, networksOfClient(state, networkId, client), question);
     if (decision.kind === 'answer') return encodeAnswer(question, decision.rcode, decision.answers, maxBytes);
-    const forwarded = await forwarder.forward(question, query, transport);
+    const forwarded = await limits.waiting(client, () => forwarder.forward(question, query, transport));
     return forwarded ?? encodeAnswer(question, RCODE.serverFailure, [], maxBytes);
   };
 
@@ -96,7 +101,7 @@ export function createNameServer(options: {
     tcp.on('listening', () => handleListening('TCP', (tcp.address() as AddressInfo).port));
     udp.on('message', (query, peer) => {
       if (!isMember(networkId, peer.address)) return;
-      answer(networksOfClient(state, networkId, peer.address), query, 'udp').then(
+      answer(networkId, peer.address, query, 'udp').then(
         (bytes) => bytes && listeners.get(ip) === listener && udp.send(bytes, peer.port, peer.address, ignoreSendError),
         (err: unknown) => log.error({ gateway: ip, err }, 'failed to answer a DNS question'),
       );
@@ -104,8 +109,9 @@ export function createNameServer(options: {
     tcp.maxConnections = MAX_CONNECTIONS;
     tcp.on('connection', (socket) => {
       const client = socket.remoteAddress ?? '0.0.0.0';
-      if (!isMember(networkId, client)) socket.destroy();
-      else serveTcp(socket, (query) => answer(networksOfClient(state, networkId, client), query, 'tcp'));
+      if (!isMember(networkId, client) || !limits.connect(client)) return void socket.destroy();
+      socket.once('close', () => limits.disconnect(client));
+      serveTcp(socket, (query) => answer(networkId, client, query, 'tcp'));
     });
     listen.UDP(DNS_PORT);
     listen.TCP(DNS_PORT);

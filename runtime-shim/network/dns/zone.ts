@@ -35,21 +35,25 @@ export function decide(state: NetworkState, networkIds: readonly string[], quest
     isOurs ||= isBelowDomain;
     const short = isBelowDomain ? question.name.slice(0, -domain.length - 1) : question.name;
     const addresses = lookUp(state, networkId, short);
-    if (addresses.length > 0) return answerAddresses(question, addresses);
+    if (addresses) return answerAddresses(question, addresses);
   }
   if (isOurs || !mayForward) return { kind: 'answer', rcode: RCODE.nameError, answers: [] };
   return { kind: 'forward' };
 }
 
-/** Addresses of a name in a network: as the cluster says, else by the sandboxes of this node. */
-export function lookUp(state: NetworkState, networkId: string, name: string): readonly string[] {
+/**
+ * Addresses of a name in a network: as the cluster says, else by the sandboxes of this node; undefined when nobody has the
+ * name. A Service whose endpoints are all away has the name all the same: no Container takes its place.
+ */
+export function lookUp(state: NetworkState, networkId: string, name: string): readonly string[] | undefined {
   const known = state.names.get(networkId)?.get(name);
-  if (known && known.length > 0) return known;
-  return [...state.sandboxes.values()].flatMap(({ endpoints }) =>
+  if (known) return known;
+  const found = [...state.sandboxes.values()].flatMap(({ endpoints }) =>
     endpoints
       .filter((endpoint) => endpoint.network === networkId && endpoint.names.some((own) => own.toLowerCase() === name))
       .map(({ ipv4Address }) => ipv4Address),
   );
+  return found.length > 0 ? found : undefined;
 }
 
 function answerAddresses(question: Question, addresses: readonly string[]): Decision {

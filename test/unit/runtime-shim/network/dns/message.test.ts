@@ -9,6 +9,9 @@ import {
   TYPE,
   type Question,
 } from '../../../../../runtime-shim/network/dns/message.ts';
+import { lifeOf } from '../../../../../runtime-shim/network/dns/answer-cache.ts';
+import { decide } from '../../../../../runtime-shim/network/dns/zone.ts';
+import { emptyState } from '../../../../../runtime-shim/network/state.ts';
 import { parseResolvConf } from '../../../../../runtime-shim/network/dns/forward.ts';
 
 const header = (flags = 0x0100, questions = 1): Buffer => {
@@ -63,5 +66,41 @@ test('reverseAddress() and parseResolvConf() read what they know', () => {
   assert.equal(reverseAddress('x.in-addr.arpa'), undefined);
   assert.deepEqual(parseResolvConf('# nameserver 9.9.9.9\nnameserver 192.0.2.53\nnameserver ::1\nsearch x\n'), [
     '192.0.2.53',
+    '::1',
   ]);
+});
+
+test('parseQuestion(), lifeOf() and decide() survive any bytes, and what is read is within its limits', () => {
+  let seed = 1;
+  const random = (below: number): number => {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff;
+    return seed % below;
+  };
+  const state = emptyState();
+  state.networks.set('n', {
+    ...{ id: 'n', internal: false, isolated: false, mtu: 1500, domain: 'default' },
+    subnets: [{ cidr: '10.1.0.0/24', gateway: '10.1.0.1', ranges: [] }],
+  });
+  const seeds = [
+    query('web.default', TYPE.a, Buffer.of(0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0)),
+    query('2.0.1.10.in-addr.arpa', TYPE.ptr),
+    encodeAnswer(question(query('web', TYPE.a)), RCODE.noError, [{ type: TYPE.a, data: Buffer.of(1, 2, 3, 4) }], 512),
+  ];
+  for (let round = 0; round < 20_000; round += 1) {
+    const bytes = Buffer.from(seeds[random(seeds.length)] as Buffer).subarray(0, 1 + random(64));
+    for (let change = random(6); change > 0; change -= 1) bytes[random(bytes.length)] = random(256);
+    lifeOf(bytes);
+    const parsed = parseQuestion(bytes);
+    if (parsed.kind !== 'question') continue;
+    const { name, section, udpBytes } = parsed.question;
+    assert.ok(name.length <= 255 && section.length <= bytes.length && udpBytes >= 512 && udpBytes <= 4096);
+    const decision = decide(state, ['n'], parsed.question);
+    if (decision.kind === 'answer') encodeAnswer(parsed.question, decision.rcode, decision.answers, udpBytes);
+  }
+});
+
+test('parseQuestion() takes a name of 255 bytes and refuses one of 256', () => {
+  const name = (last: number): string => [63, 63, 63, last].map((length) => 'a'.repeat(length)).join('.');
+  assert.equal(question(query(name(61), TYPE.a)).name.length, 253);
+  assert.equal(parseQuestion(query(name(62), TYPE.a)).kind, 'bad');
 });
