@@ -54,8 +54,24 @@ export interface ServicePort {
   readonly virtualIp: string;
   readonly port: number;
   readonly publishedPort: number;
-  readonly backends: readonly { readonly ip: string; readonly port: number }[];
+  readonly backends: readonly ServiceBackend[];
   readonly sessionAffinity: boolean;
+  /** Backends see this node as the client. */
+  readonly masquerade: boolean;
+}
+export interface ServiceBackend {
+  readonly ip: string;
+  readonly port: number;
+  /** The same on every node; '' = `ip:port`. */
+  readonly id: string;
+  /** `ip` and `port` are those by which another node takes in what is for its own backends. */
+  readonly isRemote: boolean;
+}
+export interface Ingress {
+  /** '' = none. */
+  readonly network: string;
+  readonly ip: string;
+  readonly peers: readonly { readonly ip: string; readonly mac: string; readonly hosts: readonly string[] }[];
 }
 export interface PortConflict {
   readonly serviceId: string;
@@ -65,6 +81,7 @@ export interface PortConflict {
 }
 export interface SetServicesRequest {
   readonly services: readonly { readonly id: string; readonly ports: readonly ServicePort[] }[];
+  readonly ingress: Ingress;
 }
 export interface SetNamesRequest {
   readonly networks: readonly {

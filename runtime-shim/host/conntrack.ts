@@ -11,16 +11,12 @@ const AF_INET = 2;
 const PROTOCOL_UDP = 17;
 const NFGENMSG = Buffer.of(AF_INET, 0, 0, 0);
 
-export interface UdpFlows {
-  /** Flows that were sent to one of these ports. */
-  readonly destinationPorts: ReadonlySet<number>;
-  /** Flows that one of these addresses answers. */
-  readonly servers: ReadonlySet<string>;
-}
+/** Port that flows were sent to -> addresses that may go on answering them. */
+export type UdpFlows = ReadonlyMap<number, ReadonlySet<string>>;
 
-/** Deletes the matching UDP flows of the current net namespace; returns how many. */
+/** Deletes the UDP flows to these ports that somebody else answers, in the current net namespace; returns how many. */
 export function forgetUdpFlows(socket: NetlinkSocket, flows: UdpFlows): number {
-  if (flows.destinationPorts.size === 0 && flows.servers.size === 0) return 0;
+  if (flows.size === 0) return 0;
   const dump = { type: (SUBSYSTEM << 8) | MESSAGE.get, flags: NLM_F.dump, body: NFGENMSG, effect: 'list flows' };
   const tuples = listFlows(() => socket.request([dump])).flatMap((message) => {
     const tuple = matchFlow(message, flows);
@@ -60,7 +56,8 @@ function matchFlow(message: NetlinkMessage, flows: UdpFlows): Buffer | undefined
   if (protocol.get(CTA.number)?.[0] !== PROTOCOL_UDP) return undefined;
   const port = protocol.get(CTA.destinationPort)?.readUInt16BE(0) ?? 0;
   const server = nested(reply, CTA.ip).get(CTA.ipSource)?.join('.') ?? '';
-  return flows.destinationPorts.has(port) || flows.servers.has(server) ? original : undefined;
+  const mayAnswer = flows.get(port);
+  return mayAnswer && !mayAnswer.has(server) ? original : undefined;
 }
 
 function nested(bytes: Buffer, type: number): Map<number, Buffer> {

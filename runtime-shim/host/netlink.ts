@@ -43,6 +43,7 @@ export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
 }
 
 export const u8 = (value: number): Buffer => Buffer.of(value);
+export const u16 = (value: number): Buffer => Buffer.of(value & 0xff, value >> 8);
 export const u16be = (value: number): Buffer => Buffer.of(value >> 8, value & 0xff);
 export const u32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);

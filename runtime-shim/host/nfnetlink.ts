@@ -28,7 +28,7 @@ export interface SetElement {
   readonly family: number;
   readonly table: string;
   readonly set: string;
-  /** Fields of the key, each padded to four bytes here. */
+  /** Fields of the key; of several each is padded to four bytes here. */
   readonly key: readonly Buffer[];
   /** Maps: fields of the data, or the chain that a verdict map goes to. */
   readonly data?: readonly Buffer[];
@@ -100,6 +100,8 @@ function batchRequest(type: number): NetlinkRequest {
 }
 
 function concatFields(fields: readonly Buffer[]): Buffer {
+  const [only] = fields;
+  if (only && fields.length === 1) return only;
   return Buffer.concat(
     fields.map((field) =>
       field.length % 4 === 0 ? field : Buffer.concat([field, Buffer.alloc(4 - (field.length % 4))]),

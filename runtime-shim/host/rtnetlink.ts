@@ -16,7 +16,7 @@ import {
 } from './netlink.ts';
 
 /** Multicast groups of changes. */
-export const RTNLGRP = { link: 1, neighbour: 3, ipv4Address: 5 } as const;
+export const RTNLGRP = { link: 1, neighbour: 3, ipv4Address: 5, ipv4Rule: 8 } as const;
 
 const RTM = { newLink: 16, delLink: 17, getLink: 18, newAddress: 20, delAddress: 21, getAddress: 22, newRoute: 24 };
 export const IFLA = {

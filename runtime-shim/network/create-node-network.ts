@@ -11,7 +11,8 @@ import { writeSysctl } from '../host/sysctl.ts';
 import { createDepartures, withoutRights } from './departures.ts';
 import { createNameServer } from './dns/name-server.ts';
 import { ensureBridge, ensureEndpoint, ensureLoopback } from './links.ts';
-import type { Attachment, NetworkSpec, NodeNetwork, PublishedPort } from './node-network.ts';
+import type { Attachment, IngressSpec, NetworkSpec, NodeNetwork, PublishedPort } from './node-network.ts';
+import { syncIngressRoutes } from './ingress-routes.ts';
 import { createLinkRemover } from './link-remover.ts';
 import { describeShape, refuseTakenRoutes, validateNetwork, validatePeers } from './network-spec.ts';
 import { createPortTable } from './ports.ts';
@@ -19,9 +20,17 @@ import { openRecords, type EndpointRecord, type SandboxRecord } from './records.
 import { isOverlay, syncEntries, wantedEntries } from './overlay.ts';
 import { repairLinks, repairOverlay, syncVirtualIps } from './repair.ts';
 import { describeInterface, describeSandbox, planEndpoint, requireNetwork, requireSandbox } from './sandboxes.ts';
-import { changedUdpPorts } from './service-plan.ts';
+import { staleUdpFlows } from './service-plan.ts';
 import { claimServicePorts, holderOf } from './service-ports.ts';
-import { emptyState, nameServerElements, networkElements, peerElements, sandboxElements } from './state.ts';
+import {
+  emptyState,
+  ingressElements,
+  nameServerElements,
+  networkElements,
+  peerElements,
+  sandboxElements,
+} from './state.ts';
+import { peerNumber } from './marks.ts';
 import type { TableElement } from './table.ts';
 import { createTables } from './tables.ts';
 import { watchDrift } from './watch-drift.ts';
@@ -141,10 +150,9 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
   };
   /** Clients that went on sending to a UDP port must notice that it leads elsewhere now. */
   const forgetFlows = (changed: readonly PublishedPort[]): void => {
-    const destinationPorts = new Set(
-      changed.filter(({ protocol }) => protocol === 'UDP').map(({ hostPort }) => hostPort),
-    );
-    forgetUdpFlows(filter, { destinationPorts, servers: new Set() });
+    const nobody = new Set<string>();
+    const published = changed.filter(({ protocol }) => protocol === 'UDP');
+    forgetUdpFlows(filter, new Map(published.map(({ hostPort }) => [hostPort, nobody])));
   };
   const replaceRecord = async (before: SandboxRecord, after: SandboxRecord): Promise<void> => {
     const [old, wanted] = [before, after].map((record) => sandboxElements(instance, state, record));
@@ -153,6 +161,18 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     tables.remove(old?.filter(({ set, words }) => !keep.has(`${set} ${words}`)) ?? []);
     await tables.add(wanted ?? []);
     if (JSON.stringify(before.ports) !== JSON.stringify(after.ports)) forgetFlows([...before.ports, ...after.ports]);
+  };
+
+  const setIngress = async (ingress: IngressSpec | undefined): Promise<void> => {
+    if (JSON.stringify(ingress) === JSON.stringify(state.ingress)) return;
+    const cidr = ingress && requireNetwork(state, ingress.network).subnets[0]?.cidr;
+    for (const { ip } of ingress?.peers ?? []) peerNumber(cidr ?? '', ip);
+    const before = ingressElements(instance, state);
+    state.ingress = ingress;
+    const after = ingressElements(instance, state);
+    tables.remove(minus(before, after));
+    await tables.add(minus(after, before));
+    syncIngressRoutes(instance, state, links);
   };
 
   return {
@@ -166,6 +186,9 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
         for (const { port, by } of ports.reclaim(record.id, record.label, record.ports))
           log.warn({ sandboxId: record.id, port: port.hostPort, holder: by }, 'a published port was taken meanwhile');
       }
+      const balancing = records.loadBalancing();
+      state.services = claimServicePorts(ports, [], balancing?.services ?? []).services;
+      state.ingress = balancing?.ingress ?? undefined;
       repairLinks(instance, state, links, log);
       await tables.rebuild();
       nameServer.sync();
@@ -380,13 +403,16 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       return record && describeSandbox(record);
     },
 
-    async setServices(services) {
+    async setServices(services, ingress) {
+      await tables.settled();
+      await setIngress(ingress);
       const before = state.services;
       const claimed = claimServicePorts(ports, before, services);
+      records.saveBalancing({ id: 'balancing', services, ingress: ingress ?? null });
       state.services = claimed.services;
       syncVirtualIps(instance, state, links);
       await tables.syncServices();
-      forgetUdpFlows(filter, { destinationPorts: changedUdpPorts(before, state.services), servers: new Set() });
+      forgetUdpFlows(filter, staleUdpFlows(before, state.services));
       return claimed.conflicts;
     },
 
@@ -403,6 +429,8 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       state.networks.clear();
       state.peers.clear();
       state.services = [];
+      state.ingress = undefined;
+      syncIngressRoutes(instance, state, links);
       for (const { name } of listLinks(links, kernelNames.linkPrefix(instance))) deleteLink(links, name);
       await tables.destroy();
       records.purge();
@@ -410,5 +438,8 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
   };
 }
 
-const minus = <T extends { set: string; words: string }>(items: readonly T[], others: readonly T[]): T[] =>
-  items.filter(({ set, words }) => !others.some((other) => other.set === set && other.words === words));
+function minus(items: readonly TableElement[], others: readonly TableElement[]): TableElement[] {
+  const keyOf = ({ set, words }: TableElement): string => `${set} ${words}`;
+  const keys = new Set(others.map(keyOf));
+  return items.filter((item) => !keys.has(keyOf(item)));
+}

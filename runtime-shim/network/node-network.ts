@@ -66,13 +66,41 @@ export interface PublishedPort {
   readonly hostIp: string;
 }
 
+export interface ServiceBackend {
+  /** The same on every node: what makes them agree on the backend of a client. */
+  readonly id: string;
+  readonly ip: string;
+  readonly port: number;
+  /** `ip` and `port` are those by which another node takes in what is for its own backends. */
+  readonly isRemote: boolean;
+}
+
 export interface ServicePort {
   readonly protocol: 'TCP' | 'UDP';
   readonly virtualIp: string;
   readonly port: number;
   readonly publishedPort: number;
-  readonly backends: readonly { readonly ip: string; readonly port: number }[];
+  readonly backends: readonly ServiceBackend[];
   readonly sessionAffinity: boolean;
+  /** Whether backends see the client's address or this node's. */
+  readonly clientAddress: 'Preserve' | 'Masquerade';
+}
+
+/** Another node on the ingress network. */
+export interface IngressPeer {
+  readonly ip: string;
+  /** MAC of its bridge. */
+  readonly mac: string;
+  /** Its addresses outside: it could not take in packets that seem to come from itself. */
+  readonly hosts: readonly string[];
+}
+
+/** The network by which nodes hand on what arrives at published ports. */
+export interface IngressSpec {
+  readonly network: string;
+  /** Address of this node there. */
+  readonly ip: string;
+  readonly peers: readonly IngressPeer[];
 }
 
 export interface ServiceSpec {
@@ -138,8 +166,14 @@ export interface NodeNetwork {
   detachNetwork(sandboxId: string, networkId: string): Promise<void>;
   updatePorts(sandboxId: string, ports: readonly PublishedPort[]): Promise<readonly PublishedPort[]>;
   sandboxStatus(sandboxId: string): SandboxNetwork | undefined;
+  /**
+   * Declares all Services, and the ingress network if this node is on it: ports with a backend here are then taken in
+   * from the peers, and remote backends are reached. Returns the published ports that could not be had. NotFound for an
+   * ingress network that is not here, Invalid for a peer that cannot be one.
+   */
   setServices(
     services: readonly ServiceSpec[],
+    ingress?: IngressSpec,
   ): Promise<readonly { serviceId: string; protocol: string; port: number; holder: string }[]>;
   setNames(networks: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>): void;
   /** Removes every link, table and record of the instance. */

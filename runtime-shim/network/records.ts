@@ -6,7 +6,14 @@ import { shortHash } from '../../lib/instance.ts';
 import { removeTemporaryFiles, writeRecordFile } from '../store/record-file.ts';
 import { parseCidr, parseIp } from './ipam.ts';
 import { validateNetwork, validatePeers } from './network-spec.ts';
-import type { NetworkInterface, NetworkSpec, OverlayPeers, PublishedPort } from './node-network.ts';
+import type {
+  IngressSpec,
+  NetworkInterface,
+  NetworkSpec,
+  OverlayPeers,
+  PublishedPort,
+  ServiceSpec,
+} from './node-network.ts';
 
 export interface EndpointRecord extends NetworkInterface {
   /** Name of the veth's end in the bridge. */
@@ -33,10 +40,19 @@ export interface PeersRecord extends OverlayPeers {
   readonly id: string;
 }
 
+/** What the caller said of Services last: they are served at once when the shim is back, before it says so again. */
+export interface BalancingRecord {
+  readonly id: 'balancing';
+  readonly services: readonly ServiceSpec[];
+  readonly ingress: IngressSpec | null;
+}
+
 export interface NetworkRecords {
   loadNetworks(): NetworkSpec[];
   loadSandboxes(): SandboxRecord[];
   loadPeers(): PeersRecord[];
+  loadBalancing(): BalancingRecord | undefined;
+  saveBalancing(record: BalancingRecord): void;
   saveNetwork(spec: NetworkSpec): void;
   saveSandbox(record: SandboxRecord): void;
   savePeers(record: PeersRecord): void;
@@ -55,6 +71,7 @@ export function openRecords(folder: string, onDamaged: (file: string, error: unk
     networks: join(folder, 'networks'),
     sandboxes: join(folder, 'sandboxes'),
     peers: join(folder, 'peers'),
+    balancing: join(folder, 'balancing'),
   };
   for (const path of Object.values(folders)) mkdirSync(path, { recursive: true, mode: 0o700 });
   // Ids come from outside: their hash is always a safe file name.
@@ -81,6 +98,8 @@ export function openRecords(folder: string, onDamaged: (file: string, error: unk
     loadNetworks: () => load<NetworkSpec>('networks', checkNetwork),
     loadSandboxes: () => load<SandboxRecord>('sandboxes', checkSandbox),
     loadPeers: () => load<PeersRecord>('peers', checkPeers),
+    loadBalancing: () => load<BalancingRecord>('balancing', checkBalancing)[0],
+    saveBalancing: (record) => save(fileOf('balancing', record.id), record),
     saveNetwork: (spec) => save(fileOf('networks', spec.id), spec),
     saveSandbox: (record) => save(fileOf('sandboxes', record.id), record),
     savePeers: (record) => save(fileOf('peers', record.id), record),
@@ -102,6 +121,24 @@ function checkPeers({ id, hosts, endpoints }: PeersRecord): void {
   validatePeers(id, { hosts, endpoints });
 }
 
+function checkBalancing({ services, ingress }: BalancingRecord): void {
+  for (const { id, ports } of services) {
+    if (typeof id !== 'string') throw new Error('the record lacks a name');
+    for (const { virtualIp, backends } of ports) {
+      if (virtualIp !== '') parseIp(virtualIp);
+      for (const { ip } of backends) parseIp(ip);
+    }
+  }
+  for (const { ip, mac } of ingress?.peers ?? []) {
+    parseIp(ip);
+    checkMac(mac);
+  }
+}
+
+function checkMac(mac: string): void {
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) throw new Error(`invalid MAC address ${mac}`);
+}
+
 /** What is used without a further look: a link's name, addresses, ports. */
 function checkSandbox({ label, netnsPath, endpoints, ports }: SandboxRecord): void {
   for (const { hostLink, network, ipv4Address, prefixLength, macAddress, gateway, name, names } of endpoints) {
@@ -109,7 +146,7 @@ function checkSandbox({ label, netnsPath, endpoints, ports }: SandboxRecord): vo
       if (typeof text !== 'string') throw new Error('the record lacks a name');
     parseCidr(`${ipv4Address}/${prefixLength}`);
     parseIp(gateway);
-    if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(macAddress)) throw new Error(`invalid MAC address ${macAddress}`);
+    checkMac(macAddress);
   }
   for (const { protocol, containerPort, hostPort, hostIp } of ports) {
     const isValid = [containerPort, hostPort].every((port) => Number.isInteger(port) && port > 0 && port < 65_536);

@@ -6,10 +6,11 @@ import type { NetlinkSocket } from '../host/netlink.ts';
 import { addAddress, deleteAddress, deleteLink, linkIndex, listAddresses, listLinks } from '../host/rtnetlink.ts';
 import { ensureBridge, ensureEndpoint } from './links.ts';
 import { ensureVxlan, isOverlay, syncEntries, type OverlaySpec } from './overlay.ts';
+import { syncIngressRoutes } from './ingress-routes.ts';
 import { servicePlan, type NetworkState } from './state.ts';
 
 export interface LinkRepair {
-  /** Names of the links that were made, joined or removed. */
+  /** What was made, joined or removed: names of links, or words. */
   readonly repaired: readonly string[];
 }
 
@@ -58,6 +59,11 @@ export function repairLinks(instance: Instance, state: NetworkState, socket: Net
     repaired.push(name);
   }
   syncVirtualIps(instance, state, socket);
+  try {
+    if (syncIngressRoutes(instance, state, socket) > 0) repaired.push('routing rules of the ingress network');
+  } catch (error) {
+    log.warn({ err: error }, 'failed to repair the routes of the ingress network, retrying');
+  }
   return { repaired };
 }
 

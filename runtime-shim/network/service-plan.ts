@@ -3,6 +3,9 @@ import { shortHash, type Instance } from '../../lib/instance.ts';
 import type { ServicePort, ServiceSpec } from './node-network.ts';
 import { describeElements, serviceRules, type TableElement } from './table.ts';
 
+/** The chain for what arrives from other nodes. */
+const localChain = (chain: string): string => `${chain}-l`;
+
 export interface ServicePlan {
   readonly elements: readonly TableElement[];
   readonly chains: ReadonlyMap<string, readonly string[]>;
@@ -15,11 +18,18 @@ export function serviceChain(serviceId: string, port: ServicePort): string {
   return `svc-${shortHash(`${serviceId}/${port.virtualIp}/${port.protocol}/${port.port}/${port.publishedPort}`, 12)}`;
 }
 
-/** What the tables must hold for the services; `bridgeOf` finds the bridge of a virtual address on this node. */
+export interface ServiceSurroundings {
+  /** Finds the bridge of a virtual address on this node. */
+  readonly bridgeOf: (ip: string) => string | undefined;
+  /** Whether other nodes can be reached, and reach this one. */
+  readonly hasIngress: boolean;
+}
+
+/** What the tables must hold for the services. */
 export function planServices(
   instance: Instance,
   services: readonly ServiceSpec[],
-  bridgeOf: (ip: string) => string | undefined,
+  { bridgeOf, hasIngress }: ServiceSurroundings,
 ): ServicePlan {
   const describe = describeElements(instance);
   const elements: TableElement[] = [];
@@ -30,12 +40,19 @@ export function planServices(
       const chain = serviceChain(service.id, port);
       const bridge = port.virtualIp === '' ? undefined : bridgeOf(port.virtualIp);
       if (bridge === undefined && port.publishedPort === 0) continue;
-      chains.set(chain, serviceRules(port));
+      const local = port.backends.filter(({ isRemote }) => !isRemote);
+      chains.set(chain, serviceRules(port, hasIngress ? port.backends : local));
       if (bridge !== undefined) {
         virtualIps.set(port.virtualIp, bridge);
         elements.push(describe.ofVipPort(port, chain));
       }
-      if (port.publishedPort !== 0) elements.push(describe.ofServicePort(port, chain));
+      if (port.publishedPort === 0) continue;
+      elements.push(describe.ofServicePort('serviceports', port, chain));
+      // What another node sends here ends here: it is not sent on.
+      if (!hasIngress || local.length === 0) continue;
+      const isAlone = local.length === port.backends.length;
+      if (!isAlone) chains.set(localChain(chain), serviceRules(port, local));
+      elements.push(describe.ofServicePort('ingressports', port, isAlone ? chain : localChain(chain)));
     }
   }
   for (const [ip, bridge] of virtualIps) elements.push(...describe.ofVip(bridge, ip));
@@ -65,8 +82,11 @@ export function diffServices(current: ServicePlan, wanted: ServicePlan): Service
 
 const keyOf = (element: TableElement): string => `${element.set} ${element.words}`;
 
-/** UDP ports (virtual and published) whose backends are not what they were. */
-export function changedUdpPorts(before: readonly ServiceSpec[], after: readonly ServiceSpec[]): Set<number> {
+/** UDP ports (virtual and published) whose backends are not what they were, with the backends that remain. */
+export function staleUdpFlows(
+  before: readonly ServiceSpec[],
+  after: readonly ServiceSpec[],
+): Map<number, ReadonlySet<string>> {
   const describe = (services: readonly ServiceSpec[]): Map<string, ServicePort> =>
     new Map(
       services.flatMap(({ ports }) =>
@@ -75,5 +95,10 @@ export function changedUdpPorts(before: readonly ServiceSpec[], after: readonly 
     );
   const [old, current] = [describe(before), describe(after)];
   const changed = [...[...old].filter(([key]) => !current.has(key)), ...[...current].filter(([key]) => !old.has(key))];
-  return new Set(changed.flatMap(([, { port, publishedPort }]) => [port, publishedPort]).filter((port) => port !== 0));
+  const stale = new Map<number, Set<string>>();
+  for (const [, { port, publishedPort }] of changed)
+    for (const number of [port, publishedPort]) if (number !== 0) stale.set(number, new Set());
+  for (const { port, publishedPort, backends } of current.values())
+    for (const number of [port, publishedPort]) for (const { ip } of backends) stale.get(number)?.add(ip);
+  return stale;
 }

@@ -1,7 +1,8 @@
 // What the node's network consists of, in memory: the one place from which tables, links and names are derived.
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 import { contains, parseCidr, parseIp } from './ipam.ts';
-import type { NetworkSpec, OverlayPeers, ServiceSpec } from './node-network.ts';
+import { peerNumber } from './marks.ts';
+import type { IngressSpec, NetworkSpec, OverlayPeers, ServiceSpec } from './node-network.ts';
 import type { SandboxRecord } from './records.ts';
 import { planServices, type ServicePlan } from './service-plan.ts';
 import { describeElements, type TableContent, type TableElement } from './table.ts';
@@ -17,6 +18,7 @@ export interface NetworkState {
   readonly leaving: Set<string>;
   /** Where the name server listens if not on port 53: gateway -> port per protocol. */
   readonly nameServerPorts: Map<string, Partial<Record<'TCP' | 'UDP', number>>>;
+  ingress: IngressSpec | undefined;
   services: readonly ServiceSpec[];
   names: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
 }
@@ -29,6 +31,7 @@ export function emptyState(): NetworkState {
     sandboxes: new Map(),
     leaving: new Set(),
     nameServerPorts: new Map(),
+    ingress: undefined,
     services: [],
     names: new Map(),
   };
@@ -108,7 +111,28 @@ export function nameServerElements(instance: Instance, state: NetworkState, gate
 
 /** What the services need in the tables. */
 export function servicePlan(instance: Instance, state: NetworkState): ServicePlan {
-  return planServices(instance, state.services, (ip) => bridgeOfAddress(instance, state, ip));
+  return planServices(instance, state.services, {
+    bridgeOf: (ip) => bridgeOfAddress(instance, state, ip),
+    hasIngress: ingressOf(state) !== undefined,
+  });
+}
+
+/** The ingress network with the range of its addresses; undefined when this node is not on it. */
+export function ingressOf(state: NetworkState): (IngressSpec & { readonly cidr: string }) | undefined {
+  const { ingress } = state;
+  const cidr = ingress && state.networks.get(ingress.network)?.subnets[0]?.cidr;
+  return ingress && cidr !== undefined ? { ...ingress, cidr } : undefined;
+}
+
+/** What tells apart the nodes that may send over the ingress network. */
+export function ingressElements(instance: Instance, state: NetworkState): TableElement[] {
+  const ingress = ingressOf(state);
+  if (!ingress) return [];
+  const elements = describeElements(instance);
+  return [
+    ...elements.ofIngress(kernelNames.bridge(instance, ingress.network), ingress.ip),
+    ...ingress.peers.flatMap((peer) => elements.ofIngressPeer(peer, peerNumber(ingress.cidr, peer.ip))),
+  ];
 }
 
 /** Everything that belongs in the tables now. */
@@ -120,6 +144,7 @@ export function tableContent(instance: Instance, state: NetworkState): TableCont
       ...[...state.networks.values()].flatMap((spec) => peerElements(instance, spec, state.peers.get(spec.id))),
       ...[...state.sandboxes.values()].flatMap((record) => sandboxElements(instance, state, record)),
       ...[...state.nameServerPorts.keys()].flatMap((gateway) => nameServerElements(instance, state, gateway)),
+      ...ingressElements(instance, state),
       ...services.elements,
     ],
     serviceChains: services.chains,

@@ -18,7 +18,7 @@ export function isSuspicious(
   // A link passes through states on its way: only where it ended up counts.
   const last = new Map<string, { link: Link; isGone: boolean }>();
   for (const message of messages) {
-    // An address came or went: rare enough to look.
+    // An address or a routing rule came or went: rare enough to look.
     if (!isLinkMessage(message)) return true;
     const link = decodeLink(message);
     if (link.name.startsWith(prefix)) last.set(link.name, { link, isGone: isDeletedLink(message) });

@@ -6,8 +6,9 @@ import { kernelNames } from '../../lib/instance.ts';
 import { interfaceKey, NF_FAMILY, type SetElement } from '../host/nfnetlink.ts';
 import { addressBytes } from '../host/ip-address.ts';
 import { ipBytes, macBytes } from '../host/rtnetlink.ts';
-import { u16be, u32be } from '../host/netlink.ts';
-import type { PublishedPort, ServicePort } from './node-network.ts';
+import { u16, u16be, u32, u32be } from '../host/netlink.ts';
+import { BACK_TO_SENDER, MASQUERADED, PEER, peerMark } from './marks.ts';
+import type { IngressPeer, PublishedPort, ServiceBackend, ServicePort } from './node-network.ts';
 
 export type SetName = keyof typeof SETS;
 
@@ -33,13 +34,22 @@ const SETS = {
   vnis: 'set vnis { typeof udp dport . @th,96,32; }',
   peers: 'set peers { typeof ip saddr . @th,96,32; }',
   peers6: 'set peers6 { typeof ip6 saddr . @th,96,32; }',
+  // The network that carries published ports between nodes: its bridge here, with this node's address, ...
+  ingresslinks: 'set ingresslinks { type ifname; }',
+  ingress: 'set ingress { type ifname . ipv4_addr; }',
+  ingressips: 'set ingressips { type ipv4_addr; }',
+  // ... the ports that other nodes send here, ...
+  ingressports: 'map ingressports { type inet_proto . inet_service : verdict; }',
+  // ... and the other nodes by the MAC of their bridge. Two of them may send what looks like one connection.
+  peermarks: 'map peermarks { type ether_addr : mark; }',
+  peerzones: 'map peerzones { typeof ether saddr : ct zone; }',
+  // (address of a node, its address in that network)
+  selfpeers: 'set selfpeers { type ipv4_addr . ipv4_addr; }',
+  // The bridges again, in the type that a route look-up has.
+  own: 'set own { typeof fib saddr oifname; }',
   // Of table bridge: who may send from a port.
   senders: 'set senders { type ifname . ether_addr . ipv4_addr; }',
 } as const;
-
-// Marks a translated packet that leaves by the bridge it came from: the answer must come back here, not go straight to
-// the client. Known in `forward` only: with br_netfilter, postrouting of a bridged packet has no input interface.
-const BACK_TO_SENDER = '0x00200000';
 
 const PROTOCOL_NUMBER = { TCP: 6, UDP: 17 } as const;
 const protocolWord = (protocol: 'TCP' | 'UDP'): string => protocol.toLowerCase();
@@ -65,6 +75,7 @@ export function describeElements(instance: Instance) {
       const name = interfaceKey(bridge);
       return [
         element('bridges', [name], `"${bridge}"`),
+        element('own', [name], `"${bridge}"`),
         ...(options.isolated ? [] : [element('same', [name, name], `"${bridge}" . "${bridge}"`)]),
         ...(options.internal ? [element('internal', [name], `"${bridge}"`)] : []),
         ...options.gateways.map((ip) => element('gateways', [name, ipBytes(ip)], `"${bridge}" . ${ip}`)),
@@ -99,9 +110,25 @@ export function describeElements(instance: Instance) {
         `${port.virtualIp} . ${protocolWord(port.protocol)} . ${port.port} : goto ${chain}`,
         { gotoChain: chain },
       ),
-    ofServicePort: (port: ServicePort, chain: string) =>
+    ofIngress: (bridge: string, ip: string) => {
+      const name = interfaceKey(bridge);
+      return [
+        element('ingresslinks', [name], `"${bridge}"`),
+        element('ingress', [name, ipBytes(ip)], `"${bridge}" . ${ip}`),
+        element('ingressips', [ipBytes(ip)], ip),
+      ];
+    },
+    ofIngressPeer: ({ ip, mac, hosts }: IngressPeer, number: number) => {
+      const [mark, zone] = [{ data: [u32(peerMark(number))] }, { data: [u16(number)] }];
+      return [
+        element('peermarks', [macBytes(mac)], `${mac} : ${peerMark(number)}`, mark),
+        element('peerzones', [macBytes(mac)], `${mac} : ${number}`, zone),
+        ...hosts.map((host) => element('selfpeers', [ipBytes(host), ipBytes(ip)], `${host} . ${ip}`)),
+      ];
+    },
+    ofServicePort: (set: 'serviceports' | 'ingressports', port: ServicePort, chain: string) =>
       element(
-        'serviceports',
+        set,
         [Buffer.of(PROTOCOL_NUMBER[port.protocol]), u16be(port.publishedPort)],
         `${protocolWord(port.protocol)} . ${port.publishedPort} : goto ${chain}`,
         { gotoChain: chain },
@@ -109,12 +136,69 @@ export function describeElements(instance: Instance) {
   };
 }
 
-/** Rules of the chain that spreads one service port over its backends; no backend = no rule = refused. */
-export function serviceRules(port: ServicePort): string[] {
-  if (port.backends.length === 0) return [];
-  const map = port.backends.map(({ ip, port: target }, index) => `${index} : ${ip} . ${target}`).join(', ');
-  const choice = port.sessionAffinity ? 'jhash ip saddr' : 'numgen random';
-  return [`ip protocol ${protocolWord(port.protocol)} dnat ip to ${choice} mod ${port.backends.length} map { ${map} }`];
+/** Rules of the chain that spreads one service port over these backends; no backend = no rule = refused. */
+export function serviceRules(port: ServicePort, backends: readonly ServiceBackend[] = port.backends): string[] {
+  if (backends.length === 0) return [];
+  const { choice, targets } = port.sessionAffinity ? byClient(backends) : atRandom(backends);
+  const mark = port.clientAddress === 'Masquerade' ? `ct mark set ct mark or ${MASQUERADED} ` : '';
+  return [
+    `ip protocol ${protocolWord(port.protocol)} ${mark}dnat ip to ${choice} mod ${targets.length}${port.sessionAffinity ? ` seed ${SEED}` : ''} map { ${renderRanges(targets)} }`,
+  ];
+}
+
+const targetOf = ({ ip, port }: ServiceBackend): string => `${ip} . ${port}`;
+
+function atRandom(backends: readonly ServiceBackend[]): { choice: string; targets: string[] } {
+  return { choice: 'numgen random', targets: backends.map(targetOf) };
+}
+
+const BUCKETS = 1024;
+/** Given, since the kernel would draw another one for each rule: a client stays where it is when a rule is made anew. */
+const SEED = '0x77696e64';
+
+/**
+ * Clients fall into buckets, and each bucket goes to the backend that scores highest there (rendezvous hashing): one that
+ * comes or goes moves its own share of the clients, and every node decides alike, also one that knows only some of the
+ * backends, as long as the winner is among them.
+ */
+function byClient(backends: readonly ServiceBackend[]): { choice: string; targets: string[] } {
+  const scored = backends.map((backend) => ({ target: targetOf(backend), hash: hashOf(backend.id) }));
+  const targets = Array.from({ length: BUCKETS }, (_, bucket) => {
+    let [best, bestScore] = ['', -1];
+    for (const { target, hash } of scored) {
+      const score = mix(hash ^ Math.imul(bucket + 1, 0x9e3779b1));
+      if (score > bestScore) [best, bestScore] = [target, score];
+    }
+    return best;
+  });
+  return { choice: 'jhash ip saddr', targets: targets.length > 0 ? targets : [] };
+}
+
+/** FNV-1a. */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < text.length; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
+  return hash;
+}
+
+/** Spreads every bit over all of them (the last step of MurmurHash3). */
+function mix(value: number): number {
+  let hash = value;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/** `0 : a, 1-3 : b`: neighbours that are equal share an element. */
+function renderRanges(targets: readonly string[]): string {
+  const ranges: string[] = [];
+  for (let first = 0; first < targets.length;) {
+    let last = first;
+    while (targets[last + 1] === targets[first]) last += 1;
+    ranges.push(`${first === last ? first : `${first}-${last}`} : ${targets[first]}`);
+    first = last + 1;
+  }
+  return ranges.join(', ');
 }
 
 export interface TableContent {
@@ -122,6 +206,9 @@ export interface TableContent {
   /** Chain name -> rules. */
   readonly serviceChains: ReadonlyMap<string, readonly string[]>;
 }
+
+/** Their elements name chains. */
+const BEHIND_CHAINS: ReadonlySet<SetName> = new Set(['vipports', 'serviceports', 'ingressports']);
 
 /** A script that replaces both tables of the instance by this content, in one transaction. */
 export function renderTables(instance: Instance, content: TableContent): string {
@@ -135,12 +222,11 @@ export function renderTables(instance: Instance, content: TableContent): string 
   return `${renderDeletion(instance)}
 table inet ${name} {
 ${(Object.keys(SETS) as SetName[])
-  .filter((key) => key !== 'senders' && key !== 'vipports' && key !== 'serviceports')
+  .filter((key) => !BEHIND_CHAINS.has(key) && key !== 'senders')
   .map(set)
   .join('\n')}
 ${chains.join('\n')}
-${set('vipports')}
-${set('serviceports')}
+${[...BEHIND_CHAINS].map(set).join('\n')}
 chain tunnel {
   ip saddr . @th,96,32 @peers accept
   ip6 saddr . @th,96,32 @peers6 accept
@@ -151,10 +237,26 @@ chain early {
   iifname @bridges ip daddr 127.0.0.0/8 drop
   udp dport . @th,96,32 @vnis jump tunnel
   ip daddr @vips iifname . ip daddr != @vipbridges drop
+  iifname . ip daddr @ingress ct original zone set ether saddr map @peerzones
+  ip daddr @ingressips iifname != "lo" iifname . ip daddr != @ingress drop
+}
+chain mesh {
+  type filter hook prerouting priority -150; policy accept;
+  iifname @ingresslinks goto frompeer
+  ct mark and ${PEER.mask} != 0 meta mark set ct mark and ${PEER.mask}
+}
+chain frompeer {
+  iifname . ip daddr @ingress ct state new ct mark set ether saddr map @peermarks
+  ct state new ct mark and ${PEER.mask} == 0 drop
+  ct state new fib saddr oifname @own fib saddr . iif oif missing drop
+  ct state invalid drop
+  ct mark and ${PEER.mask} != 0 meta mark set ct mark and ${PEER.mask}
 }
 chain translate {
   ip daddr . meta l4proto . th dport vmap @vipports
   fib daddr type != local return
+  iifname . ip daddr @ingress meta l4proto . th dport vmap @ingressports
+  iifname @ingresslinks return
   dnat ip to meta l4proto . ip daddr . th dport map @ipports
   dnat ip to meta l4proto . th dport map @ports
   meta l4proto . th dport vmap @serviceports
@@ -168,9 +270,15 @@ chain output {
   type nat hook output priority -100; policy accept;
   meta nfproto ipv4 jump translate
 }
+chain answer {
+  type route hook output priority -150; policy accept;
+  ct direction reply ct mark and ${PEER.mask} != 0 meta mark set ct mark and ${PEER.mask}
+}
 chain input {
   type filter hook input priority 0; policy accept;
   ct state established,related accept
+  iifname @ingresslinks meta l4proto tcp reject with tcp reset
+  iifname @ingresslinks reject
   iifname @internal iifname . ip daddr @vipbridges accept
   iifname @internal iifname . ip daddr != @gateways drop
   ip daddr @vips icmp type echo-request accept
@@ -178,6 +286,7 @@ chain input {
 }
 chain forward {
   type filter hook forward priority 0; policy accept;
+  oifname @ingresslinks goto topeer
   iifname != @bridges oifname != @bridges accept
   ct status dnat iifname . oifname @same meta mark set meta mark or ${BACK_TO_SENDER}
   iifname . oifname @same accept
@@ -188,11 +297,30 @@ chain forward {
   iifname @bridges oifname != @bridges accept
   drop
 }
+chain topeer {
+  iifname @ingresslinks drop
+  iifname @internal drop
+  tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
+  ct state established,related accept
+  ct status dnat accept
+  drop
+}
+chain outgoing {
+  type filter hook postrouting priority -150; policy accept;
+  oifname @ingresslinks meta mark set meta mark and ${PEER.rest}
+}
 chain postrouting {
   type nat hook postrouting priority 100; policy accept;
   ct status dnat oifname @bridges meta mark and ${BACK_TO_SENDER} != 0 masquerade
   oifname @bridges ip saddr 127.0.0.0/8 masquerade
+  ct mark and ${MASQUERADED} != 0 masquerade
+  oifname @ingresslinks goto leave
   meta nfproto ipv4 iifname @bridges oifname != @bridges masquerade
+}
+chain leave {
+  iifname @bridges masquerade
+  ip saddr 127.0.0.0/8 masquerade
+  ip saddr . ip daddr @selfpeers masquerade
 }
 }
 table bridge ${name} {

@@ -31,7 +31,7 @@ export interface DriftWatch {
 
 /** Repairs until `signal` fires. */
 export async function watchDrift(watch: DriftWatch, signal: AbortSignal): Promise<void> {
-  using linkEvents = openRtnetlink([RTNLGRP.link, RTNLGRP.ipv4Address]);
+  using linkEvents = openRtnetlink([RTNLGRP.link, RTNLGRP.ipv4Address, RTNLGRP.ipv4Rule]);
   using neighbourEvents = createNeighbourWatch(watch);
   using tableEvents = openNfnetlink([NFNLGRP_NFTABLES]);
   let checkedAt = performance.now();

@@ -1,13 +1,22 @@
 // NodeService: what windlass asks of its runtime beyond CRI.
 import type { Draft } from '../../cri/messages.ts';
-import type { Attachment, ImageConfigOverride, NetworkSpec, PublishedPort } from '../../cri/node-messages.ts';
+import type {
+  Attachment,
+  ImageConfigOverride,
+  Ingress,
+  NetworkSpec,
+  PublishedPort,
+  ServicePort,
+} from '../../cri/node-messages.ts';
 import { requireField } from '../../cri/presence.ts';
 import type { NodeCalls, NodeStreams, StreamHandlers, UnaryHandlers } from '../../cri/services.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import type {
   Attachment as NetworkAttachment,
+  IngressSpec,
   NetworkSpec as NodeNetworkSpec,
   PublishedPort as NodePort,
+  ServicePort as NodeServicePort,
 } from '../network/node-network.ts';
 import type { ImageRecord } from '../images/image-service.ts';
 import { overlayMtu } from '../network/overlay.ts';
@@ -36,6 +45,21 @@ const FEATURES = [
   'pull-progress',
   'rootfs-keys',
 ];
+
+function toIngress({ network, ip, peers }: Ingress): IngressSpec {
+  for (const [path, mac] of peers.map((peer, index) => [`ingress.peers[${index}].mac`, peer.mac] as const))
+    if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) throw new WindlassError('Invalid', `${path}: invalid MAC ${mac}`);
+  return { network, ip: requireField(ip, 'ingress.ip'), peers };
+}
+
+function toServicePort({ masquerade, ...port }: ServicePort): NodeServicePort {
+  return {
+    ...port,
+    protocol: toProtocol(port.protocol),
+    backends: port.backends.map((backend) => ({ ...backend, id: backend.id || `${backend.ip}:${backend.port}` })),
+    clientAddress: masquerade ? 'Masquerade' : 'Preserve',
+  };
+}
 
 /** Handlers of the service. */
 export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & StreamHandlers<NodeStreams> {
@@ -71,12 +95,13 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
       const record = getSandbox(shim, sandboxId);
       return network.sandboxStatus(record.networkOf ?? record.id) ?? { interfaces: [], ports: [] };
     },
-    setServices: async ({ services }) => ({
+    setServices: async ({ services, ingress }) => ({
       conflicts: await network.setServices(
         services.map((service) => ({
           id: requireField(service.id, 'services.id'),
-          ports: service.ports.map((port) => ({ ...port, protocol: toProtocol(port.protocol) })),
+          ports: service.ports.map(toServicePort),
         })),
+        ingress?.network ? toIngress(ingress) : undefined,
       ),
     }),
     setNames: async ({ networks }) => {

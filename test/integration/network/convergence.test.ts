@@ -145,7 +145,8 @@ describe('node network under drift', { skip: isRoot ? false : 'needs root' }, ()
     await second.peer.serve('TCP', 80, 'second');
     const port = (backends: readonly Sandbox[], overrides: Partial<ServicePort> = {}): ServicePort => ({
       ...{ protocol: 'TCP', virtualIp: '10.201.0.240', port: 80, publishedPort: 19090, sessionAffinity: false },
-      backends: backends.map((sandbox) => ({ ip: sandbox.ip, port: 80 })),
+      clientAddress: 'Preserve',
+      backends: backends.map(({ ip }) => ({ id: `${ip}:80`, ip, port: 80, isRemote: false })),
       ...overrides,
     });
     const ask = async (count: number, from: Peer, address: string, target: number): Promise<Set<string>> => {

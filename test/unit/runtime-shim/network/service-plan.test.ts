@@ -1,18 +1,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeInstance } from '../../../../lib/instance.ts';
-import type { ServicePort } from '../../../../runtime-shim/network/node-network.ts';
+import type { ServiceBackend, ServicePort } from '../../../../runtime-shim/network/node-network.ts';
 import { diffServices, planServices, serviceChain } from '../../../../runtime-shim/network/service-plan.ts';
 import { renderServiceChains, renderTables, serviceRules } from '../../../../runtime-shim/network/table.ts';
 
 const instance = describeInstance('/var/lib/windlass', '/run/windlass');
-const port = (overrides: Partial<ServicePort> = {}): ServicePort => ({
-  ...{ protocol: 'TCP', virtualIp: '10.1.0.240', port: 80, publishedPort: 0, sessionAffinity: false },
-  backends: [{ ip: '10.1.0.2', port: 8080 }],
+const backend = (last: number, overrides: Partial<ServiceBackend> = {}): ServiceBackend => ({
+  ...{ id: `10.1.0.${last}:8080`, ip: `10.1.0.${last}`, port: 8080, isRemote: false },
   ...overrides,
 });
-const plan = (...ports: ServicePort[]) =>
-  planServices(instance, [{ id: 'default/web', ports }], (ip) => (ip.startsWith('10.1.') ? 'br' : undefined));
+const port = (overrides: Partial<ServicePort> = {}): ServicePort => ({
+  ...{ protocol: 'TCP', virtualIp: '10.1.0.240', port: 80, publishedPort: 0, sessionAffinity: false },
+  clientAddress: 'Preserve',
+  backends: [backend(2)],
+  ...overrides,
+});
+const surroundings = { bridgeOf: (ip: string) => (ip.startsWith('10.1.') ? 'br' : undefined), hasIngress: true };
+const plan = (...ports: ServicePort[]) => planServices(instance, [{ id: 'default/web', ports }], surroundings);
 
 test('planServices() leads the virtual address and the published port to one chain', () => {
   const { elements, chains, virtualIps } = plan(port({ publishedPort: 9090 }));
@@ -22,6 +27,7 @@ test('planServices() leads the virtual address and the published port to one cha
     [
       `vipports: 10.1.0.240 . tcp . 80 : goto ${chain}`,
       `serviceports: tcp . 9090 : goto ${chain}`,
+      `ingressports: tcp . 9090 : goto ${chain}`,
       'vips: 10.1.0.240',
       'vipbridges: "br" . 10.1.0.240',
     ],
@@ -35,7 +41,7 @@ test('planServices() makes nothing for a virtual address of a network that is no
 });
 
 test('diffServices() touches one chain when backends change', () => {
-  const [before, after] = [plan(port()), plan(port({ backends: [{ ip: '10.1.0.3', port: 8080 }] }))];
+  const [before, after] = [plan(port()), plan(port({ backends: [backend(3)] }))];
   const change = diffServices(before, after);
   assert.deepEqual([change.add, change.remove, change.removeChains], [[], [], []]);
   assert.equal(change.setChains.size, 1);
@@ -43,10 +49,7 @@ test('diffServices() touches one chain when backends change', () => {
 });
 
 test('diffServices() removes elements and chains of a service that went', () => {
-  const change = diffServices(
-    plan(port()),
-    planServices(instance, [], () => undefined),
-  );
+  const change = diffServices(plan(port()), planServices(instance, [], surroundings));
   assert.deepEqual(
     change.remove.map(({ set }) => set),
     ['vipports', 'vips', 'vipbridges'],
@@ -58,7 +61,10 @@ test('serviceRules() spreads at random, by source with affinity, and has no rule
   assert.deepEqual(serviceRules(port()), [
     'ip protocol tcp dnat ip to numgen random mod 1 map { 0 : 10.1.0.2 . 8080 }',
   ]);
-  assert.match(serviceRules(port({ sessionAffinity: true }))[0] ?? '', /jhash ip saddr mod 1/);
+  assert.match(
+    serviceRules(port({ sessionAffinity: true }))[0] ?? '',
+    /jhash ip saddr mod 1024 seed 0x\w+ map \{ 0-1023 : 10.1.0.2 . 8080 \}/,
+  );
   assert.deepEqual(serviceRules(port({ backends: [] })), []);
 });
 
