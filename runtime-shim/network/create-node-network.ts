@@ -21,7 +21,7 @@ import { isOverlay, syncEntries, wantedEntries } from './overlay.ts';
 import { repairLinks, repairOverlay, syncVirtualIps } from './repair.ts';
 import { describeInterface, describeSandbox, planEndpoint, requireNetwork, requireSandbox } from './sandboxes.ts';
 import { staleUdpFlows } from './service-plan.ts';
-import { claimServicePorts, holderOf } from './service-ports.ts';
+import { claimServicePorts, holderOf, reclaimServicePorts } from './service-ports.ts';
 import {
   emptyState,
   ingressElements,
@@ -187,7 +187,8 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
           log.warn({ sandboxId: record.id, port: port.hostPort, holder: by }, 'a published port was taken meanwhile');
       }
       const balancing = records.loadBalancing();
-      state.services = claimServicePorts(ports, [], balancing?.services ?? []).services;
+      state.services = balancing?.services ?? [];
+      for (const service of state.services) reclaimServicePorts(ports, service);
       state.ingress = balancing?.ingress ?? undefined;
       repairLinks(instance, state, links, log);
       await tables.rebuild();
@@ -408,8 +409,8 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       await setIngress(ingress);
       const before = state.services;
       const claimed = claimServicePorts(ports, before, services);
-      records.saveBalancing({ id: 'balancing', services, ingress: ingress ?? null });
       state.services = claimed.services;
+      records.saveBalancing({ id: 'balancing', services: state.services, ingress: ingress ?? null });
       syncVirtualIps(instance, state, links);
       await tables.syncServices();
       forgetUdpFlows(filter, staleUdpFlows(before, state.services));

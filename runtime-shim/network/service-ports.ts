@@ -38,16 +38,26 @@ export function claimServicePorts(
   return { services, conflicts };
 }
 
+/**
+ * Takes the ports of a service again after a restart. What a process of the host took meanwhile stays the service's: its
+ * socket sees no packet, and who declares the services next is told.
+ */
+export function reclaimServicePorts(ports: PortTable, service: ServiceSpec): void {
+  ports.reclaim(holderOf(service.id), labelOf(service.id), publishedPorts(service));
+}
+
 /** Who has the port; undefined when it is the service's. */
 function claim(ports: PortTable, serviceId: string, port: ServicePort): string | undefined {
   try {
-    ports.claim(holderOf(serviceId), `Service ${serviceId}`, [asPublished(port)]);
+    ports.claim(holderOf(serviceId), labelOf(serviceId), [asPublished(port)]);
     return undefined;
   } catch (error) {
     if (!(error instanceof WindlassError) || error.reason !== 'AlreadyExists') throw error;
     return String(error.details['holder']);
   }
 }
+
+const labelOf = (serviceId: string): string => `Service ${serviceId}`;
 
 /** Name under which a service claims ports. */
 export const holderOf = (serviceId: string): string => `service/${serviceId}`;

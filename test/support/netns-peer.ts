@@ -1,7 +1,7 @@
 // A program that lives in a network namespace and serves, asks and resolves as it is told by JSON lines on stdin.
 import { createSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 export type PeerCommand =
@@ -15,6 +15,9 @@ export type PeerCommand =
       localAddress?: string;
       localPort?: number;
     }
+  | { op: 'echo'; port: number; label: string }
+  | { op: 'open'; name: string; host: string; port: number; timeoutMs: number; localPort?: number }
+  | { op: 'say'; name: string; text: string; timeoutMs: number }
   | { op: 'resolve'; server: string; name: string; type: 'A' | 'AAAA' | 'PTR'; timeoutMs: number }
   | { op: 'datagram'; host: string; port: number; hex: string; timeoutMs: number };
 
@@ -38,6 +41,42 @@ function serve(command: Extract<PeerCommand, { op: 'serve' }>): Promise<string> 
   });
 }
 
+/** A server that keeps its connections and answers each message with its label, the client's address and the message. */
+function echo({ port, label }: Extract<PeerCommand, { op: 'echo' }>): Promise<string> {
+  const server = createServer((socket) => {
+    socket.on('error', () => socket.destroy());
+    socket.on('data', (chunk) => socket.write(`${label} ${socket.remoteAddress} ${chunk}`));
+  });
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '0.0.0.0', () => resolve('serving'));
+  });
+}
+
+const connections = new Map<string, Socket>();
+
+/** Opens a connection that say() goes on with. */
+function open({ name, host, port, timeoutMs, localPort }: Extract<PeerCommand, { op: 'open' }>): Promise<string> {
+  const socket = connect({ host, port, ...(localPort === undefined ? {} : { localPort }) });
+  connections.set(name, socket);
+  return new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error('timeout')), timeoutMs);
+    socket.on('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code)));
+    socket.once('connect', () => resolve('open'));
+  });
+}
+
+function say({ name, text, timeoutMs }: Extract<PeerCommand, { op: 'say' }>): Promise<string> {
+  const socket = connections.get(name);
+  if (!socket) return Promise.reject(new Error('no such connection'));
+  return new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error('timeout')), timeoutMs);
+    socket.once('close', () => reject(new Error('closed')));
+    socket.once('data', (chunk: Buffer) => resolve(chunk.toString()));
+    socket.write(text);
+  });
+}
+
 function ask(command: Extract<PeerCommand, { op: 'ask' }>): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = setTimeout(() => reject(new Error('timeout')), command.timeoutMs);
@@ -46,8 +85,12 @@ function ask(command: Extract<PeerCommand, { op: 'ask' }>): Promise<string> {
       resolve(text);
     };
     if (command.protocol === 'TCP') {
-      const { host, port, localAddress } = command;
-      const socket = connect({ host, port, ...(localAddress === undefined ? {} : { localAddress }) });
+      const { host, port, localAddress, localPort } = command;
+      const socket = connect({
+        ...{ host, port },
+        ...(localAddress === undefined ? {} : { localAddress }),
+        ...(localPort === undefined ? {} : { localPort }),
+      });
       let text = '';
       socket.on('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code)));
       socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
@@ -89,6 +132,12 @@ async function run(command: PeerCommand): Promise<string> {
       return await serve(command);
     case 'ask':
       return await ask(command);
+    case 'echo':
+      return await echo(command);
+    case 'open':
+      return await open(command);
+    case 'say':
+      return await say(command);
     case 'datagram':
       return (
         await askDatagram(command.host, command.port, Buffer.from(command.hex, 'hex'), command.timeoutMs)
