@@ -86,8 +86,13 @@ export interface SetServicesRequest {
 export interface SetNamesRequest {
   readonly networks: readonly {
     readonly network: string;
-    readonly records: readonly { readonly name: string; readonly ipv4Addresses: readonly string[] }[];
+    readonly records: readonly NameRecord[];
+    readonly elsewhere: readonly NameRecord[];
   }[];
+}
+export interface NameRecord {
+  readonly name: string;
+  readonly ipv4Addresses: readonly string[];
 }
 export interface ImageConfigOverride {
   readonly entrypoint: readonly string[];

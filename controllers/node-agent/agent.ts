@@ -138,6 +138,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const tables = createServiceTablesReconciler({
     cluster,
     runtime,
+    networks,
     nodeName,
     log,
     recordConflict: (id, message) => {

@@ -1,6 +1,7 @@
 // The agent's controllers beside that of Containers: what is watched, and which keys a change leads to.
 import type { ApiClient } from '../../client/client.ts';
 import type { Container } from '../../crds/container.ts';
+import { isIngress } from '../../crds/network.ts';
 import { imageKind, type Image } from '../../crds/image.ts';
 import { volumeKind, type Volume } from '../../crds/volume.ts';
 import type { RunPart } from '../../lib/run-all.ts';
@@ -18,6 +19,7 @@ import {
   type createServiceTablesReconciler,
   type NetworkReconcilerDeps,
 } from './networks/network-controller.ts';
+import { SERVICE_LABEL } from './networks/service-tables.ts';
 import type { NodeRuntime } from './runtime/node-runtime.ts';
 import type { RuntimeCache } from './runtime/runtime-cache.ts';
 import { createVolumeReconciler } from './volumes/volume-controller.ts';
@@ -86,6 +88,12 @@ function holdsVolume(cache: RuntimeCache, { metadata, status }: Container, volum
   return isNamed && cache.viewOf(metadata.uid ?? '').sandboxes.length > 0;
 }
 
+/** Its names are known on every node. */
+const isOnOverlay = (cluster: Cluster, container: Container): boolean =>
+  networkNamesOf(container).some(
+    (name) => cluster.networks.get(container.metadata.namespace ?? '', name)?.spec.driver === 'overlay',
+  );
+
 function networkControllers(loop: LoopDeps, { watched, nodeName, queues, ...deps }: ObjectControllerDeps): RunPart[] {
   return [
     createController(loop, {
@@ -108,7 +116,11 @@ function networkControllers(loop: LoopDeps, { watched, nodeName, queues, ...deps
       start: queues.tables.attach,
       watches: [
         watch(watched.services, () => ['tables']),
-        watch(watched.containers, ({ metadata }) => (metadata.labels?.['windlass.dev/service'] ? ['tables'] : [])),
+        watch(watched.containers, (container) => {
+          const isMember = container.metadata.labels?.[SERVICE_LABEL] !== undefined;
+          return isMember || isOnOverlay(deps.cluster, container) ? ['tables'] : [];
+        }),
+        watch(watched.networks, (network) => (isIngress(network) ? ['tables'] : [])),
       ],
       reconcile: deps.tables.reconcile,
     }),

@@ -186,6 +186,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
         for (const { port, by } of ports.reclaim(record.id, record.label, record.ports))
           log.warn({ sandboxId: record.id, port: port.hostPort, holder: by }, 'a published port was taken meanwhile');
       }
+      state.names = records.loadNames();
       const balancing = records.loadBalancing();
       state.services = balancing?.services ?? [];
       for (const service of state.services) reclaimServicePorts(ports, service);
@@ -419,6 +420,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
 
     setNames(names) {
       state.names = names;
+      records.saveNames(names);
     },
 
     async purge() {

@@ -108,6 +108,14 @@ export interface ServiceSpec {
   readonly ports: readonly ServicePort[];
 }
 
+/** Name -> addresses. */
+export interface NamesOfNetwork {
+  /** Names that nothing else has, even without an address. */
+  readonly names: ReadonlyMap<string, readonly string[]>;
+  /** Names of endpoints on other nodes, which sandboxes of this node may have too. */
+  readonly elsewhere: ReadonlyMap<string, readonly string[]>;
+}
+
 export interface SandboxNetwork {
   readonly interfaces: readonly NetworkInterface[];
   readonly ports: readonly PublishedPort[];
@@ -175,7 +183,8 @@ export interface NodeNetwork {
     services: readonly ServiceSpec[],
     ingress?: IngressSpec,
   ): Promise<readonly { serviceId: string; protocol: string; port: number; holder: string }[]>;
-  setNames(networks: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>): void;
+  /** Declares the names of each network, in lower case, beside those that the attached sandboxes have. */
+  setNames(networks: ReadonlyMap<string, NamesOfNetwork>): void;
   /** Removes every link, table and record of the instance. */
   purge(): Promise<void>;
 }

@@ -8,6 +8,7 @@ import { parseCidr, parseIp } from './ipam.ts';
 import { validateNetwork, validatePeers } from './network-spec.ts';
 import type {
   IngressSpec,
+  NamesOfNetwork,
   NetworkInterface,
   NetworkSpec,
   OverlayPeers,
@@ -51,6 +52,8 @@ export interface NetworkRecords {
   loadNetworks(): NetworkSpec[];
   loadSandboxes(): SandboxRecord[];
   loadPeers(): PeersRecord[];
+  loadNames(): ReadonlyMap<string, NamesOfNetwork>;
+  saveNames(names: ReadonlyMap<string, NamesOfNetwork>): void;
   loadBalancing(): BalancingRecord | undefined;
   saveBalancing(record: BalancingRecord): void;
   saveNetwork(spec: NetworkSpec): void;
@@ -72,6 +75,7 @@ export function openRecords(folder: string, onDamaged: (file: string, error: unk
     sandboxes: join(folder, 'sandboxes'),
     peers: join(folder, 'peers'),
     balancing: join(folder, 'balancing'),
+    names: join(folder, 'names'),
   };
   for (const path of Object.values(folders)) mkdirSync(path, { recursive: true, mode: 0o700 });
   // Ids come from outside: their hash is always a safe file name.
@@ -98,6 +102,8 @@ export function openRecords(folder: string, onDamaged: (file: string, error: unk
     loadNetworks: () => load<NetworkSpec>('networks', checkNetwork),
     loadSandboxes: () => load<SandboxRecord>('sandboxes', checkSandbox),
     loadPeers: () => load<PeersRecord>('peers', checkPeers),
+    loadNames: () => new Map(load<NamesRecord>('names', checkNames)[0]?.networks.map(readNames)),
+    saveNames: (names) => save(fileOf('names', 'names'), { id: 'names', networks: [...names].map(writeNames) }),
     loadBalancing: () => load<BalancingRecord>('balancing', checkBalancing)[0],
     saveBalancing: (record) => save(fileOf('balancing', record.id), record),
     saveNetwork: (spec) => save(fileOf('networks', spec.id), spec),
@@ -119,6 +125,25 @@ function checkNetwork(spec: NetworkSpec): void {
 
 function checkPeers({ id, hosts, endpoints }: PeersRecord): void {
   validatePeers(id, { hosts, endpoints });
+}
+
+interface NamesRecord {
+  readonly id: string;
+  readonly networks: readonly ReturnType<typeof writeNames>[];
+}
+
+const writeNames = ([network, { names, elsewhere }]: readonly [string, NamesOfNetwork]) => ({
+  ...{ network, names: [...names], elsewhere: [...elsewhere] },
+});
+
+const readNames = ({ network, names, elsewhere }: ReturnType<typeof writeNames>): [string, NamesOfNetwork] => [
+  network,
+  { names: new Map(names), elsewhere: new Map(elsewhere) },
+];
+
+function checkNames({ networks }: NamesRecord): void {
+  for (const [, addresses] of networks.flatMap(({ names, elsewhere }) => [...names, ...elsewhere]))
+    for (const ip of addresses) parseIp(ip);
 }
 
 function checkBalancing({ services, ingress }: BalancingRecord): void {

@@ -2,7 +2,7 @@
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 import { contains, parseCidr, parseIp } from './ipam.ts';
 import { peerNumber } from './marks.ts';
-import type { IngressSpec, NetworkSpec, OverlayPeers, ServiceSpec } from './node-network.ts';
+import type { IngressSpec, NamesOfNetwork, NetworkSpec, OverlayPeers, ServiceSpec } from './node-network.ts';
 import type { SandboxRecord } from './records.ts';
 import { planServices, type ServicePlan } from './service-plan.ts';
 import { describeElements, type TableContent, type TableElement } from './table.ts';
@@ -20,7 +20,7 @@ export interface NetworkState {
   readonly nameServerPorts: Map<string, Partial<Record<'TCP' | 'UDP', number>>>;
   ingress: IngressSpec | undefined;
   services: readonly ServiceSpec[];
-  names: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
+  names: ReadonlyMap<string, NamesOfNetwork>;
 }
 
 /** Nothing yet. */

@@ -277,6 +277,7 @@ chain answer {
 chain input {
   type filter hook input priority 0; policy accept;
   ct state established,related accept
+  iifname @ingresslinks icmp type echo-request accept
   iifname @ingresslinks meta l4proto tcp reject with tcp reset
   iifname @ingresslinks reject
   iifname @internal iifname . ip daddr @vipbridges accept

@@ -4,6 +4,7 @@ import type {
   Attachment,
   ImageConfigOverride,
   Ingress,
+  NameRecord,
   NetworkSpec,
   PublishedPort,
   ServicePort,
@@ -45,6 +46,9 @@ const FEATURES = [
   'pull-progress',
   'rootfs-keys',
 ];
+
+const toNames = (records: readonly NameRecord[]): Map<string, readonly string[]> =>
+  new Map(records.map(({ name, ipv4Addresses }) => [name.toLowerCase(), ipv4Addresses]));
 
 function toIngress({ network, ip, peers }: Ingress): IngressSpec {
   for (const [path, mac] of peers.map((peer, index) => [`ingress.peers[${index}].mac`, peer.mac] as const))
@@ -107,9 +111,9 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
     setNames: async ({ networks }) => {
       network.setNames(
         new Map(
-          networks.map(({ network: id, records }) => [
+          networks.map(({ network: id, records, elsewhere }) => [
             id,
-            new Map(records.map(({ name, ipv4Addresses }) => [name, ipv4Addresses])),
+            { names: toNames(records), elsewhere: toNames(elsewhere) },
           ]),
         ),
       );

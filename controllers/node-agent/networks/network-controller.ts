@@ -2,7 +2,7 @@
 // are told to the runtime whenever they differ from what it was told last.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KindClient } from '../../../client/client.ts';
-import { isIngress, type Network } from '../../../crds/network.ts';
+import { INGRESS_NETWORK, isIngress, type Network } from '../../../crds/network.ts';
 import { isConflict, isNotFound } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { splitKey } from '../../runtime/object-key.ts';
@@ -10,7 +10,7 @@ import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
 import type { Cluster } from '../cluster.ts';
 import { networkNamesOf } from '../container/sandbox-config.ts';
 import { canonicalJson } from '../container/spec-hash.ts';
-import type { NodeRuntime } from '../runtime/node-runtime.ts';
+import type { Ingress, NodeRuntime } from '../runtime/node-runtime.ts';
 import type { NodeNetworks } from './node-networks.ts';
 import { buildServiceTables } from './service-tables.ts';
 
@@ -87,6 +87,7 @@ async function remove(deps: NetworkReconcilerDeps, id: string): Promise<void> {
 export interface ServiceTablesDeps {
   readonly cluster: Cluster;
   readonly runtime: Pick<NodeRuntime, 'setServices' | 'setNames'>;
+  readonly networks: Pick<NodeNetworks, 'ensure'>;
   readonly nodeName: string;
   readonly log: Logger;
   readonly recordConflict: (serviceId: string, message: string) => void;
@@ -101,6 +102,12 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps) {
   let toldNames = '';
   let toldConflicts = '';
   let last: Promise<unknown> = Promise.resolve();
+  /** Only what the runtime has got can carry anything; the network's own controller says why it has not. */
+  const usable = async (ingress: Ingress | undefined): Promise<Ingress | undefined> => {
+    if (!ingress) return undefined;
+    const need = await deps.networks.ensure(INGRESS_NETWORK.namespace, INGRESS_NETWORK.name);
+    return need.state === 'Ready' ? ingress : undefined;
+  };
   const tell = async (signal: AbortSignal): Promise<Result> => {
     await sleep(SETTLE_MS, undefined, { signal });
     const tables = buildServiceTables({
@@ -114,10 +121,12 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps) {
       await deps.runtime.setNames(tables.names);
       toldNames = names;
     }
-    const services = canonicalJson(tables.services);
+    const ingress = await usable(tables.ingress);
+    const services = canonicalJson([tables.services, ingress ?? null]);
     // A taken port may have become free: it is asked for again as long as it is wanted.
-    if (services === toldServices && toldConflicts === '') return {};
-    const conflicts = await deps.runtime.setServices(tables.services);
+    const isCutOff = tables.ingress !== undefined && !ingress;
+    if (services === toldServices && toldConflicts === '') return isCutOff ? { requeueAfterMs: 5000 } : {};
+    const conflicts = await deps.runtime.setServices(tables.services, ingress);
     toldServices = services;
     const conflictText = canonicalJson(conflicts);
     if (conflicts.length > 0 && conflictText !== toldConflicts) {
@@ -127,7 +136,7 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps) {
       }
     }
     toldConflicts = conflicts.length > 0 ? conflictText : '';
-    return conflicts.length > 0 ? { requeueAfterMs: 5000 } : {};
+    return conflicts.length > 0 || isCutOff ? { requeueAfterMs: 5000 } : {};
   };
   return {
     forget(): void {

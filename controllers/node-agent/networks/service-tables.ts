@@ -1,10 +1,11 @@
 // What this node's network is told of Services: virtual and published ports with their backends, and names. Pure.
+import { isIPv4 } from 'node:net';
 import type { Container } from '../../../crds/container.ts';
-import type { Network } from '../../../crds/network.ts';
-import type { Service } from '../../../crds/service.ts';
+import { isIngress, type Network } from '../../../crds/network.ts';
+import type { Service, ServicePort } from '../../../crds/service.ts';
 import { isConditionTrue } from '../../runtime/conditions.ts';
-import { networkNamesOf } from '../container/sandbox-config.ts';
-import type { BalancedService, NetworkNames } from '../runtime/node-runtime.ts';
+import { attachmentsOf, networkNamesOf } from '../container/sandbox-config.ts';
+import type { BalancedService, Ingress, NameRecord, NetworkNames } from '../runtime/node-runtime.ts';
 
 export const SERVICE_LABEL = 'windlass.dev/service';
 
@@ -18,44 +19,175 @@ export interface ServiceTablesInput {
 export interface ServiceTables {
   readonly services: readonly BalancedService[];
   readonly names: readonly NetworkNames[];
+  /** Undefined while this node is alone, or not on that network yet. */
+  readonly ingress: Ingress | undefined;
 }
 
 /** The whole tables, sorted, so that equal states compare equal. */
 export function buildServiceTables(input: ServiceTablesInput): ServiceTables {
+  const { nodeName } = input;
   const members = groupMembers(input.containers);
-  const overlays = new Set(
-    input.networks
-      .filter(({ spec }) => spec.driver === 'overlay')
-      .map(({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}`),
-  );
+  const overlays = new Set(input.networks.filter(({ spec }) => spec.driver === 'overlay').map(idOf));
+  const internal = new Set(input.networks.filter(({ spec }) => spec.internal).map(idOf));
+  const ingress = findIngress(input.networks, nodeName);
   const services: BalancedService[] = [];
-  const names = new Map<string, { name: string; ipv4Addresses: string[] }[]>();
-  const sorted = input.services.toSorted((a, b) => idOf(a).localeCompare(idOf(b)));
-  for (const service of sorted) {
+  const names = new Map<string, NameRecord[]>();
+  for (const service of input.services.toSorted(byId)) {
     if (service.metadata.deletionTimestamp !== undefined) continue;
-    const ready = (members.get(idOf(service)) ?? []).filter((container) => isConditionTrue(container, 'Ready'));
-    const addressesOn = (network: string): string[] =>
-      ready
-        // A bridge is a world of its own on each node: only what runs here can be reached.
-        .filter(
-          ({ spec }) =>
-            spec.nodeName === input.nodeName || overlays.has(`${service.metadata.namespace ?? ''}/${network}`),
-        )
-        .flatMap(({ status }) => status?.networks?.find(({ name }) => name === network)?.ipv4Address ?? [])
-        .toSorted();
-    const balanced = balance(service, addressesOn);
-    if (balanced.ports.length > 0) services.push(balanced);
+    const own = members.get(idOf(service)) ?? [];
+    const scope: Scope = {
+      service,
+      nodeName,
+      hasMemberHere: own.some(({ spec }) => spec.nodeName === nodeName),
+      ready: own.filter((container) => isConditionTrue(container, 'Ready')),
+      addressOf: ingress?.addressOf ?? (() => undefined),
+      isOverlay: (network) => overlays.has(idOn(service, network)),
+      isInternal: (network) => internal.has(idOn(service, network)),
+    };
+    const ports = (service.spec.ports ?? []).flatMap((port) => balancePort(scope, port, input.services));
+    if (ports.length > 0) services.push({ id: idOf(service), ports });
     for (const network of networksOf(service)) {
-      const vip = service.status?.virtualIPs?.find((one) => one.network === network)?.ip;
-      const ipv4Addresses = service.spec.endpointMode === 'DNSRR' || vip === undefined ? addressesOn(network) : [vip];
-      const id = `${service.metadata.namespace ?? ''}/${network}`;
+      const vip = virtualIpOf(service, network);
+      const ipv4Addresses = vip === undefined ? reachable(scope, network).map(({ ip }) => ip) : [vip];
+      const id = idOn(service, network);
       names.set(id, [...(names.get(id) ?? []), { name: service.metadata.name, ipv4Addresses }]);
     }
   }
+  const elsewhere = namesElsewhere(input.containers, overlays, nodeName);
   return {
     services,
-    names: [...names].toSorted(([a], [b]) => a.localeCompare(b)).map(([network, records]) => ({ network, records })),
+    names: [...new Set([...names.keys(), ...elsewhere.keys()])].toSorted().map((network) => ({
+      network,
+      records: names.get(network) ?? [],
+      elsewhere: elsewhere.get(network) ?? [],
+    })),
+    ingress: ingress?.definition,
   };
+}
+
+interface Scope {
+  readonly service: Service;
+  readonly nodeName: string;
+  /** Ready or not. */
+  readonly hasMemberHere: boolean;
+  readonly ready: readonly Container[];
+  /** Address of another node on the ingress network. */
+  readonly addressOf: (nodeName: string) => string | undefined;
+  readonly isOverlay: (network: string) => boolean;
+  readonly isInternal: (network: string) => boolean;
+}
+
+interface Member {
+  readonly ip: string;
+  readonly nodeName: string;
+}
+
+/** Ready members with an address on the network, in the order of their addresses. */
+const membersOn = ({ ready }: Scope, network: string): Member[] =>
+  ready
+    .flatMap(({ spec, status }) => {
+      const ip = status?.networks?.find(({ name }) => name === network)?.ipv4Address;
+      return ip === undefined ? [] : [{ ip, nodeName: spec.nodeName ?? '' }];
+    })
+    .toSorted((a, b) => (a.ip < b.ip ? -1 : 1));
+
+/** Those that containers of this node reach: a bridge is a world of its own on each node. */
+const reachable = (scope: Scope, network: string): Member[] =>
+  membersOn(scope, network).filter(({ nodeName }) => nodeName === scope.nodeName || scope.isOverlay(network));
+
+type Balanced = BalancedService['ports'][number];
+
+function balancePort(scope: Scope, port: ServicePort, services: readonly Service[]): Balanced[] {
+  const { service } = scope;
+  const protocol = port.protocol ?? 'TCP';
+  const target = port.targetPort ?? port.port;
+  const common = { protocol, sessionAffinity: service.spec.sessionAffinity === 'ClientIP' };
+  const networks = networksOf(service);
+  const virtual = networks.flatMap((network): Balanced[] => {
+    const virtualIp = virtualIpOf(service, network);
+    if (virtualIp === undefined) return [];
+    const backends = reachable(scope, network).map(({ ip }) => backend(ip, target));
+    return [{ ...common, virtualIp, port: port.port, publishedPort: 0, backends, masquerade: false }];
+  });
+  // One network is enough to reach every member from outside: the one by which its answers leave.
+  const network = networks.find((name) => !scope.isInternal(name)) ?? networks[0];
+  if (network === undefined || !isPublishedHere(scope, port, services)) return virtual;
+  const backends = membersOn(scope, network).flatMap(({ ip, nodeName }) => {
+    if (nodeName === scope.nodeName) return [backend(ip, target)];
+    const node = port.mode === 'Host' ? undefined : scope.addressOf(nodeName);
+    // That node leads it on to those of its own.
+    const { id } = backend(ip, target);
+    return node === undefined ? [] : [{ id, ip: node, port: port.publishedPort ?? 0, isRemote: true }];
+  });
+  const masquerade = service.spec.clientAddress === 'Masquerade';
+  const published = { virtualIp: '', port: 0, publishedPort: port.publishedPort ?? 0, backends, masquerade };
+  return [...virtual, { ...common, ...published }];
+}
+
+const backend = (ip: string, port: number): Balanced['backends'][number] => ({
+  ...{ id: `${ip}:${port}`, ip, port, isRemote: false },
+});
+
+const virtualIpOf = ({ spec, status }: Service, network: string): string | undefined =>
+  spec.endpointMode === 'DNSRR' ? undefined : status?.virtualIPs?.find((one) => one.network === network)?.ip;
+
+/** The ingress network as this node sees it; undefined while there is nobody else on it. */
+function findIngress(
+  networks: readonly Network[],
+  nodeName: string,
+): { readonly definition: Ingress; readonly addressOf: (nodeName: string) => string | undefined } | undefined {
+  const network = networks.find(isIngress);
+  const nodes = (network?.status?.nodes ?? []).flatMap(({ name, ipv4Address: ip, macAddress: mac, underlayIP }) =>
+    // What a node says of its addresses is data from another machine.
+    ip === undefined || mac === undefined
+      ? []
+      : [{ name, ip, mac, hosts: isIPv4(underlayIP ?? '') ? [underlayIP ?? ''] : [] }],
+  );
+  const own = nodes.find(({ name }) => name === nodeName);
+  const others = nodes.filter(({ name }) => name !== nodeName);
+  if (!network || !own || others.length === 0) return undefined;
+  const addresses = new Map(others.map(({ name, ip }) => [name, ip]));
+  return {
+    definition: { network: idOf(network), ip: own.ip, peers: others.map(({ ip, mac, hosts }) => ({ ip, mac, hosts })) },
+    addressOf: (name) => addresses.get(name),
+  };
+}
+
+/** Names and aliases of what runs on other nodes, of the networks that reach there. */
+function namesElsewhere(
+  containers: readonly Container[],
+  overlays: ReadonlySet<string>,
+  nodeName: string,
+): Map<string, NameRecord[]> {
+  const names = new Map<string, Map<string, string[]>>();
+  const isElsewhere = ({ spec, status, metadata }: Container): boolean =>
+    spec.nodeName !== undefined &&
+    spec.nodeName !== nodeName &&
+    status?.phase === 'Running' &&
+    metadata.deletionTimestamp === undefined;
+  for (const container of containers.filter(isElsewhere).toSorted(byId)) {
+    for (const { network, names: own } of attachmentsOf(container)) {
+      const ip = container.status?.networks?.find(({ name }) => idOn(container, name) === network)?.ipv4Address;
+      if (ip === undefined || !overlays.has(network)) continue;
+      const known = names.get(network) ?? new Map<string, string[]>();
+      for (const name of own) known.set(name, [...(known.get(name) ?? []), ip]);
+      names.set(network, known);
+    }
+  }
+  return new Map(
+    [...names].map(([network, known]) => [
+      network,
+      [...known].map(([name, ipv4Addresses]) => ({ name, ipv4Addresses })),
+    ]),
+  );
+}
+
+const byId = (a: HasName, b: HasName): number => (idOf(a) < idOf(b) ? -1 : 1);
+
+const idOn = ({ metadata }: HasName, network: string): string => `${metadata.namespace ?? ''}/${network}`;
+
+interface HasName {
+  readonly metadata: { readonly namespace?: string; readonly name: string };
 }
 
 const idOf = ({ metadata }: { metadata: { namespace?: string; name: string } }): string =>
@@ -82,35 +214,14 @@ function groupMembers(containers: readonly Container[]): Map<string, Container[]
   return members;
 }
 
-function balance(service: Service, addressesOn: (network: string) => string[]): BalancedService {
-  const ports: BalancedService['ports'][number][] = [];
-  const networks = networksOf(service);
-  const isVirtual = service.spec.endpointMode !== 'DNSRR';
-  for (const port of service.spec.ports ?? []) {
-    if (port.mode === 'Host') continue;
-    const protocol = port.protocol ?? 'TCP';
-    const target = port.targetPort ?? port.port;
-    let isPublished = false;
-    for (const network of networks) {
-      const virtualIp = isVirtual ? service.status?.virtualIPs?.find((one) => one.network === network)?.ip : undefined;
-      const publishedPort: number =
-        isPublished || !isHeld(service, port.publishedPort, protocol) ? 0 : (port.publishedPort ?? 0);
-      if (virtualIp === undefined && publishedPort === 0) continue;
-      // One network is enough to reach every member from outside.
-      isPublished ||= publishedPort !== 0;
-      ports.push({
-        protocol,
-        virtualIp: virtualIp ?? '',
-        port: virtualIp === undefined ? 0 : port.port,
-        publishedPort,
-        backends: addressesOn(network).map((ip) => ({ ip, port: target })),
-        sessionAffinity: service.spec.sessionAffinity === 'ClientIP',
-      });
-    }
-  }
-  return { id: idOf(service), ports };
+/**
+ * Ingress: on every node, if the service controller says that the port is this Service's. Host: where a member is, unless
+ * another Service has the port everywhere.
+ */
+function isPublishedHere({ service, hasMemberHere }: Scope, port: ServicePort, services: readonly Service[]): boolean {
+  const { publishedPort, mode, protocol: wanted = 'TCP' } = port;
+  const has = ({ status }: Service): boolean =>
+    status?.publishedPorts?.some((held) => held.port === publishedPort && held.protocol === wanted) ?? false;
+  if (publishedPort === undefined) return false;
+  return mode === 'Host' ? hasMemberHere && !services.some(has) : has(service);
 }
-
-/** What another Service has on every node is not asked for; the service controller says so in the status. */
-const isHeld = ({ status }: Service, published: number | undefined, wanted: string): boolean =>
-  status?.publishedPorts?.some(({ port, protocol }) => port === published && protocol === wanted) ?? false;

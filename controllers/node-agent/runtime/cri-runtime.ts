@@ -5,6 +5,7 @@ import type { ContainerEvent as CriEvent } from '../../../cri/stats-messages.ts'
 import { isNotFound } from '../../../lib/errors.ts';
 import { parseImageConfig } from './image-config.ts';
 import type {
+  Ingress,
   ContainerEvent,
   ContainerState,
   NodeRuntime,
@@ -20,6 +21,8 @@ const STOP_SLACK_MS = 30_000;
 const EXEC_SLACK_MS = 5000;
 
 const NS_PER_MS = 1e6;
+
+const NO_INGRESS: Ingress = { network: '', ip: '', peers: [] };
 
 /** Speaks to the runtime through `client`; every call is counted in `metrics`. */
 export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): NodeRuntime {
@@ -159,7 +162,8 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
       timed('detach_network', () => ignoreGone(node.detachNetwork({ sandboxId, network }))),
     updatePorts: (sandboxId, ports) =>
       timed('update_ports', async () => void (await node.updatePorts({ sandboxId, ports }))),
-    setServices: (services) => timed('set_services', async () => (await node.setServices({ services })).conflicts),
+    setServices: (services, ingress = NO_INGRESS) =>
+      timed('set_services', async () => (await node.setServices({ services, ingress })).conflicts),
     setPeers: (networkId, peers) => timed('set_peers', async () => void (await node.setPeers({ networkId, ...peers }))),
     setNames: (networks) => timed('set_names', async () => void (await node.setNames({ networks }))),
     containerUsage: () =>

@@ -139,9 +139,22 @@ export interface BalancedService {
     readonly virtualIp: string;
     readonly port: number;
     readonly publishedPort: number;
-    readonly backends: readonly { readonly ip: string; readonly port: number }[];
+    readonly backends: readonly {
+      readonly id: string;
+      readonly ip: string;
+      readonly port: number;
+      readonly isRemote: boolean;
+    }[];
     readonly sessionAffinity: boolean;
+    readonly masquerade: boolean;
   }[];
+}
+
+/** The network by which nodes hand on what arrives at published ports. */
+export interface Ingress {
+  readonly network: string;
+  readonly ip: string;
+  readonly peers: readonly { readonly ip: string; readonly mac: string; readonly hosts: readonly string[] }[];
 }
 
 export interface PortConflict {
@@ -152,9 +165,16 @@ export interface PortConflict {
   readonly holder: string;
 }
 
+export interface NameRecord {
+  readonly name: string;
+  readonly ipv4Addresses: readonly string[];
+}
+
 export interface NetworkNames {
   readonly network: string;
-  readonly records: readonly { readonly name: string; readonly ipv4Addresses: readonly string[] }[];
+  readonly records: readonly NameRecord[];
+  /** Of endpoints on other nodes; those of this node may have the names too. */
+  readonly elsewhere: readonly NameRecord[];
 }
 
 export interface TransferProgress {
@@ -262,7 +282,8 @@ export interface NodeRuntime {
   attachNetwork(sandboxId: string, attachment: NetworkAttachment): Promise<void>;
   detachNetwork(sandboxId: string, network: string): Promise<void>;
   updatePorts(sandboxId: string, ports: readonly PublishedPort[]): Promise<void>;
-  setServices(services: readonly BalancedService[]): Promise<readonly PortConflict[]>;
+  /** `ingress` is undefined where this node is alone or not on that network. */
+  setServices(services: readonly BalancedService[], ingress: Ingress | undefined): Promise<readonly PortConflict[]>;
   setNames(networks: readonly NetworkNames[]): Promise<void>;
   containerUsage(): Promise<ContainerUsage[]>;
   sandboxUsage(): Promise<SandboxUsage[]>;

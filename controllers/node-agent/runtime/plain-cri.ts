@@ -109,8 +109,8 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
     sandboxNetwork: (sandboxId) => orElse(runtime.sandboxNetwork(sandboxId), () => sandboxNetwork(client, sandboxId)),
     // Names resolve by what the runtime's own network has for that; nothing here answers for them.
     setNames: (networks) => orElse(runtime.setNames(networks), () => undefined),
-    setServices: (services) =>
-      orElse(runtime.setServices(services), () =>
+    setServices: (services, ingress) =>
+      orElse(runtime.setServices(services, ingress), () =>
         services.flatMap(({ id, ports }) =>
           ports
             .filter(({ publishedPort }) => publishedPort > 0)

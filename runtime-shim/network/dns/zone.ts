@@ -42,18 +42,20 @@ export function decide(state: NetworkState, networkIds: readonly string[], quest
 }
 
 /**
- * Addresses of a name in a network: as the cluster says, else by the sandboxes of this node; undefined when nobody has the
+ * Addresses of a name in a network: of a Service, else of sandboxes here and on other nodes; undefined when nobody has the
  * name. A Service whose endpoints are all away has the name all the same: no Container takes its place.
  */
 export function lookUp(state: NetworkState, networkId: string, name: string): readonly string[] | undefined {
-  const known = state.names.get(networkId)?.get(name);
+  const names = state.names.get(networkId);
+  const known = names?.names.get(name);
   if (known) return known;
-  const found = [...state.sandboxes.values()].flatMap(({ endpoints }) =>
+  const here = [...state.sandboxes.values()].flatMap(({ endpoints }) =>
     endpoints
       .filter((endpoint) => endpoint.network === networkId && endpoint.names.some((own) => own.toLowerCase() === name))
       .map(({ ipv4Address }) => ipv4Address),
   );
-  return found.length > 0 ? found : undefined;
+  const found = new Set([...here, ...(names?.elsewhere.get(name) ?? [])]);
+  return found.size > 0 ? [...found] : undefined;
 }
 
 function answerAddresses(question: Question, addresses: readonly string[]): Decision {
@@ -79,7 +81,9 @@ function nameOf(state: NetworkState, networkId: string, ip: string): string | un
     for (const endpoint of endpoints)
       if (endpoint.network === networkId && endpoint.ipv4Address === ip && endpoint.names[0] !== undefined)
         return endpoint.names[0];
-  for (const [name, addresses] of state.names.get(networkId) ?? []) if (addresses.includes(ip)) return name;
+  const { names, elsewhere } = state.names.get(networkId) ?? {};
+  for (const map of [elsewhere, names])
+    for (const [name, addresses] of map ?? []) if (addresses.includes(ip)) return name;
   return undefined;
 }
 

@@ -75,15 +75,26 @@ describe('names inside networks', { skip: isRoot ? false : 'needs root' }, () =>
       new Map([
         [
           'default/net201',
-          new Map([
-            ['svc', ['10.201.0.240']],
-            ['all', ['10.201.0.2', '10.201.0.3']],
-          ]),
+          {
+            names: new Map([
+              ['svc', ['10.201.0.240']],
+              ['all', ['10.201.0.2', '10.201.0.3']],
+              ['nobody-left', []],
+            ]),
+            elsewhere: new Map([
+              ['far', ['10.201.0.99']],
+              ['alias', ['10.201.0.99']],
+            ]),
+          },
         ],
       ]),
     );
     assert.equal(await client.peer.resolve(gateway, 'svc'), '10.201.0.240');
     assert.equal(await client.peer.resolve(gateway, 'all.default'), '10.201.0.2 10.201.0.3');
+    assert.equal(await client.peer.resolve(gateway, 'far'), '10.201.0.99');
+    assert.equal(await client.peer.resolve(gateway, 'alias'), `${web.ip} 10.201.0.99`, 'here and elsewhere');
+    assert.equal(await client.peer.resolve(gateway, '99.0.201.10.in-addr.arpa', 'PTR'), 'far.default');
+    await assert.rejects(client.peer.resolve(gateway, 'nobody-left'), /ENODATA/);
     await assert.rejects(client.peer.resolve(gateway, 'web', 'AAAA'), /ENODATA/, 'no IPv6 is answered at once');
     assert.deepEqual(asked, []);
   });
@@ -160,7 +171,9 @@ describe('names on a host with a resolver of its own', { skip: isRoot ? false : 
         assert.equal(await web.peer.resolve('10.201.0.1', 'web'), web.ip);
         assert.equal(await inside.peer.resolve('10.203.0.1', 'inside'), inside.ip);
         // Too long for a datagram: asked again over TCP.
-        harness.network.setNames(new Map([['default/net201', new Map([['many', many]])]]));
+        harness.network.setNames(
+          new Map([['default/net201', { names: new Map([['many', many]]), elsewhere: new Map() }]]),
+        );
         assert.equal((await web.peer.resolve('10.201.0.1', 'many')).split(' ').length, many.length);
       };
       await check();

@@ -57,8 +57,79 @@ const service = (spec: object): Service => ({
   },
 });
 
-const tablesOf = (one: Service, containers: Container[]) =>
-  buildServiceTables({ services: [one], containers, networks: [], nodeName: 'n1' });
+const tablesOf = (one: Service, containers: Container[], networks: Network[] = [], nodeName = 'n1') =>
+  buildServiceTables({ services: [one], containers, networks, nodeName });
+const backend = (ip: string, port = 8080) => ({ id: `${ip}:${port}`, ip, port, isRemote: false });
+const ingressNetwork = {
+  metadata: { name: 'ingress', namespace: 'windlass-system' },
+  spec: { driver: 'overlay' },
+  status: {
+    nodes: [1, 2, 3].map((n) => ({
+      ...{
+        name: `n${n}`,
+        ipv4Address: `10.255.0.${n}`,
+        macAddress: `0a:00:0a:ff:00:0${n}`,
+        underlayIP: `192.0.2.${n}`,
+      },
+    })),
+  },
+} as unknown as Network;
+const overlay = { metadata: { name: 'default', namespace: 'shop' }, spec: { driver: 'overlay' } } as unknown as Network;
+
+test('buildServiceTables() leads a published port to members elsewhere by way of their nodes', () => {
+  const members = [member(1, 'n1', true), member(2, 'n2', true), member(3, 'n2', true), member(4, 'n3', false)];
+  const { services, ingress } = tablesOf(service({}), members, [ingressNetwork]);
+  const published = services[0]?.ports.find(({ publishedPort }) => publishedPort === 8000);
+  assert.deepEqual(published?.backends, [
+    backend('10.128.0.1'),
+    { id: '10.128.0.2:8080', ip: '10.255.0.2', port: 8000, isRemote: true },
+    { id: '10.128.0.3:8080', ip: '10.255.0.2', port: 8000, isRemote: true },
+  ]);
+  const virtual = services[0]?.ports.find(({ virtualIp }) => virtualIp !== '');
+  assert.deepEqual(virtual?.backends, [backend('10.128.0.1')], 'a bridge ends at its node');
+  assert.deepEqual(ingress, {
+    network: 'windlass-system/ingress',
+    ip: '10.255.0.1',
+    peers: [2, 3].map((n) => ({ ip: `10.255.0.${n}`, mac: `0a:00:0a:ff:00:0${n}`, hosts: [`192.0.2.${n}`] })),
+  });
+  const ids = (nodeName: string): (string | undefined)[] | undefined =>
+    tablesOf(service({}), members, [ingressNetwork], nodeName)
+      .services[0]?.ports.at(-1)
+      ?.backends.map(({ id }) => id);
+  assert.deepEqual(ids('n3'), ids('n1'), 'every node knows the same backends');
+});
+
+test('buildServiceTables() reaches members and names on every node over an overlay', () => {
+  const members = [member(1, 'n1', true), member(2, 'n2', true)];
+  const [first, second] = members as [Container, Container];
+  const running = { ...second, status: { ...second.status, phase: 'Running' as const } };
+  const { services, names } = tablesOf(service({}), [first, running], [overlay, ingressNetwork]);
+  assert.deepEqual(services[0]?.ports[0]?.backends, [backend('10.128.0.1'), backend('10.128.0.2')]);
+  assert.deepEqual(names[0]?.elsewhere, [{ name: 'api-2', ipv4Addresses: ['10.128.0.2'] }]);
+});
+
+test('buildServiceTables() publishes mode Host where a member is, to the members there', () => {
+  const members = [member(1, 'n1', true), member(2, 'n2', false), member(3, 'n2', true)];
+  const host = { ...service({ ports: [{ port: 80, publishedPort: 8000, mode: 'Host' }] }) };
+  const on = (nodeName: string, status: Service['status']) =>
+    tablesOf({ ...host, status: status ?? {} }, members, [ingressNetwork], nodeName).services[0]?.ports.map(
+      ({ publishedPort, backends }) => [publishedPort, ...backends.map(({ ip }) => ip)],
+    );
+  assert.deepEqual(on('n1', {}), [[8000, '10.128.0.1']]);
+  assert.deepEqual(on('n2', {}), [[8000, '10.128.0.3']]);
+  assert.deepEqual(on('n3', {}), undefined);
+});
+
+test('buildServiceTables() says which Services want the client hidden', () => {
+  const ports = tablesOf(service({ clientAddress: 'Masquerade' }), [member(1, 'n1', true)]).services[0]?.ports;
+  assert.deepEqual(
+    ports?.map(({ publishedPort, masquerade }) => [publishedPort, masquerade]),
+    [
+      [0, false],
+      [8000, true],
+    ],
+  );
+});
 
 test('buildServiceTables() balances over the members that are ready and reachable from this node', () => {
   const stranger = { ...member(9, 'n1', true), metadata: { ...member(9, 'n1', true).metadata, ownerReferences: [] } };
@@ -75,22 +146,22 @@ test('buildServiceTables() balances over the members that are ready and reachabl
       id: 'shop/api',
       ports: [
         {
-          protocol: 'TCP',
-          virtualIp: '10.128.240.1',
-          port: 80,
-          publishedPort: 8000,
-          backends: [
-            { ip: '10.128.0.1', port: 8080 },
-            { ip: '10.128.0.2', port: 8080 },
-          ],
-          sessionAffinity: false,
+          ...{ protocol: 'TCP', virtualIp: '10.128.240.1', port: 80, publishedPort: 0 },
+          backends: [backend('10.128.0.1'), backend('10.128.0.2')],
+          ...{ sessionAffinity: false, masquerade: false },
+        },
+        {
+          ...{ protocol: 'TCP', virtualIp: '', port: 0, publishedPort: 8000 },
+          backends: [backend('10.128.0.1'), backend('10.128.0.2')],
+          ...{ sessionAffinity: false, masquerade: false },
         },
       ],
     },
   ]);
   assert.deepEqual(tables.names, [
-    { network: 'shop/default', records: [{ name: 'api', ipv4Addresses: ['10.128.240.1'] }] },
+    { network: 'shop/default', records: [{ name: 'api', ipv4Addresses: ['10.128.240.1'] }], elsewhere: [] },
   ]);
+  assert.equal(tables.ingress, undefined);
 });
 
 test('buildServiceTables() does not ask for a published port that another Service has', () => {
