@@ -43,32 +43,43 @@ const ServicePort = z.object({
 });
 export type ServicePort = z.infer<typeof ServicePort>;
 
+/** Replicas of one Service: what is beyond is a typing error sooner than a wish. */
+const MAX_REPLICAS = 50_000;
+
 export const UpdateStrategy = z.object({
   parallelism: integer(0, 1_000_000).default(1).describe('How many containers are replaced at the same time; 0 = all.'),
-  delaySeconds: seconds().default(0).describe('Pause after each batch.'),
+  delaySeconds: seconds()
+    .default(0)
+    .describe('The next container is replaced only when the last new one has been Ready this long.'),
   order: z
     .enum(['StopFirst', 'StartFirst'])
     .default('StopFirst')
-    .describe('Whether the old container goes before or after the new one is there.'),
+    .describe(
+      'Whether the old container goes before or after the new one is there. With StartFirst there are up to parallelism more than wanted. Where a volume has room for one container only, StartFirst works as StopFirst.',
+    ),
   failureAction: z
     .enum(['Pause', 'Continue', 'Rollback'])
     .default('Pause')
-    .describe('What to do when more than maxFailurePercent of the new containers failed.'),
+    .describe(
+      'What to do when more than maxFailurePercent of the new containers failed. Pause = replace no more until template, updateStrategy, minReadySeconds or rollbackTo change; Rollback = go back to the revision before.',
+    ),
   monitorSeconds: seconds()
     .default(5)
-    .describe('A new container that fails within this time counts as a failed update.'),
-  maxFailurePercent: integer(0, 100).default(0).describe('Failures that are tolerated.'),
+    .describe(
+      'A new container is watched until it has been Ready this long, and the next one waits for that. One that fails before counts as a failed update.',
+    ),
+  maxFailurePercent: integer(0, 100).default(0).describe('Failures that are tolerated, in percent of the containers.'),
 });
 export type UpdateStrategy = z.infer<typeof UpdateStrategy>;
 
 export const ServiceSpec = withRules(
   z.object({
-    replicas: integer(0, 1_000_000).default(1).describe('How many Containers, in mode Replicated.'),
+    replicas: integer(0, MAX_REPLICAS).default(1).describe('How many Containers, in mode Replicated.'),
     mode: z
       .enum(['Replicated', 'Global', 'Job'])
       .default('Replicated')
       .describe(
-        'Replicated = replicas Containers; Global = one on every node that fits; Job = until completions of them ended well.',
+        'Replicated = replicas Containers; Global = one on every node whose labels and taints fit, also when it is cordoned; Job = until completions of them ended well.',
       ),
     job: z
       .object({
@@ -124,8 +135,12 @@ export const ServiceSpec = withRules(
     updateStrategy: UpdateStrategy.prefault({}).describe('How a change of the template reaches the Containers.'),
     rollbackTo: integer(1, Number.MAX_SAFE_INTEGER)
       .optional()
-      .describe('Go back to the template of this revision (see status.revisions).'),
-    revisionHistoryLimit: integer(0, 1000).default(10).describe('How many old revisions are kept.'),
+      .describe(
+        'While it is set, the template of this revision (see status.revisions) counts instead of spec.template. Without it, spec.template counts again.',
+      ),
+    revisionHistoryLimit: integer(0, 1000)
+      .default(10)
+      .describe('How many revisions are kept that are not in use, as far as their templates fit into 256 KiB.'),
     minReadySeconds: seconds().default(0).describe('A container is available when it has been Ready this long.'),
     schedule: z
       .object({
@@ -169,6 +184,11 @@ export const ServiceSpec = withRules(
       .optional()
       .describe('Let the load decide replicas.'),
   }),
+  {
+    rule: "self.mode != 'Global' || self.replicas == 1",
+    message: 'must be left out with mode Global, which has one Container on every node that fits',
+    fieldPath: '.replicas',
+  },
   { rule: "!has(self.job) || self.mode == 'Job'", message: 'needs mode Job', fieldPath: '.job' },
   { rule: "!has(self.schedule) || self.mode == 'Job'", message: 'needs mode Job', fieldPath: '.schedule' },
   {
@@ -180,10 +200,22 @@ export const ServiceSpec = withRules(
 export type ServiceSpec = z.infer<typeof ServiceSpec>;
 export type ServiceSpecInput = z.input<typeof ServiceSpec>;
 
+export const UPDATE_PHASES = [
+  'Updating',
+  'Completed',
+  'Paused',
+  'RollingBack',
+  'RolledBack',
+  'RollbackPaused',
+] as const;
+
 export const ServiceStatus = z.object({
+  desiredReplicas: count()
+    .optional()
+    .describe('Containers wanted: spec.replicas, in mode Global one for each node that fits, in mode Job completions.'),
   replicas: count().optional().describe('Containers there are.'),
   readyReplicas: count().optional().describe('Containers that are Ready.'),
-  updatedReplicas: count().optional().describe('Containers of the newest template.'),
+  updatedReplicas: count().optional().describe('Containers of the template of updateRevision.'),
   availableReplicas: count().optional().describe('Containers that have been Ready for minReadySeconds.'),
   succeeded: count().optional().describe('Mode Job: slots whose Container ended with exit code 0.'),
   failed: count().optional().describe('Mode Job: tries that ended otherwise.'),
@@ -213,26 +245,49 @@ export const ServiceStatus = z.object({
     .optional()
     .describe('Its addresses.'),
   currentRevision: z.string().optional().describe('Hash of the template that the last finished update reached.'),
-  updateRevision: z.string().optional().describe('Hash of the newest template.'),
+  updateRevision: z.string().optional().describe('Hash of the template that the Containers are brought to.'),
+  update: z
+    .object({
+      phase: z
+        .enum(UPDATE_PHASES)
+        .describe(
+          'Where the update is. Paused and RollbackPaused stay until template, updateStrategy, minReadySeconds or rollbackTo change.',
+        ),
+      revision: integer(1, Number.MAX_SAFE_INTEGER).describe(
+        'Number of the revision that the Containers are brought to.',
+      ),
+      fromRevision: integer(0, Number.MAX_SAFE_INTEGER).describe(
+        'Number of the revision before, to which a rollback goes; 0 = there was none.',
+      ),
+      settings: z.string().describe('Hash of the fields that start an update anew when they change.'),
+      startedAt: time().describe('When it began.'),
+      updatedSlots: z.string().describe('Slots whose new Container has passed monitorSeconds, e.g. 1-3,5.'),
+      failedSlots: z.string().describe('Slots whose new Container failed before that.'),
+      message: z.string().describe('Why it is paused or rolled back.'),
+    })
+    .optional()
+    .describe('The last change of the template and how far it came.'),
   revisions: listMap(
     z.object({
       revision: integer(1, Number.MAX_SAFE_INTEGER).describe('Number of the revision, for rollbackTo.'),
       hash: z.string().describe('Hash of its template.'),
-      createdAt: time().optional().describe('When it became the newest.'),
+      createdAt: time().optional().describe('When it was first seen.'),
       template: z.record(z.string(), z.unknown()).optional().describe('The template.'),
     }),
     ['revision'],
-    1001,
+    1010,
   )
     .optional()
-    .describe('Templates of the past, oldest first.'),
+    .describe(
+      'Templates of the past and the present, by number. A template that comes back has the number it had before.',
+    ),
   lastScheduleTime: time().optional().describe('The time of the schedule that was last run.'),
   nextScheduleTime: time().optional().describe('The next time of the schedule.'),
   lastSuccessfulTime: time().optional().describe('When a run of the schedule was last complete.'),
   activeRuns: list(z.string(), 1_000)
     .optional()
     .describe('Runs of the schedule that are going on: Services of their own.'),
-  ...statusBase('Available, Progressing and Ready; in mode Job Complete and Failed'),
+  ...statusBase('Available, Progressing, Updated and Ready; in mode Job Complete and Failed'),
 });
 export type ServiceStatus = z.infer<typeof ServiceStatus>;
 
@@ -263,13 +318,13 @@ export const serviceKind: CustomKind<Service> = {
   ],
   columns: [
     { name: 'Mode', type: 'string', jsonPath: '.spec.mode', description: 'Replicated, Global or Job.' },
-    { name: 'Desired', type: 'integer', jsonPath: '.spec.replicas', description: 'Containers wanted.' },
+    { name: 'Desired', type: 'integer', jsonPath: '.status.desiredReplicas', description: 'Containers wanted.' },
     { name: 'Ready', type: 'integer', jsonPath: '.status.readyReplicas', description: 'Containers that are Ready.' },
     {
       name: 'Updated',
       type: 'integer',
       jsonPath: '.status.updatedReplicas',
-      description: 'Containers of the newest template.',
+      description: 'Containers of the template that they are brought to.',
     },
     {
       name: 'Reason',

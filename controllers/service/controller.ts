@@ -1,5 +1,7 @@
-// Watched: Services; Containers (their Service, and the Service whose slot name they hold); Networks (virtual IPs).
+// Watched: Services; Containers (their Service, and the Service whose slot name they hold); Networks (virtual IPs); Nodes
+// (Global Services).
 import { isDeepStrictEqual } from 'node:util';
+import type { Node } from '../../crds/builtin.ts';
 import type { Network } from '../../crds/network.ts';
 import type { Service } from '../../crds/service.ts';
 import type { RunPart } from '../../lib/run-all.ts';
@@ -14,26 +16,30 @@ import { createVirtualIpAllocator } from './virtual-ips.ts';
 
 /** The part that keeps every Service's Containers. */
 export function createServiceController(deps: ControllerDeps): RunPart {
-  const { services, containers, networks } = deps.caches;
+  const { services, containers, networks, nodes } = deps.caches;
   const inNamespace = createIndex(services, ({ metadata }) => [metadata.namespace ?? '']);
   const byNetwork = createIndex(services, ({ metadata, spec }) =>
     networksOf({ spec: spec.template.spec }).map((name) => joinKey(metadata.namespace, name)),
   );
+  const byMode = createIndex(services, ({ spec }) => [spec.mode]);
   const servicesByPort = createIndex(services, portKeysOf);
   const virtualIps = createVirtualIpAllocator({
     network: (namespace, name) => networks.get(joinKey(namespace, name)),
     services: (namespace) => inNamespace.get(namespace),
   });
   const healed: ServiceDeps['healed'] = new Map();
+  const written: ServiceDeps['written'] = new Map();
   services.subscribe(({ object, deleted }) => {
     if (!deleted) return;
     virtualIps.release(object.metadata.uid ?? '');
     healed.delete(object.metadata.uid ?? '');
+    written.delete(object.metadata.uid ?? '');
   });
   const serviceDeps: ServiceDeps = {
     ...deps,
     services,
     containers,
+    nodes,
     childrenOf: createIndex(containers, (container) => {
       const owner = controllerOf(container);
       return owner?.kind === 'Service' ? [owner.uid] : [];
@@ -44,6 +50,7 @@ export function createServiceController(deps: ControllerDeps): RunPart {
     }),
     virtualIps,
     healed,
+    written,
     servicesByPort,
   };
   return createController(deps, {
@@ -61,12 +68,36 @@ export function createServiceController(deps: ControllerDeps): RunPart {
         const owner = controllerOf(container);
         if (owner) return owner.kind === 'Service' ? [joinKey(container.metadata.namespace, owner.name)] : [];
         // A Container of nobody may hold the name of a slot; when it goes, its Service can go on.
-        const [, prefix] = /^(.+)-\d+(?:-try\d+)?$/.exec(container.metadata.name) ?? [];
-        return prefix === undefined ? [] : [joinKey(container.metadata.namespace, prefix)];
+        return prefixesOf(container.metadata.name).map((name) => joinKey(container.metadata.namespace, name));
       }),
+      placementChanges(nodes, () => byMode.get('Global').map(keyOf)),
       subnetChanges(networks, (network) => byNetwork.get(keyOf(network)).map(keyOf)),
     ],
   });
+}
+
+// `a`, `a-b` for `a-b-c`: the Services that may have a slot of that name, be it a number, a node or another try.
+function prefixesOf(name: string): string[] {
+  return [...name.matchAll(/-/g)].map(({ index }) => name.slice(0, index)).filter((prefix) => prefix !== '');
+}
+
+// A Node is written with each change of what it reports; a Global Service only cares for what decides where it is.
+function placementChanges(nodes: Cache<Node>, keys: () => readonly string[]): Watch {
+  const relevant = ({ metadata, spec, status }: Node): unknown => [
+    metadata.uid,
+    metadata.labels,
+    metadata.deletionTimestamp,
+    spec?.taints,
+    status?.nodeInfo,
+  ];
+  return {
+    synced: (signal) => nodes.synced(signal),
+    subscribe: (queue) =>
+      nodes.subscribe(({ object, previous, deleted }) => {
+        if (previous && !deleted && isDeepStrictEqual(relevant(previous), relevant(object))) return;
+        for (const key of keys()) queue.add(key);
+      }),
+  };
 }
 
 // A run of a schedule is of interest to the Service that has the schedule.

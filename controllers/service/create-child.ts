@@ -10,8 +10,10 @@ export const PARALLEL_WRITES = 16;
 
 export interface Child {
   readonly name: string;
-  readonly slot: number;
+  readonly slot: string;
   readonly revision: string;
+  /** Labels of its template. */
+  readonly templateLabels: Readonly<Record<string, string>> | undefined;
   /** Beside those of the template and those that every child has. */
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>> | undefined;
@@ -28,7 +30,7 @@ export function isForeign({ containers }: Pick<ServiceDeps, 'containers'>, servi
 export async function createChild(
   { client, events }: Pick<ServiceDeps, 'client' | 'events'>,
   service: Service,
-  { name, slot, revision, labels, annotations, spec }: Child,
+  { name, slot, revision, templateLabels, labels, annotations, spec }: Child,
   signal: AbortSignal,
 ): Promise<boolean> {
   const containers = client.kind(containerKind);
@@ -37,9 +39,9 @@ export async function createChild(
       name,
       namespace: service.metadata.namespace ?? '',
       labels: {
-        ...service.spec.template.metadata?.labels,
+        ...templateLabels,
         [SERVICE_LABEL]: service.metadata.name,
-        [SLOT_LABEL]: String(slot),
+        [SLOT_LABEL]: slot,
         [REVISION_LABEL]: revision,
         ...labels,
       },

@@ -26,9 +26,17 @@ export async function reconcileJob(deps: ServiceDeps, service: Service, signal: 
   const conflicts = [...plan.conflicts];
   await forEachLimit(plan.remove, PARALLEL_WRITES, (removal) => removeTry(deps, service, removal, signal));
   await forEachLimit(plan.create, PARALLEL_WRITES, async ({ name, slot, attempt }) => {
-    const { annotations } = template.metadata ?? {};
+    const { annotations, labels: templateLabels } = template.metadata ?? {};
     const labels = { [TRY_LABEL]: String(attempt) };
-    const child = { name, slot, revision, labels, annotations, spec: trySpec(template.spec) };
+    const child = {
+      name,
+      slot: String(slot),
+      revision,
+      templateLabels,
+      labels,
+      annotations,
+      spec: trySpec(template.spec),
+    };
     if (!(await createChild(deps, service, child, signal))) conflicts.push(name);
   });
   const status = planJobStatus({

@@ -39,6 +39,7 @@ export function planJobStatus(input: JobStatusInput): ServiceStatus {
   ];
   return {
     observedGeneration: service.metadata.generation,
+    desiredReplicas: jobOf(service).completions,
     replicas: active.length,
     readyReplicas: active.filter(isReady).length,
     succeeded,

@@ -1,24 +1,20 @@
-// Acts on the plan of a Service: creates and removes its Containers, then says how far it is.
+// Looks at one Service and hands it to what its mode asks for.
 import type { ApiClient } from '../../client/client.ts';
-import { containerKind, type Container } from '../../crds/container.ts';
+import type { Node } from '../../crds/builtin.ts';
+import type { Container } from '../../crds/container.ts';
 import { serviceKind, type Service } from '../../crds/service.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { messageOf, TerminalError } from '../../lib/errors.ts';
 import type { Cache, Index } from '../runtime/cache.ts';
-import { findCondition, setConditions } from '../runtime/conditions.ts';
+import { setConditions } from '../runtime/conditions.ts';
 import type { Events } from '../runtime/events.ts';
-import { forEachLimit } from '../runtime/fan-out.ts';
 import { isDeleting } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { writeStatus } from '../runtime/write.ts';
-import { createChild, isForeign, PARALLEL_WRITES } from './create-child.ts';
 import { reconcileJob } from './job-reconcile.ts';
-import { nextHealed, planReplicas, type Creation, type Removal } from './plan.ts';
-import { planPublishedPorts } from './published-ports.ts';
-import { hashTemplate } from './revision.ts';
+import { reconcileReplicas } from './replicas-reconcile.ts';
 import { reconcileSchedule } from './schedule-reconcile.ts';
-import { HEALED_ANNOTATION, SERVICE_LABEL, slotOf } from './slots.ts';
-import { planStatus } from './status.ts';
+import { SERVICE_LABEL } from './slots.ts';
 import { findUnsupportedField } from './unsupported.ts';
 import type { VirtualIpAllocator } from './virtual-ips.ts';
 
@@ -26,16 +22,19 @@ export interface ServiceDeps {
   readonly client: ApiClient;
   readonly services: Cache<Service>;
   readonly containers: Cache<Container>;
+  readonly nodes: Pick<Cache<Node>, 'list'>;
   /** Containers by the UID of the Service that controls them. */
   readonly childrenOf: Index<Container>;
   /** Services by the UID of the Service whose schedule started them. */
   readonly runsOf: Index<Service>;
   readonly virtualIps: VirtualIpAllocator;
   /**
-   * Failures in a row by UID of the Service and slot, so that the successor of a failed Container knows them. Lost on a
-   * restart of this process, which only makes the next try come sooner.
+   * Failures in a row by UID of the Service, then slot and revision, so that the successor of a failed Container knows
+   * them. Lost on a restart of this process, which only makes the next try come sooner.
    */
-  readonly healed: Map<string, Map<number, number>>;
+  readonly healed: Map<string, Map<string, number>>;
+  /** By UID: what was last written of a Service's update, until the cache shows it. */
+  readonly written: Map<string, Service>;
   /** Services by portKeysOf(). */
   readonly servicesByPort: Index<Service>;
   readonly events: Events;
@@ -44,110 +43,26 @@ export interface ServiceDeps {
 
 /** Keeps one Service's Containers as its spec says. */
 export function createServiceReconciler(deps: ServiceDeps): Reconcile {
-  const { clock, events } = deps;
-  const containers = deps.client.kind(containerKind);
-  const services = deps.client.kind(serviceKind);
-  const { healed } = deps;
-
-  async function create(
-    service: Service,
-    { name, slot }: Creation,
-    revision: string,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const { template } = service.spec;
-    const count = healed.get(service.metadata.uid ?? '')?.get(slot) ?? 0;
-    const annotations = {
-      ...template.metadata?.annotations,
-      ...(count > 0 ? { [HEALED_ANNOTATION]: String(count) } : {}),
-    };
-    return createChild(deps, service, { name, slot, revision, annotations, spec: template.spec }, signal);
-  }
-
-  async function remove(service: Service, { container, why }: Removal, signal: AbortSignal): Promise<void> {
-    const { name, namespace, uid } = container.metadata;
-    const slot = slotOf(container);
-    if (why === 'Failed' && slot !== undefined) {
-      const ofService = healed.get(service.metadata.uid ?? '') ?? new Map<number, number>();
-      healed.set(service.metadata.uid ?? '', ofService.set(slot, nextHealed(container)));
-    }
-    await containers.delete(
-      name,
-      namespace,
-      { ...(uid === undefined ? {} : { uid }), propagationPolicy: 'Background' },
-      signal,
-    );
-    const texts = {
-      ScaledDown: `deleted Container ${name}: only ${service.spec.replicas} wanted`,
-      Updated: `deleted Container ${name}: the template has changed`,
-      Failed: `deleted Container ${name} (${container.status?.reason ?? 'Failed'}, exit code ${container.status?.exitCode ?? 'unknown'}) to create it anew`,
-      Superfluous: `deleted Container ${name}: its slot has another one`,
-    };
-    events.record(service, {
-      type: why === 'Failed' ? 'Warning' : 'Normal',
-      reason: 'SuccessfulDelete',
-      message: texts[why],
-    });
-  }
-
   return async (key, { signal }) => {
     const service = deps.services.get(key);
     if (!service || isDeleting(service)) return {};
-    const unsupported = findUnsupportedField(service);
-    if (unsupported) throw new TerminalError('NotSupported', `${unsupported} is not supported by this version`);
-    if (service.spec.mode === 'Job') {
-      return service.spec.schedule ? reconcileSchedule(deps, service, signal) : reconcileJob(deps, service, signal);
-    }
-
-    const { uid = '' } = service.metadata;
-    const revision = hashTemplate(service.spec.template);
-    const now = clock.now();
-    const children = deps.childrenOf.get(uid);
-    const plan = planReplicas({
-      service,
-      children,
-      revision,
-      now,
-      isForeign: (name) => isForeign(deps, service, name),
-    });
-    const conflicts = [...plan.conflicts];
-    await forEachLimit(plan.remove, PARALLEL_WRITES, (removal) => remove(service, removal, signal));
-    await forEachLimit(plan.create, PARALLEL_WRITES, async (creation) => {
-      if (!(await create(service, creation, revision, signal))) conflicts.push(creation.name);
-    });
-    const ofService = healed.get(uid);
-    for (const child of ofService ? children : []) {
-      const slot = slotOf(child) ?? 0;
-      if (child.metadata.annotations?.[HEALED_ANNOTATION] === String(ofService?.get(slot))) ofService?.delete(slot);
-    }
-
-    const published = planPublishedPorts(service, (port) => deps.servicesByPort.get(port));
-    const { status, lookAgainMs } = planStatus({
-      service,
-      children,
-      revision,
-      conflicts,
-      virtualIPs: deps.virtualIps.allocate(service),
-      published,
-      now,
-    });
-    const before = service.status?.conditions?.find(({ type }) => type === 'Progressing');
-    await writeStatus(services, service, status, signal);
-    const after = status.conditions?.find(({ type }) => type === 'Progressing');
-    if (after && after.reason !== before?.reason && (after.reason === 'NameConflict' || after.reason === 'Complete')) {
-      events.record(service, {
-        type: after.status === 'True' ? 'Normal' : 'Warning',
-        reason: after.reason,
-        message: after.message,
-      });
-    }
-    const hadConflict = findCondition(service, 'Ready')?.reason === 'PortConflict';
-    if (published.conflicts.length > 0 && !hadConflict) {
-      events.record(service, { type: 'Warning', reason: 'PortConflict', message: published.conflicts.join(', ') });
-    }
-    const waits = [plan.requeueAfterMs, lookAgainMs].filter((wait) => wait !== undefined);
-    return waits.length === 0 ? {} : { requeueAfterMs: Math.max(1, Math.min(...waits)) };
+    checkService(service);
+    if (service.spec.mode !== 'Job') return reconcileReplicas(deps, service, signal);
+    return service.spec.schedule ? reconcileSchedule(deps, service, signal) : reconcileJob(deps, service, signal);
   };
+}
+
+/** Longest value of a label. */
+const LONGEST_NAME = 63;
+
+function checkService(service: Service): void {
+  const unsupported = findUnsupportedField(service);
+  if (unsupported) throw new TerminalError('NotSupported', `${unsupported} is not supported by this version`);
+  const { name } = service.metadata;
+  if (name.length > LONGEST_NAME) {
+    const message = `metadata.name: ${name} has ${name.length} characters: a Service may have ${LONGEST_NAME}`;
+    throw new TerminalError('InvalidName', message);
+  }
 }
 
 /** Says in the Service why it is given up on. */

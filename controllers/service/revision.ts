@@ -1,16 +1,21 @@
 // Revisions of a Service: the hash that marks which template a Container was made from, and the history of templates.
+// A template keeps its number as long as it is in the history, so that a standing rollbackTo means one template for ever.
 import type { ServiceSpec, ServiceStatus } from '../../crds/service.ts';
 import { rfc3339 } from '../../lib/clock.ts';
 import { shortHash } from '../../lib/instance.ts';
 
 export type Revision = NonNullable<ServiceStatus['revisions']>[number];
+export type Template = ServiceSpec['template'];
 
 const HASH_LENGTH = 10;
+/** Size of all templates of a history together: it is part of every write of the status. */
+const MAX_HISTORY_BYTES = 256 * 1024;
 
 /** Hash of a template; the order of keys does not matter. */
-export function hashTemplate(template: ServiceSpec['template']): string {
-  return shortHash(canonicalJson(template), HASH_LENGTH);
-}
+export const hashTemplate = (template: Template): string => hashValue(template);
+
+/** Hash of any JSON value; the order of keys does not matter. */
+export const hashValue = (value: unknown): string => shortHash(canonicalJson(value), HASH_LENGTH);
 
 function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
@@ -23,22 +28,44 @@ function canonicalJson(value: unknown): string {
   return JSON.stringify(value);
 }
 
-/**
- * The history with the newest template at its end. A template that was there before moves to the end under a new
- * number, as a rollback does. `limit` old ones are kept besides the newest.
- */
-export function recordRevision(
-  revisions: readonly Revision[],
-  template: ServiceSpec['template'],
-  { hash, limit, now }: { hash: string; limit: number; now: number },
-): Revision[] {
-  const newest = revisions.at(-1);
-  if (newest?.hash === hash) return [...revisions].slice(-(limit + 1));
+/** The history with `template` in it: under its old number when it was there before, else under the next one. */
+export function recordRevision(history: readonly Revision[], template: Template, now: number): readonly Revision[] {
+  const hash = hashTemplate(template);
+  if (history.some((revision) => revision.hash === hash)) return history;
   const next: Revision = {
-    revision: (newest?.revision ?? 0) + 1,
+    revision: Math.max(0, ...history.map(({ revision }) => revision)) + 1,
     hash,
     createdAt: rfc3339(now),
     template: structuredClone(template) as Record<string, unknown>,
   };
-  return [...revisions.filter((revision) => revision.hash !== hash), next].slice(-(limit + 1));
+  return [...history, next].toSorted((a, b) => a.revision - b.revision);
 }
+
+/**
+ * The history without its oldest revisions beyond `limit`, not counting those with a hash of `inUse`, and as far as
+ * it is not too large. The highest number stays: it must not be given away a second time.
+ */
+export function pruneRevisions(
+  history: readonly Revision[],
+  { inUse, limit }: { inUse: ReadonlySet<string | undefined>; limit: number },
+): Revision[] {
+  const newest = history.at(-1);
+  const isKept = (revision: Revision): boolean => revision === newest || inUse.has(revision.hash);
+  let old = history.filter((revision) => !isKept(revision)).length;
+  let bytes = history.reduce((sum, revision) => sum + sizeOf(revision), 0);
+  return history.filter((revision) => {
+    if (isKept(revision) || (old <= limit && bytes <= MAX_HISTORY_BYTES)) return true;
+    old -= 1;
+    bytes -= sizeOf(revision);
+    return false;
+  });
+}
+
+const sizeOf = ({ template }: Revision): number => Buffer.byteLength(JSON.stringify(template ?? {}));
+
+export const findRevision = (history: readonly Revision[], number: number | undefined): Revision | undefined =>
+  history.find(({ revision }) => revision === number);
+
+/** The template of a revision, as it was defaulted when it was recorded. */
+export const templateOf = (revision: Revision | undefined): Template | undefined =>
+  revision?.template as Template | undefined;

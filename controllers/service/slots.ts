@@ -1,5 +1,7 @@
-// What a Service has, slot by slot. A slot is the numbered place of one replica; its Container may change, the slot stays.
+// What a Service has, slot by slot. A slot is the place of one replica, a number or a node; its Container may change,
+// the slot stays.
 import type { Container } from '../../crds/container.ts';
+import type { Service } from '../../crds/service.ts';
 import { findCondition } from '../runtime/conditions.ts';
 import { isDeleting } from '../runtime/object-key.ts';
 
@@ -10,25 +12,27 @@ export const REVISION_LABEL = 'windlass.dev/revision';
 export const HEALED_ANNOTATION = 'windlass.dev/healed';
 
 export interface Slot {
-  readonly slot: number;
+  readonly slot: string;
   /** Live Containers, oldest first: of the wanted revision, and of others. */
   readonly current: readonly Container[];
   readonly outdated: readonly Container[];
-  /** Over for good; its slot has to be filled again. */
+  /** Over for good, of any revision; the slot has to be filled again. */
   readonly failed: readonly Container[];
   readonly deleting: readonly Container[];
 }
 
-/** The Containers of a Service by slot. Those without a slot number are left out. */
-export function groupBySlot(children: readonly Container[], revision: string): Map<number, Slot> {
-  const slots = new Map<number, Slot>();
+export const emptySlot = (slot: string): Slot => ({ slot, current: [], outdated: [], failed: [], deleting: [] });
+
+/** The Containers of a Service by slot. Those that name no slot of its mode are left out. */
+export function groupBySlot(service: Service, children: readonly Container[], revision: string): Map<string, Slot> {
+  const slots = new Map<string, Slot>();
   const sorted = children.toSorted(
     (a, b) => age(a).localeCompare(age(b)) || a.metadata.name.localeCompare(b.metadata.name),
   );
   for (const child of sorted) {
-    const slot = slotOf(child);
+    const slot = slotNameOf(service, child);
     if (slot === undefined) continue;
-    const entry = slots.get(slot) ?? { slot, current: [], outdated: [], failed: [], deleting: [] };
+    const entry = slots.get(slot) ?? emptySlot(slot);
     const group = groupOf(child, revision);
     slots.set(slot, { ...entry, [group]: [...entry[group], child] });
   }
@@ -40,7 +44,14 @@ const age = (container: Container): string => container.metadata.creationTimesta
 function groupOf(child: Container, revision: string): 'current' | 'outdated' | 'failed' | 'deleting' {
   if (isDeleting(child)) return 'deleting';
   if (isOver(child)) return 'failed';
-  return child.metadata.labels?.[REVISION_LABEL] === revision ? 'current' : 'outdated';
+  return isOfRevision(child, revision) ? 'current' : 'outdated';
+}
+
+/** The slot of a child as the mode of the Service names them: a number from 1, or in mode Global what stands for a node. */
+export function slotNameOf(service: Service, child: Container): string | undefined {
+  if (service.spec.mode === 'Global') return child.metadata.labels?.[SLOT_LABEL] || undefined;
+  const slot = slotOf(child);
+  return slot === undefined ? undefined : String(slot);
 }
 
 /** The slot of a child; undefined when the label is no positive number. */
@@ -49,8 +60,11 @@ export function slotOf(child: Container): number | undefined {
   return Number.isSafeInteger(slot) && slot > 0 ? slot : undefined;
 }
 
+export const isOfRevision = (child: Container, revision: string): boolean =>
+  child.metadata.labels?.[REVISION_LABEL] === revision;
+
 /** Ended although it should run, and its restart policy does not start it again. A clean end under OnFailure is no failure. */
-function isOver(child: Container): boolean {
+export function isOver(child: Container): boolean {
   if (child.spec.desiredState !== 'Running') return false;
   const phase = child.status?.phase;
   return phase === 'Failed' || (phase === 'Succeeded' && child.spec.restartPolicy === 'Always');
@@ -60,14 +74,26 @@ export function isReady(child: Container): boolean {
   return !isDeleting(child) && findCondition(child, 'Ready')?.status === 'True';
 }
 
+/** Nothing is known of it, because its node does not answer. */
+export const isUnreachable = (child: Container): boolean => findCondition(child, 'Ready')?.status === 'Unknown';
+
 /** When the child became Ready, in ms; undefined when it is not. */
 export function readySinceMs(child: Container): number | undefined {
   const ready = findCondition(child, 'Ready');
   return ready?.status === 'True' && !isDeleting(child) ? Date.parse(ready.lastTransitionTime) : undefined;
 }
 
-/** Ready for at least `minReadySeconds`. */
-export function isAvailable(child: Container, minReadySeconds: number, now: number): boolean {
+/** Ready for at least `seconds`. */
+export function isAvailable(child: Container, seconds: number, now: number): boolean {
   const since = readySinceMs(child);
-  return since !== undefined && (minReadySeconds === 0 || now - since >= minReadySeconds * 1000);
+  return since !== undefined && (seconds === 0 || now - since >= seconds * 1000);
+}
+
+/** When the first of `children` will have been Ready for `seconds`, from now; undefined when none is on that way. */
+export function nextAvailableMs(children: readonly Container[], seconds: number, now: number): number | undefined {
+  const waits = children
+    .map(readySinceMs)
+    .map((since) => (since === undefined ? 0 : since + seconds * 1000 - now))
+    .filter((wait) => wait > 0);
+  return waits.length === 0 ? undefined : Math.min(...waits);
 }

@@ -3,14 +3,19 @@ import type { Container } from '../../crds/container.ts';
 import type { Service, ServiceStatus } from '../../crds/service.ts';
 import { findCondition, setConditions, type NewCondition } from '../runtime/conditions.ts';
 import { isDeleting } from '../runtime/object-key.ts';
-import { isAvailable, isReady, REVISION_LABEL, SERVICE_LABEL } from './slots.ts';
+import { progressConditions } from './progress.ts';
 import type { PublishedPorts } from './published-ports.ts';
-import { recordRevision } from './revision.ts';
+import { hashTemplate, pruneRevisions, type Revision } from './revision.ts';
+import { isAvailable, isOfRevision, isReady, nextAvailableMs, SERVICE_LABEL } from './slots.ts';
+import type { UpdateDecision } from './update-state.ts';
+import type { WantedSlot } from './wanted-slots.ts';
 
 export interface StatusInput {
   readonly service: Service;
   readonly children: readonly Container[];
-  readonly revision: string;
+  readonly wanted: readonly WantedSlot[];
+  readonly decision: UpdateDecision;
+  readonly history: readonly Revision[];
   readonly conflicts: readonly string[];
   readonly virtualIPs: NonNullable<ServiceStatus['virtualIPs']>;
   readonly published: PublishedPorts;
@@ -19,40 +24,44 @@ export interface StatusInput {
 
 /** The status for what is observed. `lookAgainMs` is set while a Container is Ready but not yet available. */
 export function planStatus(input: StatusInput): { status: ServiceStatus; lookAgainMs?: number } {
-  const { service, revision, now } = input;
-  const { replicas: wanted, minReadySeconds } = service.spec;
+  const { service, now, decision } = input;
+  const { minReadySeconds, revisionHistoryLimit } = service.spec;
+  const { update, target, fallback } = decision;
+  const wanted = input.wanted.length;
   const live = input.children.filter((child) => !isDeleting(child));
   const ready = live.filter(isReady);
-  const updated = live.filter((child) => child.metadata.labels?.[REVISION_LABEL] === revision);
   const available = live.filter((child) => isAvailable(child, minReadySeconds, now));
-  const isUpdated = live.length === wanted && updated.length === wanted && available.length === wanted;
+  const isThrough = update.phase === 'Completed' || update.phase === 'RolledBack';
+  const currentRevision = isThrough ? target.hash : service.status?.currentRevision;
+  const inUse = new Set([target.hash, fallback.hash, currentRevision, hashTemplate(service.spec.template)]);
+  const pinned = [service.spec.rollbackTo, update.fromRevision];
+  for (const { revision, hash } of input.history) if (pinned.includes(revision)) inUse.add(hash);
   const status: ServiceStatus = {
     observedGeneration: service.metadata.generation,
+    desiredReplicas: wanted,
     replicas: live.length,
     readyReplicas: ready.length,
-    updatedReplicas: updated.length,
+    updatedReplicas: live.filter((child) => isOfRevision(child, target.hash)).length,
     availableReplicas: available.length,
     selector: `${SERVICE_LABEL}=${service.metadata.name}`,
     publishedPorts: input.published.held,
     virtualIPs: input.virtualIPs,
-    currentRevision: isUpdated ? revision : (service.status?.currentRevision ?? revision),
-    updateRevision: revision,
-    revisions: recordRevision(service.status?.revisions ?? [], service.spec.template, {
-      hash: revision,
-      limit: service.spec.revisionHistoryLimit,
-      now,
-    }),
+    ...(currentRevision === undefined ? {} : { currentRevision }),
+    updateRevision: target.hash,
+    update,
+    revisions: pruneRevisions(input.history, { inUse, limit: revisionHistoryLimit }),
     conditions: setConditions(
       service.status?.conditions,
       [
         availableCondition(available.length, wanted, live),
-        progressingCondition(input, { live, updated, available, isUpdated }),
+        ...progressConditions(input),
         readyCondition(ready.length, wanted, live, input.published),
       ],
       { now, generation: service.metadata.generation },
     ),
   };
-  return available.length < ready.length ? { status, lookAgainMs: 1_000 } : { status };
+  const lookAgainMs = nextAvailableMs(live, minReadySeconds, now);
+  return lookAgainMs === undefined ? { status } : { status, lookAgainMs };
 }
 
 function availableCondition(available: number, wanted: number, live: readonly Container[]): NewCondition {
@@ -96,38 +105,8 @@ function readyCondition(
   };
 }
 
-function progressingCondition(
-  { conflicts, service, children }: StatusInput,
-  counts: {
-    live: readonly Container[];
-    updated: readonly Container[];
-    available: readonly Container[];
-    isUpdated: boolean;
-  },
-): NewCondition {
-  const wanted = service.spec.replicas;
-  if (conflicts.length > 0) {
-    return {
-      type: 'Progressing',
-      status: 'False',
-      reason: 'NameConflict',
-      message: `Container ${conflicts.join(', ')} exists and does not belong to this Service: delete or rename it`,
-    };
-  }
-  if (counts.isUpdated && children.length === wanted) {
-    return { type: 'Progressing', status: 'True', reason: 'Complete', message: `${wanted} of ${wanted} updated` };
-  }
-  const reason =
-    counts.updated.length < counts.live.length ? 'Updating' : counts.live.length > wanted ? 'ScalingDown' : 'Scaling';
-  return {
-    type: 'Progressing',
-    status: 'True',
-    reason,
-    message: `${counts.updated.length} of ${wanted} updated, ${counts.available.length} available${culprit(counts.live)}`,
-  };
-}
-
-function firstNotReady(
+/** The first by name that is not Ready. */
+export function firstNotReady(
   live: readonly Container[],
 ): { name: string; condition: ReturnType<typeof findCondition> } | undefined {
   const child = live

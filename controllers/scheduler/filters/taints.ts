@@ -3,7 +3,7 @@ import type { Toleration } from '../../../crds/container-process.ts';
 import type { Filter } from '../filter.ts';
 
 // `kubectl cordon` sets spec.unschedulable, which has a filter of its own with plainer words.
-const UNSCHEDULABLE_TAINT = 'node.kubernetes.io/unschedulable';
+export const UNSCHEDULABLE_TAINT = 'node.kubernetes.io/unschedulable';
 
 /** Every taint that keeps containers away is tolerated. */
 export const taints: Filter = (container, { node }) => {

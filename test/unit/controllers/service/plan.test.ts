@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { planReplicas } from '../../../../controllers/service/plan.ts';
+import { planReplicas, type ServiceObserved } from '../../../../controllers/service/plan.ts';
 import { hashTemplate } from '../../../../controllers/service/revision.ts';
 import { HEALED_ANNOTATION, REVISION_LABEL, SLOT_LABEL } from '../../../../controllers/service/slots.ts';
+import type { Update } from '../../../../controllers/service/update-state.ts';
+import { wantedSlots } from '../../../../controllers/service/wanted-slots.ts';
 import type { Container } from '../../../../crds/container.ts';
 import type { Service } from '../../../../crds/service.ts';
 import { makeContainer, makeService, NOW, readyCondition, secondsAgo } from '../../../support/objects.ts';
@@ -32,16 +34,46 @@ function child(
   });
 }
 
-function plan(service: Service, children: Container[], foreign: string[] = []) {
-  const result = planReplicas({
+/** An update from `old` to `new` that has just begun; without old Containers one that is complete. */
+function updateOf(children: readonly Container[], over: Partial<Update> = {}): Update {
+  const isGoing = children.some(({ metadata }) => metadata.labels?.[REVISION_LABEL] === 'old');
+  return {
+    phase: isGoing ? 'Updating' : 'Completed',
+    revision: 2,
+    fromRevision: 1,
+    settings: '',
+    startedAt: secondsAgo(1000),
+    updatedSlots: '',
+    failedSlots: '',
+    message: '',
+    ...over,
+  };
+}
+
+function observe(service: Service, children: readonly Container[], over: Partial<Update> = {}): ServiceObserved {
+  return {
     service,
+    wanted: wantedSlots(service, [], children),
     children,
-    revision: 'new',
+    update: updateOf(children, over),
+    target: 'new',
+    fallback: 'old',
     now: NOW,
+    isForeign: () => false,
+  };
+}
+
+function plan(
+  service: Service,
+  children: Container[],
+  { foreign = [], ...over }: Partial<Update> & { foreign?: string[] } = {},
+) {
+  const result = planReplicas({
+    ...observe(service, children, over),
     isForeign: (name) => foreign.includes(name),
   });
   return {
-    create: result.create.map(({ name }) => name),
+    create: result.create.map(({ name, revision }) => (revision === 'new' ? name : `${name} ${revision}`)),
     remove: result.remove.map(({ container, why }) => `${container.metadata.name} ${why}`),
     conflicts: result.conflicts,
     requeueAfterMs: result.requeueAfterMs,
@@ -93,7 +125,7 @@ test('planReplicas() waits with a slot until its old Container is gone', () => {
 });
 
 test('planReplicas() refuses a name that somebody else has, and fills the other slots', () => {
-  const result = plan(makeService('web', { replicas: 3 }), [], ['web-2']);
+  const result = plan(makeService('web', { replicas: 3 }), [], { foreign: ['web-2'] });
   assert.deepEqual([result.create, result.conflicts], [['web-1', 'web-3'], ['web-2']]);
 });
 
@@ -178,13 +210,100 @@ test('planReplicas() waits minReadySeconds before it counts a slot as updated', 
   ]);
 });
 
-test('planReplicas() stops at a template that fails, unless told to continue', () => {
+test('planReplicas() waits with the next slot for one that failed, unless that is tolerated', () => {
   const children = [child(1, 'new', 'backoff'), child(2, 'old'), child(3, 'old')];
-  assert.deepEqual(plan(makeService('web', { replicas: 3 }), children).remove, []);
+  const failed = { failedSlots: '1' };
+  assert.deepEqual(plan(makeService('web', { replicas: 3 }), children, failed).remove, []);
   const going = makeService('web', { replicas: 3, updateStrategy: { failureAction: 'Continue' } });
-  assert.deepEqual(plan(going, children).remove, ['web-2 Updated']);
+  assert.deepEqual(plan(going, children, failed).remove, ['web-2 Updated']);
   const tolerant = makeService('web', { replicas: 3, updateStrategy: { maxFailurePercent: 34 } });
-  assert.deepEqual(plan(tolerant, children).remove, ['web-2 Updated']);
+  assert.deepEqual(plan(tolerant, children, failed).remove, ['web-2 Updated']);
+});
+
+test('planReplicas() replaces nothing while the update is paused, and fills what the update had not reached with the old template', () => {
+  const service = makeService('web', { replicas: 4 });
+  const paused = { phase: 'Paused', failedSlots: '1' } as const;
+  const children = [child(1, 'new', 'backoff'), child(2, 'old'), child(3, 'old')];
+  assert.deepEqual(plan(service, children, paused), { ...NOTHING, create: ['web-4 old'] });
+  // The slot that failed is what its user looks at.
+  assert.deepEqual(plan(service, [child(2, 'old'), child(3, 'old')], paused).create, ['web-1', 'web-4 old']);
+});
+
+test('planReplicas() gives an empty slot the new template only as far as the update has room', () => {
+  const service = makeService('web', { replicas: 5, updateStrategy: { parallelism: 2 } });
+  const children = [child(1, 'new', 'starting'), child(5, 'old')];
+  assert.deepEqual(plan(service, children), { ...NOTHING, create: ['web-2', 'web-3 old', 'web-4 old'] });
+});
+
+test('planReplicas() waits monitorSeconds, so that a template that crashes after a second replaces one slot only', () => {
+  const service = makeService('web', { replicas: 3 });
+  const at = (readySeconds: number) =>
+    plan(service, [child(1, 'new', 'ready', { readySeconds }), child(2, 'old'), child(3, 'old')]);
+  assert.deepEqual(at(1), { ...NOTHING, requeueAfterMs: 4_000 });
+  assert.deepEqual(at(5).remove, ['web-2 Updated']);
+});
+
+test('planReplicas() replaces a failed Container of the old revision at once', () => {
+  const service = makeService('web', { replicas: 3 });
+  const failed = child(2, 'old', 'failed');
+  failed.metadata.annotations = { [HEALED_ANNOTATION]: '7' };
+  assert.deepEqual(plan(service, [child(1, 'old'), failed, child(3, 'old')]), {
+    ...NOTHING,
+    remove: ['web-2 Updated'],
+  });
+  // Without room for it, it is the old template again, after its backoff.
+  const busy = plan(service, [child(1, 'new', 'starting'), failed, child(3, 'old')]);
+  assert.deepEqual(busy, { ...NOTHING, requeueAfterMs: 38_000 });
+});
+
+test('planReplicas() with StartFirst makes a newcomer that failed for good again only after its backoff', () => {
+  const service = makeService('web', {
+    replicas: 2,
+    updateStrategy: { order: 'StartFirst', failureAction: 'Continue' },
+  });
+  const newcomer = child(1, 'new', 'failed', { name: 'web-1-new' });
+  newcomer.metadata.annotations = { [HEALED_ANNOTATION]: '7' };
+  const result = plan(service, [child(1, 'old'), newcomer, child(2, 'old')], { failedSlots: '1' });
+  assert.deepEqual(result, { ...NOTHING, create: ['web-2-new'], requeueAfterMs: 38_000 });
+});
+
+test('planReplicas() never has three Containers in a slot: a newcomer that another update overtakes goes first', () => {
+  const service = makeService('web', { replicas: 1, updateStrategy: { order: 'StartFirst' } });
+  const old = child(1, 'old');
+  const overtaken = child(1, 'old', 'starting', { name: 'web-1-between' });
+  assert.deepEqual(plan(service, [old, overtaken]), { ...NOTHING, remove: ['web-1-between Superfluous'] });
+  const leaving = child(1, 'old', 'deleting', { name: 'web-1-between' });
+  assert.deepEqual(plan(service, [old, leaving]), NOTHING);
+  assert.deepEqual(plan(service, [old]).create, ['web-1-new']);
+});
+
+test('planReplicas() with StartFirst keeps the old one until the newcomer has passed monitorSeconds', () => {
+  const service = makeService('web', { replicas: 1, updateStrategy: { order: 'StartFirst' } });
+  const at = (readySeconds: number) =>
+    plan(service, [child(1, 'old'), child(1, 'new', 'ready', { name: 'web-1-new', readySeconds })]).remove;
+  assert.deepEqual([at(4), at(5)], [[], ['web-1 Updated']]);
+});
+
+test('planReplicas() works as StopFirst where a volume is held by one container at a time', () => {
+  const updateStrategy = { order: 'StartFirst' } as const;
+  const mounts = [{ mountPath: '/data', volume: 'db' }];
+  const one = makeService('web', { replicas: 1, updateStrategy, template: { mounts } });
+  assert.deepEqual(plan(one, [child(1, 'old')]), { ...NOTHING, remove: ['web-1 Updated'] });
+  // Replicas that share a volume have it together anyway.
+  const two = makeService('web', { replicas: 2, updateStrategy, template: { mounts } });
+  assert.deepEqual(plan(two, [child(1, 'old'), child(2, 'old')]).create, ['web-1-new']);
+  const readers = makeService('web', {
+    updateStrategy,
+    template: { mounts: [{ ...mounts[0], mountPath: '/d', readOnly: true }] },
+  });
+  assert.deepEqual(plan(readers, [child(1, 'old')]).create, ['web-1-new']);
+});
+
+test('planReplicas() goes back to what is still there when an update with StartFirst is rolled back', () => {
+  const service = makeService('web', { replicas: 2, updateStrategy: { order: 'StartFirst' } });
+  const back = { phase: 'RollingBack', revision: 1, fromRevision: 1 } as const;
+  const children = [child(1, 'new'), child(1, 'old', 'backoff', { name: 'web-1-bad' }), child(2, 'new')];
+  assert.deepEqual(plan(service, children, back), { ...NOTHING, remove: ['web-1-bad Updated'] });
 });
 
 test('planReplicas() with StartFirst creates the newcomer beside the old one, then removes that', () => {
@@ -220,12 +339,14 @@ test('planReplicas() reaches the wanted state from any mix, and then rests', () 
     child(9, 'old'),
   ];
   for (let round = 0; round < 20; round += 1) {
-    const result = planReplicas({ service, children, revision: 'new', now: NOW, isForeign: () => false });
+    const result = planReplicas(observe(service, children));
     if (result.create.length + result.remove.length === 0) break;
     const removed = new Set(result.remove.map(({ container }) => container));
     children = [
       ...children.filter((one) => !removed.has(one)),
-      ...result.create.map(({ slot, name }) => child(slot, 'new', 'ready', { name })),
+      ...result.create.map(({ wanted, name, revision }) =>
+        child(Number(wanted.slot), revision === 'new' ? 'new' : 'old', 'ready', { name }),
+      ),
     ];
   }
   assert.deepEqual(

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { recordRevision } from '../../../../controllers/service/revision.ts';
+import type { Revision } from '../../../../controllers/service/revision.ts';
 import { REVISION_LABEL, SLOT_LABEL } from '../../../../controllers/service/slots.ts';
 import { planStatus } from '../../../../controllers/service/status.ts';
+import type { Update, UpdateDecision } from '../../../../controllers/service/update-state.ts';
 import { findUnsupportedField } from '../../../../controllers/service/unsupported.ts';
 import { createVirtualIpAllocator } from '../../../../controllers/service/virtual-ips.ts';
+import { wantedSlots } from '../../../../controllers/service/wanted-slots.ts';
 import type { Container } from '../../../../crds/container.ts';
 import type { Service } from '../../../../crds/service.ts';
-import { makeContainer, makeNetwork, makeService, NOW, readyCondition } from '../../../support/objects.ts';
+import { makeContainer, makeNetwork, makeService, NOW, readyCondition, secondsAgo } from '../../../support/objects.ts';
 
 function child(slot: number, ready: boolean, revision = 'new'): Container {
   return makeContainer(`web-${slot}`, {
@@ -20,16 +22,52 @@ function child(slot: number, ready: boolean, revision = 'new'): Container {
   });
 }
 
-function status(service: Service, children: Container[], conflicts: string[] = []) {
-  const result = planStatus({
+interface Input {
+  readonly conflicts?: string[];
+  readonly update?: Partial<Update>;
+  readonly decision?: Partial<UpdateDecision>;
+  readonly now?: number;
+}
+
+const REVISIONS = ['old', 'new'].map((hash, index) => ({
+  revision: index + 1,
+  hash,
+  createdAt: secondsAgo(9),
+  template: {},
+}));
+
+function statusOf(
+  service: Service,
+  children: Container[],
+  { conflicts = [], update, decision, now = NOW }: Input = {},
+) {
+  const [before, newest] = REVISIONS as [Revision, Revision];
+  const state: Update = {
+    phase: 'Completed',
+    revision: 2,
+    fromRevision: 1,
+    settings: '',
+    startedAt: secondsAgo(1000),
+    updatedSlots: '',
+    failedSlots: '',
+    message: '',
+    ...update,
+  };
+  return planStatus({
     service,
     children,
-    revision: 'new',
+    wanted: wantedSlots(service, [], children),
+    decision: { update: state, target: newest, fallback: before, ...decision },
+    history: REVISIONS,
     conflicts,
     virtualIPs: [],
     published: { held: [], conflicts: [] },
-    now: NOW,
-  }).status;
+    now,
+  });
+}
+
+function status(service: Service, children: Container[], input: Input = {}) {
+  const result = statusOf(service, children, input).status;
   const conditions = Object.fromEntries(
     (result.conditions ?? []).map((one) => [one.type, `${one.status} ${one.reason}: ${one.message}`]),
   );
@@ -52,6 +90,7 @@ test('planStatus() of a Service that has all it wants', () => {
   assert.deepEqual(result.conditions, {
     Available: 'True ReplicasAvailable: 2 of 2 available',
     Progressing: 'True Complete: 2 of 2 updated',
+    Updated: 'True Complete: revision 2 is complete',
     Ready: 'True ReplicasReady: 2 of 2 Ready',
   });
 });
@@ -70,57 +109,81 @@ test('planStatus() names the first Container that is not Ready, and why', () => 
 
 test('planStatus() keeps the current revision until the update is through', () => {
   const service = makeService('web', { replicas: 2, status: { currentRevision: 'old' } });
-  const half = status(service, [child(1, true), child(2, true, 'old')]);
+  const half = status(service, [child(1, true), child(2, true, 'old')], { update: { phase: 'Updating' } });
   assert.deepEqual([half.currentRevision, half.updateRevision], ['old', 'new']);
   assert.match(half.conditions['Progressing'] ?? '', /^True Updating: 1 of 2 updated/);
+  assert.match(half.conditions['Updated'] ?? '', /^False Updating: 1 of 2 updated/);
   assert.equal(status(service, [child(1, true), child(2, true)]).currentRevision, 'new');
+});
+
+test('planStatus() says how far an update is and what it waits for', () => {
+  const told = (web4: Partial<Container>, update: Partial<Update> = {}, spec: object = {}): string => {
+    const service = makeService('web', { replicas: 5, ...spec });
+    const children = [1, 2, 3].map((slot) => child(slot, true));
+    const four = { ...child(4, false), ...web4 };
+    return status(service, [...children, four, child(5, true, 'old')], { update: { phase: 'Updating', ...update } })
+      .conditions['Progressing'] as string;
+  };
+  const ready = (value: 'True' | 'False', options: object): Partial<Container> => ({
+    status: { conditions: [readyCondition(value, options)] },
+  });
+  assert.equal(
+    told(ready('False', { reason: 'Starting', message: 'waiting for the first healthy check' })),
+    'True Updating: 3 of 5 updated, waiting for health of web-4',
+  );
+  assert.equal(
+    told(ready('False', { reason: 'Unschedulable', message: 'no node' })),
+    'True Updating: 3 of 5 updated, waiting for web-4 (Unschedulable, no node)',
+  );
+  assert.equal(
+    told(ready('True', { seconds: 2 })),
+    'True Updating: 4 of 5 updated, watching web-4 until 2026-01-01T00:00:03Z',
+  );
+  const leaving = child(4, true, 'old');
+  leaving.metadata.deletionTimestamp = secondsAgo(1);
+  assert.equal(told(leaving), 'True Updating: 3 of 5 updated, waiting for web-4 to stop');
+  assert.equal(
+    told(ready('False', { reason: 'BackOff' }), {
+      phase: 'Paused',
+      message: 'web-4 (BackOff, exited with code 1) failed',
+    }),
+    'False UpdatePaused: revision 2: 3 of 5 updated, paused: web-4 (BackOff, exited with code 1) failed',
+  );
+  assert.equal(
+    told(ready('False', { reason: 'Starting' }), { phase: 'RollingBack', message: 'revision 3: web-1 failed' }),
+    'True RollingBack: 3 of 5 back at revision 2, waiting for health of web-4; revision 3: web-1 failed',
+  );
+});
+
+test('planStatus() says that an unknown revision is asked for, and that StartFirst cannot be', () => {
+  const service = makeService('web', {
+    replicas: 1,
+    updateStrategy: { order: 'StartFirst' },
+    template: { mounts: [{ mountPath: '/d', volume: 'db' }] },
+  });
+  const refusal = 'spec.rollbackTo: there is no revision 9, only 1, 2';
+  const { conditions } = status(service, [child(1, true)], { decision: { refusal } });
+  const note = 'StartFirst works as StopFirst, as volume db is held by one container at a time';
+  assert.equal(conditions['Progressing'], `False RevisionNotFound: ${refusal}; ${note}`);
+  assert.equal(conditions['Updated'], `False RevisionNotFound: ${refusal}; ${note}`);
 });
 
 test('planStatus() says which name is taken', () => {
   assert.match(
-    status(makeService('web', { replicas: 1 }), [], ['web-1']).conditions['Progressing'] ?? '',
+    status(makeService('web', { replicas: 1 }), [], { conflicts: ['web-1'] }).conditions['Progressing'] ?? '',
     /^False NameConflict: Container web-1 exists/,
   );
 });
 
 test('planStatus() does not touch lastTransitionTime while nothing turns', () => {
   const service = makeService('web', { replicas: 1 });
-  const first = planStatus({
-    service,
-    children: [child(1, true)],
-    revision: 'new',
-    conflicts: [],
-    virtualIPs: [],
-    published: { held: [], conflicts: [] },
-    now: NOW,
-  }).status;
-  const again = planStatus({
-    service: { ...service, status: first },
-    children: [child(1, true)],
-    revision: 'new',
-    conflicts: [],
-    virtualIPs: [],
-    published: { held: [], conflicts: [] },
-    now: NOW + 60_000,
-  });
+  const first = statusOf(service, [child(1, true)]).status;
+  const again = statusOf({ ...service, status: first }, [child(1, true)], { now: NOW + 60_000 });
   assert.deepEqual(again.status, first);
-});
-
-test('recordRevision() numbers templates, moves one that comes back to the end and forgets the oldest', () => {
-  const { template } = makeService('web').spec;
-  let revisions: ReturnType<typeof recordRevision> = [];
-  for (const hash of ['a', 'a', 'b', 'a', 'c'])
-    revisions = recordRevision(revisions, template, { hash, limit: 1, now: NOW });
-  assert.deepEqual(
-    revisions.map(({ revision, hash }) => `${revision}${hash}`),
-    ['3a', '4c'],
-  );
 });
 
 test('findUnsupportedField() names what is not built yet', () => {
   assert.equal(findUnsupportedField(makeService('web')), undefined);
-  assert.equal(findUnsupportedField(makeService('web', { mode: 'Global' })), 'spec.mode: Global');
-  assert.equal(findUnsupportedField(makeService('web', { rollbackTo: 1 })), 'spec.rollbackTo');
   assert.equal(findUnsupportedField(makeService('web', { autoscale: { maxReplicas: 3 } })), 'spec.autoscale');
 });
 

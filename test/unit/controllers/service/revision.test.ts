@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  hashTemplate,
+  pruneRevisions,
+  recordRevision,
+  type Revision,
+} from '../../../../controllers/service/revision.ts';
+import { makeService, NOW } from '../../../support/objects.ts';
+
+const template = (version: string, padding = '') =>
+  makeService('web', { template: { env: [{ name: 'V', value: version + padding }] } }).spec.template;
+
+function record(...versions: string[]): readonly Revision[] {
+  return versions.reduce<readonly Revision[]>((history, one) => recordRevision(history, template(one), NOW), []);
+}
+const numbers = (history: readonly Revision[]): number[] => history.map(({ revision }) => revision);
+
+test('recordRevision() numbers templates, and one that comes back has the number it had', () => {
+  const history = record('a', 'b', 'a', 'c', 'b');
+  assert.deepEqual(numbers(history), [1, 2, 3]);
+  assert.deepEqual(
+    history.map(({ hash }) => hash),
+    ['a', 'b', 'c'].map((one) => hashTemplate(template(one))),
+  );
+  assert.deepEqual(history[0]?.template, template('a'));
+});
+
+test('pruneRevisions() forgets the oldest that are not in use, and never the highest number', () => {
+  const history = record('a', 'b', 'c', 'd', 'e');
+  const hash = (one: string) => hashTemplate(template(one));
+  const at = (limit: number, ...used: string[]) =>
+    numbers(pruneRevisions(history, { limit, inUse: new Set(used.map(hash)) }));
+  assert.deepEqual(at(10, 'e'), [1, 2, 3, 4, 5]);
+  assert.deepEqual(at(2, 'e'), [3, 4, 5]);
+  assert.deepEqual(at(0, 'b'), [2, 5]);
+  assert.deepEqual(at(1, 'a', 'e'), [1, 4, 5]);
+});
+
+test('pruneRevisions() keeps the history small, whatever the templates', () => {
+  const padding = 'x'.repeat(100_000);
+  const history = ['a', 'b', 'c', 'd'].reduce<readonly Revision[]>(
+    (before, one) => recordRevision(before, template(one, padding), NOW),
+    [],
+  );
+  assert.deepEqual(numbers(pruneRevisions(history, { limit: 10, inUse: new Set() })), [3, 4]);
+});
