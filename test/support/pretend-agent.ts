@@ -19,7 +19,10 @@ export interface PretendAgent extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Joins node `name` and reports every Container bound to it as running; one whose image is `fails` or `succeeds` as ended. */
+/**
+ * Joins node `name` and reports every Container bound to it as running; one whose image is `fails` or `succeeds` as ended,
+ * one whose image is `crashes` as waiting to be started again.
+ */
 export async function startPretendAgent(kubeconfig: string, name: string): Promise<PretendAgent> {
   const client = createApiClient(readKubeconfig(kubeconfig), { userAgent: 'pretend-agent' });
   const log = silentLogger();
@@ -85,13 +88,18 @@ export async function startPretendAgent(kubeconfig: string, name: string): Promi
 }
 
 const isSettled = ({ status }: Container): boolean =>
-  status?.phase === 'Running' || status?.phase === 'Failed' || status?.phase === 'Succeeded';
+  status?.reason === 'BackOff' ||
+  status?.phase === 'Running' ||
+  status?.phase === 'Failed' ||
+  status?.phase === 'Succeeded';
 
 function runningStatus({ spec, status }: Container, nodeName: string): ContainerStatus {
   const now = rfc3339(clock.now());
   const exitCode = { fails: 1, succeeds: 0 }[spec.image ?? ''];
-  const state =
-    exitCode === undefined
+  const isCrashing = spec.image === 'crashes';
+  const state = isCrashing
+    ? ({ phase: 'Pending', reason: 'BackOff', restartCount: 1 } as const)
+    : exitCode === undefined
       ? ({ phase: 'Running', reason: '' } as const)
       : exitCode === 0
         ? ({ phase: 'Succeeded', reason: 'Completed' } as const)
@@ -107,7 +115,7 @@ function runningStatus({ spec, status }: Container, nodeName: string): Container
       { type: 'Scheduled', status: 'True', reason: 'Scheduled', message: '', lastTransitionTime: now },
       {
         type: 'Ready',
-        status: exitCode === undefined ? 'True' : 'False',
+        status: state.phase === 'Running' ? 'True' : 'False',
         reason: state.reason || 'Running',
         message: '',
         lastTransitionTime: now,

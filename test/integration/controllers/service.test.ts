@@ -40,7 +40,7 @@ test('a Service over a real API server', async (t) => {
       },
       { what: `web with ${replicas} Ready`, timeoutMs: 20_000 },
     );
-  const { spec } = makeService('web', { replicas: 5, ports: [{ port: 80 }] });
+  const { spec } = makeService('web', { replicas: 5, ports: [{ port: 80 }], updateStrategy: { monitorSeconds: 1 } });
 
   await t.test('is created, spread 2/2/1, with a virtual IP and conditions', async () => {
     await services.create({ metadata: { name: 'web', namespace: NAMESPACE }, spec });
@@ -62,6 +62,7 @@ test('a Service over a real API server', async (t) => {
       'Available True',
       'Progressing True',
       'Ready True',
+      'Updated True',
     ]);
   });
 
@@ -90,14 +91,17 @@ test('a Service over a real API server', async (t) => {
       (await containers.list({ namespace: NAMESPACE })).items.map(({ metadata }) => metadata.uid);
     const before = await uids();
     await services.mergePatch('web', NAMESPACE, { spec: { template: { spec: { env: [{ name: 'A', value: '1' }] } } } });
-    await waitFor(async () => {
-      const now = await services.get('web', NAMESPACE);
-      return (
-        now?.status?.updatedReplicas === 3 &&
-        now.status.currentRevision === now.status.updateRevision &&
-        isReady(now, 3)
-      );
-    });
+    await waitFor(
+      async () => {
+        const now = await services.get('web', NAMESPACE);
+        return (
+          now?.status?.updatedReplicas === 3 &&
+          now.status.currentRevision === now.status.updateRevision &&
+          isReady(now, 3)
+        );
+      },
+      { timeoutMs: 30_000 },
+    );
     const after = await uids();
     assert.equal(after.filter((uid) => before.includes(uid)).length, 0);
     assert.equal((await services.get('web', NAMESPACE))?.status?.revisions?.length, 2);
@@ -120,13 +124,13 @@ test('a Service over a real API server', async (t) => {
     await waitFor(async () => (await children()).length === 0, { timeoutMs: 20_000 });
   });
 
-  await t.test('says by name what it does not support', async () => {
-    const { spec: global } = makeService('everywhere', { mode: 'Global' });
-    await services.create({ metadata: { name: 'everywhere', namespace: NAMESPACE }, spec: global });
+  await t.test('says that its name is too long for the label of its Containers', async () => {
+    const name = `web-${'x'.repeat(60)}`;
+    await services.create({ metadata: { name, namespace: NAMESPACE }, spec });
     const refused = await waitFor(async () => {
-      const now = await services.get('everywhere', NAMESPACE);
-      return now?.status?.conditions?.find(({ type, reason }) => type === 'Progressing' && reason === 'NotSupported');
+      const now = await services.get(name, NAMESPACE);
+      return now?.status?.conditions?.find(({ type, reason }) => type === 'Progressing' && reason === 'InvalidName');
     });
-    assert.match(refused.message, /^spec\.mode: Global is not supported/);
+    assert.match(refused.message, /^metadata\.name: web-x+ has 64 characters: a Service may have 63$/);
   });
 });
