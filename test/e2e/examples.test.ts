@@ -281,6 +281,59 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       assert.equal(await waitFor(() => bodyOf(url)).then((body) => body.startsWith('shop-')), true);
     },
   },
+  'rolling-update.yaml': {
+    async check({ instance, exec }) {
+      const service = 'services.windlass.dev/careful';
+      const updated = (): Promise<string> =>
+        instance.kubectlOk(['wait', '--for=condition=Updated', service, '--timeout=90s'], { timeoutMs: 100_000 });
+      const setVersion = (value: string): Promise<string> => {
+        const patch = [{ op: 'replace', path: '/spec/template/spec/env/0/value', value }];
+        return instance.kubectlOk(['patch', service, '--type=json', '-p', JSON.stringify(patch)]);
+      };
+      const versions = async (): Promise<string> => {
+        const text = await instance.kubectlOk([
+          ...['get', 'ctr', '-l', 'windlass.dev/service=careful', '-o'],
+          'jsonpath={range .items[*]}{.metadata.name} {.spec.env[0].value}{"\n"}{end}',
+        ]);
+        return text
+          .trim()
+          .split('\n')
+          .map((line) => line.split(' ')[1])
+          .join(' ');
+      };
+      await updated();
+      assert.equal(await versions(), '1 1');
+      await setVersion('2');
+      await updated();
+      assert.equal(await versions(), '2 2');
+      await setVersion('broken');
+      const reason = (): Promise<string> =>
+        instance.kubectlOk(['get', service, '-o', 'jsonpath={.status.conditions[?(@.type=="Updated")].reason}']);
+      await waitFor(async () => (await reason()) === 'RolledBack', { timeoutMs: 90_000, what: 'the rollback' });
+      await waitFor(async () => (await versions()) === '2 2', { timeoutMs: 30_000 });
+      await instance.kubectlOk(['patch', service, '--type=merge', '-p', '{"spec":{"rollbackTo":1}}']);
+      await updated();
+      await waitFor(async () => (await versions()) === '1 1', { timeoutMs: 30_000 });
+      const [name = ''] = (
+        await instance.kubectlOk(['get', 'ctr', '-l', 'windlass.dev/service=careful', '-o', 'name'])
+      ).split('\n');
+      assert.match(await exec(name.replace(/^.*\//, ''), 'sh', '-c', 'echo $VERSION'), /^1$/m);
+    },
+  },
+  'global.yaml': {
+    async check({ instance }) {
+      const service = 'services.windlass.dev/watcher';
+      await instance.kubectlOk(['wait', '--for=condition=Updated', service, '--timeout=60s'], { timeoutMs: 70_000 });
+      const node = (await instance.kubectlOk(['get', 'nodes', '-o', 'jsonpath={.items[0].metadata.name}'])).trim();
+      const name = `watcher-${node}`;
+      assert.match(await waitFor(() => instance.kubectlOk(['logs', name])), new RegExp(`on ${node}`));
+      assert.match(await instance.kubectlOk(['get', 'ds', 'watcher']), /watcher +1 +1 +1 +1 +1/);
+      await instance.kubectlOk(['label', 'node', node, 'watched=no']);
+      await instance.kubectlOk(['wait', '--for=delete', `ctr/${name}`, '--timeout=60s'], { timeoutMs: 70_000 });
+      await instance.kubectlOk(['label', 'node', node, 'watched-']);
+      await instance.kubectlOk(['wait', '--for=create', `ctr/${name}`, '--timeout=30s']);
+    },
+  },
   'stop.yaml': {
     async check({ instance, ready }) {
       await ready('polite', 'stubborn');

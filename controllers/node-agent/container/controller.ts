@@ -8,7 +8,7 @@ import type { RunPart } from '../../../lib/run-all.ts';
 import { imageUseOf, usesMeaning } from '../../image/plan.ts';
 import { createIndex, type Index } from '../../runtime/cache.ts';
 import { createController, watch, type LoopDeps, type WatchedKind } from '../../runtime/controller.ts';
-import { joinKey, keyOf } from '../../runtime/object-key.ts';
+import { controllerOf, joinKey, keyOf } from '../../runtime/object-key.ts';
 import type { Reconcile } from '../../runtime/reconciler.ts';
 import type { WorkQueue } from '../../runtime/workqueue.ts';
 import { networkNamesOf } from './sandbox-config.ts';
@@ -67,6 +67,8 @@ export function createContainerController(
       watch(watches.containers, (container) => [
         ...(isOwn(container) ? [keyOf(container)] : []),
         ...byCompanion.get(keyOf(container)).map(keyOf),
+        // The first of a Service that starts may be all that is waited for.
+        ...waiting(byService, serviceKeysOf(container)),
       ]),
       watch(watches.images, (image) => waiting(byImage, usesMeaning(image))),
       watch(watches.volumes, (volume) => waiting(byVolume, [keyOf(volume)])),
@@ -79,6 +81,12 @@ export function createContainerController(
 /** Neither there nor over. */
 function isWaiting({ status }: Container): boolean {
   return !['Running', 'Paused', 'Succeeded', 'Failed'].includes(status?.phase ?? '');
+}
+
+/** Key of the Service that controls it, if one does. */
+function serviceKeysOf(container: Container): string[] {
+  const owner = controllerOf(container);
+  return owner?.kind === 'Service' ? [joinKey(container.metadata.namespace, owner.name)] : [];
 }
 
 const dependenciesOf = ({ spec }: Container, kind: 'Container' | 'Service'): string[] =>
