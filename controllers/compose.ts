@@ -3,6 +3,7 @@ import type { InformerSet } from '../client/informer-set.ts';
 import { NODE_LEASE_NAMESPACE } from '../client/lease.ts';
 import { leaseKind, namespaceKind, nodeKind, type Lease, type Namespace, type Node } from '../crds/builtin.ts';
 import { containerKind } from '../crds/container.ts';
+import { disruptionBudgetKind } from '../crds/disruption-budget.ts';
 import { imageKind } from '../crds/image.ts';
 import type { KindName, KubernetesObject } from '../crds/kind.ts';
 import { networkKind } from '../crds/network.ts';
@@ -10,6 +11,7 @@ import { serviceKind } from '../crds/service.ts';
 import { volumeKind } from '../crds/volume.ts';
 import type { Registry } from '../lib/metrics.ts';
 import type { RunPart } from '../lib/run-all.ts';
+import { createDisruptionController } from './disruption/controller.ts';
 import { createGarbageCollector } from './garbage-collector/controller.ts';
 import { createTtlController } from './garbage-collector/ttl.ts';
 import { createImageController } from './image/controller.ts';
@@ -35,6 +37,7 @@ export function watchKinds(informers: InformerSet): Caches {
     networks: informers.add(networkKind),
     nodes: informers.add<Node>(nodeKind),
     namespaces: informers.add<Namespace>(namespaceKind),
+    budgets: informers.add(disruptionBudgetKind),
     nodeLeases: informers.add<Lease>(leaseKind, { namespace: NODE_LEASE_NAMESPACE }),
   };
 }
@@ -47,7 +50,7 @@ export function composeControllers(
   rebalancer: RebalancerOptions | undefined,
   { vxlanPort = DEFAULT_VXLAN_PORT }: { vxlanPort?: number } = {},
 ): RunPart[] {
-  const { containers, services, images, volumes, networks, nodes, namespaces } = deps.caches;
+  const { containers, services, images, volumes, networks, nodes, namespaces, budgets } = deps.caches;
   const shared = new Map<string, WatchedKind<KubernetesObject>>([
     share(containerKind, containers),
     share(serviceKind, services),
@@ -56,11 +59,13 @@ export function composeControllers(
     share(networkKind, networks),
     share(nodeKind, nodes),
     share(namespaceKind, namespaces),
+    share(disruptionBudgetKind, budgets),
   ]);
   return [
     createServiceController(deps),
     createScheduler(deps, registry),
     ...(rebalancer ? [createRebalancer(deps, rebalancer)] : []),
+    createDisruptionController(deps),
     createImageController(deps),
     createVolumeController(deps),
     createNetworkController(deps, { vxlanPort }),

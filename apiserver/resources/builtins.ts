@@ -3,6 +3,7 @@ import { validateCustomResourceDefinition } from '../schema/crd.ts';
 import { certificateSigningRequestResource } from './builtin/certificate-signing-request.ts';
 import { customResourceDefinitionResource } from './builtin/custom-resource-definition.ts';
 import { configMapResource, secretResource, serviceAccountResource } from './builtin/config.ts';
+import { disruptionBudgetResource } from './builtin/disruption-budget.ts';
 import { eventResource, newEventResource } from './builtin/event.ts';
 import { namespaceResource } from './builtin/namespace.ts';
 import { leaseResource, nodeResource } from './builtin/node.ts';
@@ -22,6 +23,7 @@ export function installBuiltins(registry: ResourceRegistry): void {
     newEventResource(schemaOf('events.k8s.io', 'Event')),
     leaseResource(schemaOf('coordination.k8s.io', 'Lease')),
     certificateSigningRequestResource(schemaOf('certificates.k8s.io', 'CertificateSigningRequest')),
+    disruptionBudgetResource(schemaOf('policy', 'PodDisruptionBudget')),
     customResourceDefinitionResource(
       schemaOf('apiextensions.k8s.io', 'CustomResourceDefinition'),
       validateCustomResourceDefinition,

@@ -34,7 +34,7 @@ const CODES: Readonly<Record<Reason, readonly [code: number, reason: string]>> =
   Timeout: [504, 'Timeout'],
 };
 
-/** What a client may come back for, and after how many seconds. */
+/** What a client may come back for, and after how many seconds, unless the error's details say otherwise (0 = nothing). */
 const RETRY_SECONDS: Partial<Record<Reason, number>> = { TooManyRequests: 1, Unavailable: 1, Timeout: 1 };
 
 /** Clients in Go read `details` of these without looking whether it is there (kubectl debug ends in a panic). */
@@ -44,8 +44,7 @@ const WITH_DETAILS: ReadonlySet<Reason> = new Set(['NotFound', 'Forbidden', 'Met
 export function toStatus(error: unknown): Status {
   if (!(error instanceof WindlassError)) return toStatus(fromForeign(error));
   const [code, reason] = CODES[error.reason];
-  const { causes, continueToken, ...facts } = error.details;
-  const retryAfterSeconds = RETRY_SECONDS[error.reason];
+  const { causes, continueToken, retryAfterSeconds = RETRY_SECONDS[error.reason], ...facts } = error.details;
   const details = {
     ...facts,
     ...(causes

@@ -1,5 +1,6 @@
 // The columns kubectl's users know of the built-in kinds, as upstream's server prints them.
 import type { CertificateSigningRequest, Event, Node, Secret, ConfigMap, Lease } from '../../crds/builtin.ts';
+import type { DisruptionBudget } from '../../crds/disruption-budget.ts';
 import type { PrinterColumn } from '../../crds/kind.ts';
 import type { StoredObject } from '../resources/resource.ts';
 import { formatAge } from './age.ts';
@@ -95,6 +96,24 @@ export const builtinColumns: Readonly<Record<string, RowPrinter>> = {
       column('Condition', 'string', 'Pending, Approved, Denied, Failed, Issued.'),
     ],
     row: signingRequestRow,
+  },
+  'policy/PodDisruptionBudget': {
+    columns: [
+      column('Min Available', 'string', 'How many have to stay healthy.'),
+      column('Max Unavailable', 'string', 'How many may be missing.'),
+      column('Allowed Disruptions', 'integer', 'How many may be evicted now.'),
+      age,
+    ],
+    row: (object, now) => {
+      const { spec, status } = object as unknown as DisruptionBudget;
+      const shown = (limit: number | string | null | undefined): string => String(limit ?? 'N/A');
+      return [
+        shown(spec?.minAvailable),
+        shown(spec?.maxUnavailable),
+        status?.disruptionsAllowed ?? 0,
+        ageOf(object, now),
+      ];
+    },
   },
   'apiextensions.k8s.io/CustomResourceDefinition': { columns: [createdAt] },
   'rbac.authorization.k8s.io/Role': { columns: [createdAt] },

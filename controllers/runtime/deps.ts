@@ -2,6 +2,7 @@
 import type { ApiClient } from '../../client/client.ts';
 import type { Lease, Namespace, Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
+import type { DisruptionBudget } from '../../crds/disruption-budget.ts';
 import type { Image } from '../../crds/image.ts';
 import type { Network } from '../../crds/network.ts';
 import type { Service } from '../../crds/service.ts';
@@ -18,6 +19,7 @@ export interface Caches {
   readonly networks: Cache<Network>;
   readonly nodes: Cache<Node>;
   readonly namespaces: Cache<Namespace>;
+  readonly budgets: Cache<DisruptionBudget>;
   /** Heartbeats: Leases of namespace kube-node-lease. */
   readonly nodeLeases: Cache<Lease>;
 }

@@ -1,6 +1,7 @@
 // Builders of API objects for tests: what a test does not say is as the server would default it.
 import type { Node } from '../../crds/builtin.ts';
 import { ContainerSpec, type Container, type ContainerSpecInput, type ContainerStatus } from '../../crds/container.ts';
+import type { DisruptionBudget, DisruptionBudgetStatus } from '../../crds/disruption-budget.ts';
 import { ImageSpec, type Image, type ImageSpecInput } from '../../crds/image.ts';
 import type { ObjectMeta } from '../../crds/kind.ts';
 import { NetworkSpec, type Network, type NetworkSpecInput, type NetworkStatus } from '../../crds/network.ts';
@@ -112,6 +113,27 @@ export function makeImage(
     kind: 'Image',
     metadata: meta(name, metadata),
     spec: ImageSpec.parse(spec),
+  };
+}
+
+/** A budget for what has the label `app` with its own name. */
+export function makeBudget(
+  name: string,
+  {
+    metadata,
+    status,
+    ...spec
+  }: NonNullable<DisruptionBudget['spec']> & {
+    metadata?: Partial<ObjectMeta>;
+    status?: DisruptionBudgetStatus;
+  } = {},
+): DisruptionBudget {
+  return {
+    apiVersion: 'policy/v1',
+    kind: 'PodDisruptionBudget',
+    metadata: meta(name, metadata),
+    spec: { selector: { matchLabels: { app: name } }, ...spec },
+    ...(status ? { status: { observedGeneration: 1, ...status } } : {}),
   };
 }
 

@@ -6,6 +6,7 @@ import { coreSchemas } from './core.ts';
 import { definitionSchemas } from './custom-resource-definition.ts';
 import { nodeSchemas } from './node.ts';
 import { podSchemas } from './pod.ts';
+import { policySchemas } from './policy.ts';
 
 export const builtinSchemas: Readonly<Record<string, StructuralSchema>> = {
   ...coreSchemas,
@@ -14,4 +15,5 @@ export const builtinSchemas: Readonly<Record<string, StructuralSchema>> = {
   ...definitionSchemas,
   ...accessSchemas,
   ...certificateSchemas,
+  ...policySchemas,
 };

@@ -3,34 +3,43 @@ import { test } from 'node:test';
 import { createEvictionHandler } from '../../../../apiserver/pods/eviction-handler.ts';
 import type { Resource, StoredObject } from '../../../../apiserver/resources/resource.ts';
 import type { Change, Entry } from '../../../../apiserver/storage/resource-store.ts';
+import type { Container } from '../../../../crds/container.ts';
+import type { DisruptionBudget } from '../../../../crds/disruption-budget.ts';
+import { makeBudget } from '../../../support/objects.ts';
 import { makeResource } from '../resource.ts';
 
 const user = { name: 'admin', groups: ['system:masters'] };
 const JSON_TYPE = 'application/json';
 const PROTOBUF_TYPE = 'application/vnd.kubernetes.protobuf';
 
-/** A store of one Container; `changes` is what was decided about it. */
-function openStore(finalizers: string[] = []) {
-  const object = {
+function makeEntry(object: object): Entry {
+  const stored = object as StoredObject;
+  return {
+    namespace: 'shop',
+    name: stored.metadata.name,
+    revision: Number(stored.metadata.resourceVersion),
+    bytes: Buffer.from(JSON.stringify(object)),
+    object: stored,
+    clone: () => structuredClone(stored),
+  };
+}
+
+/** A store of one Container, and of `budgets`; `changes` is what was decided about them. */
+function openStore(finalizers: string[] = [], budgets: readonly object[] = []) {
+  const container = makeEntry({
     apiVersion: 'windlass.dev/v1',
     kind: 'Container',
-    metadata: { name: 'web', namespace: 'shop', uid: 'u1', resourceVersion: '7', finalizers },
+    metadata: { name: 'web', namespace: 'shop', uid: 'u1', resourceVersion: '7', labels: { app: 'web' }, finalizers },
     spec: {},
-  } as unknown as StoredObject;
-  const bytes = Buffer.from(JSON.stringify(object));
-  const entry: Entry = {
-    namespace: 'shop',
-    name: 'web',
-    revision: 7,
-    bytes,
-    object,
-    clone: () => structuredClone(object),
-  };
+    status: { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] },
+  });
   const changes: Change[] = [];
   return {
     changes,
-    get: async (_collection: unknown, _namespace: string, name: string) => (name === 'web' ? entry : undefined),
-    async guaranteedUpdate(_c: unknown, _ns: string, _name: string, change: (entry: Entry) => Change) {
+    get: async (_collection: unknown, _namespace: string, name: string) => (name === 'web' ? container : undefined),
+    list: async () => ({ entries: budgets.map(makeEntry), revision: 7 }),
+    async guaranteedUpdate({ plural }: { plural: string }, _ns: string, _n: string, change: (entry: Entry) => Change) {
+      const entry = plural === 'containers' ? container : makeEntry(budgets[0] as object);
       const decision = change(entry);
       changes.push(decision);
       return { kind: decision.kind, entry };
@@ -103,5 +112,53 @@ test('an eviction keeps to its preconditions and its name', async () => {
   await assert.rejects(evict(store, { body: other }), { reason: 'Conflict' });
   await assert.rejects(evict(store, { body: { metadata: { name: 'api' } } }), /does not match the name on the URL/);
   await assert.rejects(evict(store, { body: { kind: 'Pod' } }), /not a policy\/v1 Eviction/);
+  assert.deepEqual(store.changes, []);
+});
+
+test('an eviction spends one disruption of its budget before it deletes, and nothing in a dry run', async () => {
+  const budget = makeBudget('web', {
+    metadata: { namespace: 'shop' },
+    status: { disruptionsAllowed: 1, currentHealthy: 3, desiredHealthy: 2 },
+  });
+  const store = openStore(['windlass.dev/node'], [budget]);
+  await evict(store, { body: {}, query: 'dryRun=All' });
+  assert.equal(store.changes.length, 0);
+  await evict(store, { body: {} });
+  const [spent, deleted] = store.changes;
+  assert.ok(spent?.kind === 'put' && deleted?.kind === 'put');
+  const { status } = spent.object as unknown as DisruptionBudget;
+  assert.equal(status?.disruptionsAllowed, 0);
+  assert.deepEqual(Object.keys(status?.disruptedPods ?? {}), ['web']);
+  const { metadata, status: told } = deleted.object as unknown as Container;
+  assert.ok(metadata.deletionTimestamp);
+  assert.deepEqual(
+    told?.conditions?.map(({ type, reason }) => [type, reason]),
+    [
+      ['Ready', undefined],
+      ['DisruptionTarget', 'EvictionByEvictionAPI'],
+    ],
+  );
+});
+
+test('an eviction that a budget does not allow says which, how many it needs and how many there are', async () => {
+  const budget = makeBudget('web', {
+    metadata: { namespace: 'shop' },
+    status: { disruptionsAllowed: 0, currentHealthy: 2, desiredHealthy: 2 },
+  });
+  const store = openStore([], [budget]);
+  const refusal = {
+    reason: 'TooManyRequests',
+    message: "Cannot evict pod as it would violate the pod's disruption budget.",
+    details: {
+      retryAfterSeconds: 0,
+      causes: [
+        {
+          reason: 'DisruptionBudget',
+          message: 'The disruption budget web needs 2 healthy pods and has 2 currently',
+        },
+      ],
+    },
+  };
+  await assert.rejects(evict(store, { body: {} }), refusal);
   assert.deepEqual(store.changes, []);
 });
