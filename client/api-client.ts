@@ -15,6 +15,9 @@ export interface ApiClientOptions {
   readonly registry?: Registry;
 }
 
+/** The view of Containers that can be evicted. */
+const PODS: KindName = { group: '', version: 'v1', kind: 'Pod', plural: 'pods', namespaced: true };
+
 const PAGE_SIZE = 500;
 /** The server sends a bookmark about every minute; a watch that is silent for longer has lost its server. */
 const WATCH_IDLE_MS = 150_000;
@@ -26,6 +29,16 @@ export function createApiClient(connection: Connection, options: ApiClientOption
   const transport = createTransport(connection, { userAgent, registry: options.registry });
   return {
     kind: (kind) => createKindClient(kind, { transport, connection, fieldManager: userAgent }),
+    async evict(name, namespace, { uid } = {}, signal) {
+      const path = `${objectPath(PODS, namespace, name)}/eviction`;
+      const deleteOptions = uid === undefined ? {} : { deleteOptions: { preconditions: { uid } } };
+      const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace }, ...deleteOptions };
+      try {
+        await transport.json({ method: 'POST', path, body }, signal);
+      } catch (error) {
+        if (!isNotFound(error)) throw error;
+      }
+    },
     async raw(path, signal) {
       const { code, body } = await transport.send({ method: 'GET', path }, signal);
       try {

@@ -54,6 +54,11 @@ export interface KindClient<T extends KubernetesObject> {
 
 export interface ApiClient {
   kind<T extends KubernetesObject>(kind: KindName & { readonly type?: T }): KindClient<T>;
+  /**
+   * Asks for a Container to go by way of the disruption budget it falls under: TooManyRequests when that has none left.
+   * Resolves also when the Container is already gone.
+   */
+  evict(name: string, namespace: string, options?: Pick<DeleteOptions, 'uid'>, signal?: AbortSignal): Promise<void>;
   /** A GET outside the kinds, e.g. `/readyz`; returns status and body. */
   raw(path: string, signal?: AbortSignal): Promise<{ status: number; body: string }>;
   /** What new connections show from now on; those that are open stay as they are. */

@@ -35,6 +35,9 @@ export interface Taint {
   timeAdded?: string;
 }
 
+/** With effect NoExecute: Docker's availability Drain. Pause is spec.unschedulable. */
+export const DRAIN_TAINT = 'windlass.dev/drain';
+
 export interface NodeCondition {
   type: string;
   status: 'True' | 'False' | 'Unknown';

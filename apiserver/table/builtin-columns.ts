@@ -1,5 +1,8 @@
 // The columns kubectl's users know of the built-in kinds, as upstream's server prints them.
-import type { CertificateSigningRequest, Event, Node, Secret, ConfigMap, Lease } from '../../crds/builtin.ts';
+import {
+  DRAIN_TAINT,
+  type CertificateSigningRequest,
+  type Event, type Node, type Secret, type ConfigMap, type Lease } from '../../crds/builtin.ts';
 import type { DisruptionBudget } from '../../crds/disruption-budget.ts';
 import type { PrinterColumn } from '../../crds/kind.ts';
 import type { StoredObject } from '../resources/resource.ts';
@@ -166,7 +169,8 @@ function nodeRow(object: StoredObject, now: number): unknown[] {
 function nodeStatus(node: Node): string {
   const ready = node.status?.conditions?.find((condition) => condition.type === 'Ready');
   const words = [ready === undefined ? 'Unknown' : ready.status === 'True' ? 'Ready' : 'NotReady'];
-  if (node.spec?.unschedulable === true) words.push('SchedulingDisabled');
+  const isDraining = node.spec?.taints?.some(({ key }) => key === DRAIN_TAINT) ?? false;
+  if (node.spec?.unschedulable === true || isDraining) words.push('SchedulingDisabled');
   return words.join(',');
 }
 

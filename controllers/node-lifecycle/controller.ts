@@ -1,8 +1,9 @@
-// Watched: Nodes; their Leases, once they come back; Containers on nodes that are silent or gone.
+// Watched: Nodes; their Leases, once they come back; Containers on nodes that are silent, gone or drained.
 import { runAll, type RunPart } from '../../lib/run-all.ts';
 import { createIndex } from '../runtime/cache.ts';
 import { createController, watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
+import { evictingTaints } from './drain-plan.ts';
 import { createHeartbeats } from './heartbeats.ts';
 import { createNodeReconciler } from './reconcile.ts';
 
@@ -20,6 +21,10 @@ export function createNodeLifecycle(
   });
   const isWell = (name: string): boolean =>
     nodes.get(name)?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
+  const isKept = (name: string): boolean => {
+    const node = nodes.get(name);
+    return node !== undefined && evictingTaints(node).length === 0;
+  };
   const controller = createController(deps, {
     name: 'node-lifecycle',
     reconcile: createNodeReconciler({
@@ -34,7 +39,9 @@ export function createNodeLifecycle(
     watches: [
       watch(nodes, ({ metadata }) => [metadata.name]),
       watch(nodeLeases, ({ metadata }) => (isWell(metadata.name) ? [] : [metadata.name])),
-      watch(containers, ({ spec }) => (spec.nodeName && !isWell(spec.nodeName) ? [spec.nodeName] : [])),
+      watch(containers, ({ spec: { nodeName } }) =>
+        nodeName && !(isWell(nodeName) && isKept(nodeName)) ? [nodeName] : [],
+      ),
     ],
   });
   return { name: 'node-lifecycle', run: (signal) => runAll([controller, heartbeats], signal) };

@@ -10,6 +10,7 @@ import { forEachLimit } from '../runtime/fan-out.ts';
 import { isDeleting, NODE_FINALIZER } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { removeFinalizer, writeStatus } from '../runtime/write.ts';
+import { drainNode } from './drain.ts';
 import type { Heartbeats } from './heartbeats.ts';
 import { isEvictionSuspended, planEviction, planNode } from './plan.ts';
 
@@ -103,7 +104,11 @@ export function createNodeReconciler(deps: NodeLifecycleDeps): Reconcile {
     const cached = deps.nodes.get(nodeName);
     if (cached && isSilent(nodeName)) await heartbeats.refresh(nodeName, signal);
     const marked = cached ? await markNode(cached, signal) : undefined;
-    if (marked && !marked.isSilent) return { requeueAfterMs: Math.max(1, marked.requeueAfterMs) };
+    if (marked && !marked.isSilent) {
+      const observed = { node: marked.node, containers: deps.containersOn.get(nodeName) };
+      const { requeueAfterMs = Number.POSITIVE_INFINITY } = await drainNode(deps, observed, signal);
+      return { requeueAfterMs: Math.max(1, Math.min(marked.requeueAfterMs, requeueAfterMs)) };
+    }
     // A node that the cache does not show may have joined just now.
     if (!marked && (await nodes.get(nodeName, undefined, signal))) return { requeueAfterMs: 1_000 };
 

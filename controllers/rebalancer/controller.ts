@@ -1,5 +1,4 @@
-// Watched: Nodes (one joined or came back), Services (a move arrived, or another is possible now).
-import { containerKind } from '../../crds/container.ts';
+// Watched: Nodes (one joined or came back), Services (a move arrived, or another is possible now), disruption budgets.
 import type { RunPart } from '../../lib/run-all.ts';
 import { usesMeaning } from '../image/plan.ts';
 import { createIndex } from '../runtime/cache.ts';
@@ -20,7 +19,7 @@ export interface RebalancerOptions {
 
 /** The part that evens out Services after a node joined or came back. */
 export function createRebalancer(deps: ControllerDeps, options: RebalancerOptions): RunPart {
-  const { containers, services, nodes, volumes, images } = deps.caches;
+  const { containers, services, nodes, volumes, images, budgets } = deps.caches;
   const children = createIndex(containers, (container) => {
     const uid = controllerOf(container)?.uid;
     return uid === undefined ? [] : [uid];
@@ -30,7 +29,8 @@ export function createRebalancer(deps: ControllerDeps, options: RebalancerOption
     workers: 1,
     reconcile: createRebalanceReconciler({
       ...options,
-      client: deps.client.kind(containerKind),
+      client: deps.client,
+      budgets,
       services,
       containers,
       nodes,
@@ -40,6 +40,10 @@ export function createRebalancer(deps: ControllerDeps, options: RebalancerOption
       events: deps.events,
       clock: deps.clock,
     }),
-    watches: [watch(nodes, () => [KEY], { delayMs: DELAY_MS }), watch(services, () => [KEY], { delayMs: DELAY_MS })],
+    watches: [
+      watch(nodes, () => [KEY], { delayMs: DELAY_MS }),
+      watch(services, () => [KEY], { delayMs: DELAY_MS }),
+      watch(budgets, () => [KEY], { delayMs: DELAY_MS }),
+    ],
   });
 }

@@ -19,6 +19,8 @@ export interface RebalanceObserved {
   readonly childrenOf: (service: Service) => readonly Container[];
   /** Keys of Containers to which others are tied: they share namespaces or volumes, and would have to move as well. */
   readonly tied: ReadonlySet<string>;
+  /** Whether the disruption budgets let it go now. */
+  readonly mayDisrupt: (container: Container) => boolean;
   /** Key of each Service that was moved lately, and the UID of its Container that had to go. */
   readonly moving: ReadonlyMap<string, string>;
   /** Moves under way at the same time. */
@@ -81,7 +83,8 @@ function isSettled(service: Service, { childrenOf, moving }: RebalanceObserved):
 }
 
 // The replicas of a Service are alike, so one per node is tried, those of the fullest nodes first.
-function findMove(service: Service, { nodes, context, childrenOf, tied }: RebalanceObserved): Move | undefined {
+function findMove(service: Service, observed: RebalanceObserved): Move | undefined {
+  const { nodes, context, childrenOf, tied, mayDisrupt } = observed;
   const byNode = new Map<string, Container[]>();
   for (const child of childrenOf(service)) {
     const name = child.spec.nodeName ?? '';
@@ -93,7 +96,7 @@ function findMove(service: Service, { nodes, context, childrenOf, tied }: Rebala
   for (const [from, children] of [...byNode].toSorted(([, a], [, b]) => b.length - a.length)) {
     if (isByNodeOnly && children.length < 2) return undefined;
     // The highest slot, as when scaling down.
-    const container = children.filter((child) => !tied.has(keyOf(child))).at(-1);
+    const container = children.filter((child) => !tied.has(keyOf(child)) && mayDisrupt(child)).at(-1);
     const to = container && betterNode(container, { from, nodes, context });
     if (container && to !== undefined) return { service, container, from, to };
   }

@@ -1,9 +1,12 @@
 // Moves replicas to where the scheduler would place them today, a few at a time; or only says so.
-import type { KindClient } from '../../client/client.ts';
+import type { ApiClient } from '../../client/client.ts';
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
+import type { DisruptionBudget } from '../../crds/disruption-budget.ts';
 import type { Service } from '../../crds/service.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { isTooManyRequests } from '../../lib/errors.ts';
+import { beyondBudgets } from '../disruption/violations.ts';
 import type { Cache } from '../runtime/cache.ts';
 import type { Events } from '../runtime/events.ts';
 import { joinKey, keyOf } from '../runtime/object-key.ts';
@@ -17,7 +20,8 @@ export interface RebalancerDeps extends PlacementSources {
   readonly mode: 'dry-run' | 'on';
   readonly maxMoves: number;
   readonly settleMs: number;
-  readonly client: Pick<KindClient<Container>, 'delete'>;
+  readonly client: Pick<ApiClient, 'evict'>;
+  readonly budgets: Cache<DisruptionBudget>;
   readonly services: Cache<Service>;
   readonly nodes: Cache<Node>;
   readonly childrenOf: (service: Service) => readonly Container[];
@@ -32,7 +36,7 @@ export function createRebalanceReconciler(deps: RebalancerDeps): Reconcile {
   const told = new Map<string, string>();
 
   async function move({ service, container, from, to }: Move, signal: AbortSignal): Promise<void> {
-    const { name, namespace, uid = '' } = container.metadata;
+    const { name, namespace = '', uid = '' } = container.metadata;
     const key = keyOf(service);
     if (deps.mode === 'dry-run') {
       const message = `would move Container ${name} from node ${from} to ${to} for a better spread`;
@@ -41,7 +45,13 @@ export function createRebalanceReconciler(deps: RebalancerDeps): Reconcile {
       deps.events.record(service, { type: 'Normal', reason: 'RebalanceDryRun', message });
       return;
     }
-    await deps.client.delete(name, namespace, { uid, propagationPolicy: 'Background' }, signal);
+    try {
+      await deps.client.evict(name, namespace, { uid }, signal);
+    } catch (error) {
+      // Somebody else spent the budget meanwhile; its next change brings another look.
+      if (isTooManyRequests(error)) return;
+      throw error;
+    }
     moving.set(key, uid);
     const message = `deleted Container ${name} on node ${from}: node ${to} gives a better spread`;
     deps.events.record(service, { type: 'Normal', reason: 'Rebalanced', message });
@@ -59,6 +69,7 @@ export function createRebalanceReconciler(deps: RebalancerDeps): Reconcile {
 function observe(deps: RebalancerDeps, moving: ReadonlyMap<string, string>): RebalanceObserved {
   const ledger = createLedger();
   for (const node of deps.nodes.list()) ledger.setNode(node);
+  const budgets = deps.budgets.list();
   const tied = new Set<string>();
   for (const container of deps.containers.list()) {
     ledger.setContainer(container);
@@ -70,6 +81,7 @@ function observe(deps: RebalancerDeps, moving: ReadonlyMap<string, string>): Reb
     context: placementContext(deps, ledger),
     childrenOf: deps.childrenOf,
     tied,
+    mayDisrupt: (container) => beyondBudgets([container], budgets).size === 0,
     moving,
     maxMoves: deps.mode === 'dry-run' ? Number.POSITIVE_INFINITY : deps.maxMoves,
     settleMs: deps.settleMs,

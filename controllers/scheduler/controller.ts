@@ -53,6 +53,7 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): RunPa
       context: placementContext({ volumes, containers, imagesByUse: createIndex(images, usesMeaning) }, ledger),
       ledger,
       waiting,
+      budgets: deps.caches.budgets,
       displaced: new Map(),
       events: deps.events,
       clock: deps.clock,

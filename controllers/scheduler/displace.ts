@@ -2,8 +2,10 @@
 // them again where there is room.
 import type { KindClient } from '../../client/client.ts';
 import type { Container } from '../../crds/container.ts';
+import type { DisruptionBudget } from '../../crds/disruption-budget.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isNotFound } from '../../lib/errors.ts';
+import { beyondBudgets } from '../disruption/violations.ts';
 import type { Cache } from '../runtime/cache.ts';
 import { setConditions } from '../runtime/conditions.ts';
 import type { Events } from '../runtime/events.ts';
@@ -22,6 +24,7 @@ export interface DisplaceDeps {
   readonly cache: Pick<Cache<Container>, 'get'>;
   readonly context: PlacementContext;
   readonly ledger: Ledger;
+  readonly budgets: Pick<Cache<DisruptionBudget>, 'list'>;
   readonly events: Events;
   readonly clock: Clock;
   /** By whom the last Container of a key was displaced, in words; dropped when its successor is bound. */
@@ -36,7 +39,11 @@ export async function displace(
 ): Promise<string | undefined> {
   const { ledger, context } = deps;
   const key = keyOf(container);
-  const plan = planPreemption(container, ledger.nodes(), { context, nomination: ledger.nomination(key) });
+  const plan = planPreemption(container, ledger.nodes(), {
+    context,
+    nomination: ledger.nomination(key),
+    beyondBudgets: (claims) => claimsBeyondBudgets(deps, claims),
+  });
   if (!plan) {
     ledger.withdraw(key);
     return undefined;
@@ -52,6 +59,21 @@ export async function displace(
   const failure = results.find((result) => result.status === 'rejected');
   if (failure) throw failure.reason;
   return `waits for room on node ${nodeName}, which less important containers leave`;
+}
+
+function claimsBeyondBudgets(
+  { budgets, cache }: Pick<DisplaceDeps, 'budgets' | 'cache'>,
+  claims: readonly Claim[],
+): ReadonlySet<Claim> {
+  const all = budgets.list();
+  if (all.length === 0) return new Set();
+  const claimOf = new Map(
+    claims.flatMap((claim) => {
+      const container = cache.get(claim.key);
+      return container ? [[container, claim] as const] : [];
+    }),
+  );
+  return new Set([...beyondBudgets([...claimOf.keys()], all)].map((container) => claimOf.get(container) as Claim));
 }
 
 async function remove(

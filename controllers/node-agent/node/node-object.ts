@@ -64,19 +64,22 @@ export function nodeStatus(
       lastTransitionTime: before?.status === status ? (before.lastTransitionTime ?? now) : now,
     };
   };
+  const own: NodeCondition[] = [
+    condition('MemoryPressure', false, 'KubeletHasSufficientMemory', 'the agent has sufficient memory available'),
+    diskProblem === undefined
+      ? condition('DiskPressure', false, 'KubeletHasNoDiskPressure', 'the agent has no disk pressure')
+      : condition('DiskPressure', true, 'KubeletHasDiskPressure', diskProblem),
+    condition('PIDPressure', false, 'KubeletHasSufficientPID', 'the agent has sufficient PID available'),
+    problem === undefined
+      ? condition('Ready', true, 'KubeletReady', 'the node agent is posting ready status')
+      : condition('Ready', false, 'KubeletNotReady', problem),
+  ];
+  // Whether it is drained is said by node-lifecycle.
+  const others = (old?.conditions ?? []).filter(({ type }) => own.every((one) => one.type !== type));
   return {
     capacity,
     allocatable: capacity,
-    conditions: [
-      condition('MemoryPressure', false, 'KubeletHasSufficientMemory', 'the agent has sufficient memory available'),
-      diskProblem === undefined
-        ? condition('DiskPressure', false, 'KubeletHasNoDiskPressure', 'the agent has no disk pressure')
-        : condition('DiskPressure', true, 'KubeletHasDiskPressure', diskProblem),
-      condition('PIDPressure', false, 'KubeletHasSufficientPID', 'the agent has sufficient PID available'),
-      problem === undefined
-        ? condition('Ready', true, 'KubeletReady', 'the node agent is posting ready status')
-        : condition('Ready', false, 'KubeletNotReady', problem),
-    ],
+    conditions: [...own, ...others],
     addresses: [
       ...facts.addresses.map((address) => ({ type: 'InternalIP', address })),
       { type: 'Hostname', address: facts.hostname },

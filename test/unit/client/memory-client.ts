@@ -21,6 +21,7 @@ export function createMemoryClient(): MemoryClient {
     kind: <T extends KubernetesObject>(kind: KindName & { readonly type?: T }) => kindClient<T>(kind),
     raw: () => Promise.resolve({ status: 200, body: 'ok' }),
     setCredentials: () => undefined,
+    evict: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
   const kindClient = <T extends KubernetesObject>(kind: KindName): KindClient<T> => {

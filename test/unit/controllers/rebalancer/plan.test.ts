@@ -53,6 +53,7 @@ function plan(
     },
     childrenOf: (service) => all.find((one) => one.service === service)?.children ?? [],
     tied: new Set(),
+    mayDisrupt: () => true,
     moving: new Map(),
     maxMoves: 1,
     settleMs: 30_000,
@@ -130,6 +131,11 @@ test('planMoves() leaves what is tied to its node', () => {
   const one = makeReplicas('s', ['a', 'a']);
   assert.deepEqual(plan([one], { tied: new Set(['default/s-2']) }).moves, ['s-1: a b']);
   assert.deepEqual(plan([one], { tied: new Set(['default/s-1', 'default/s-2']) }).moves, []);
+});
+
+test('planMoves() leaves what a disruption budget keeps', () => {
+  const one = makeReplicas('s', ['a', 'a']);
+  assert.deepEqual(plan([one], { mayDisrupt: () => false }).moves, []);
 });
 
 test('planMoves() moves nothing to a node that is not Ready, or not for long enough', () => {

@@ -22,8 +22,17 @@ function makeLedger(nodes: Node[], running: Container[]) {
   return ledger;
 }
 
-function preempt(container: Container, nodes: Node[], running: Container[], nomination?: string) {
-  const plan = planPreemption(container, makeLedger(nodes, running).nodes(), { context, nomination });
+function preempt(
+  container: Container,
+  nodes: Node[],
+  running: Container[],
+  { nomination, kept = [] }: { nomination?: string; kept?: readonly string[] } = {},
+) {
+  const plan = planPreemption(container, makeLedger(nodes, running).nodes(), {
+    context,
+    nomination,
+    beyondBudgets: (claims) => new Set(claims.filter(({ key }) => kept.includes(key.split('/')[1] ?? ''))),
+  });
   return plan && `${plan.nodeName}: ${plan.victims.map(({ key }) => key.split('/')[1]).join(' ')}`;
 }
 
@@ -99,7 +108,7 @@ test('planPreemption() waits for those that leave already', () => {
   const leaving = replica('a1', 'a', { cpu: '2', deletionTimestamp: secondsAgo(1) });
   const running = [leaving, replica('b1', 'b', { cpu: '2' })];
   assert.equal(preempt(important('1'), [small('b'), small('a')], running), 'a: ');
-  assert.equal(preempt(important('1'), [small('b'), small('a')], running, 'a'), 'a: ');
+  assert.equal(preempt(important('1'), [small('b'), small('a')], running, { nomination: 'a' }), 'a: ');
 });
 
 test('a place that is kept for one is not given to those who are not more important', () => {
@@ -123,7 +132,11 @@ test('planPreemption() decides for 1,000 Containers on 100 full nodes', (t) => {
   let displaced = 0;
   for (let index = 0; index < 1000; index += 1) {
     const container = makeContainer(`c${index}`, { ...asking('1'), priority: 1 });
-    const plan = planPreemption(container, ledger.nodes(), { context, nomination: undefined });
+    const plan = planPreemption(container, ledger.nodes(), {
+      context,
+      nomination: undefined,
+      beyondBudgets: () => new Set(),
+    });
     if (!plan) continue;
     for (const victim of plan.victims) {
       ledger.removeContainer(victim.key, victim.uid);
@@ -134,4 +147,14 @@ test('planPreemption() decides for 1,000 Containers on 100 full nodes', (t) => {
   const { user, system } = process.cpuUsage(before);
   assert.equal(displaced, 1000);
   t.diagnostic(`displaced 1,000 in ${Math.round((user + system) / 1000)} ms of processor time`);
+});
+
+test('planPreemption() displaces what no budget keeps before what one does, on the node where fewest are', () => {
+  const pair = [replica('a1', 'a'), replica('a2', 'a', { priority: 5 })];
+  assert.equal(preempt(important('1'), [small('a')], pair), 'a: a1');
+  assert.equal(preempt(important('1'), [small('a')], pair, { kept: ['a1'] }), 'a: a2');
+  assert.equal(preempt(important('2'), [small('a')], pair, { kept: ['a1', 'a2'] }), 'a: a2 a1');
+  const other = replica('b1', 'b', { priority: 9, cpu: '2' });
+  assert.equal(preempt(important('2'), [small('a'), small('b')], [...pair, other]), 'a: a2 a1');
+  assert.equal(preempt(important('2'), [small('a'), small('b')], [...pair, other], { kept: ['a1'] }), 'b: b1');
 });

@@ -1,0 +1,21 @@
+// What it would cost the disruption budgets if Containers went without asking them.
+import type { Container } from '../../crds/container.ts';
+import { isBudgetOf, type DisruptionBudget } from '../../crds/disruption-budget.ts';
+
+/** Those of `containers` that, gone in this order, take more than a budget allows now. */
+export function beyondBudgets<T extends Pick<Container, 'metadata'>>(
+  containers: readonly T[],
+  budgets: readonly DisruptionBudget[],
+): ReadonlySet<T> {
+  const left = new Map(budgets.map((budget) => [budget, budget.status?.disruptionsAllowed ?? 0]));
+  const beyond = new Set<T>();
+  for (const container of containers) {
+    for (const [budget, allowed] of left) {
+      // One that was granted to go already is paid for.
+      if (!isBudgetOf(budget, container) || container.metadata.name in (budget.status?.disruptedPods ?? {})) continue;
+      left.set(budget, allowed - 1);
+      if (allowed <= 0) beyond.add(container);
+    }
+  }
+  return beyond;
+}
