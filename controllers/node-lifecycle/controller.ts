@@ -1,4 +1,5 @@
-// Watched: Nodes; their Leases, once they come back; Containers on nodes that are silent, gone or drained.
+// Watched: Nodes; their Leases, once they come back; Containers on nodes that are silent, gone or drained; what may
+// let those go: disruption budgets.
 import { runAll, type RunPart } from '../../lib/run-all.ts';
 import { createIndex } from '../runtime/cache.ts';
 import { createController, watch } from '../runtime/controller.ts';
@@ -7,12 +8,15 @@ import { evictingTaints } from './drain-plan.ts';
 import { createHeartbeats } from './heartbeats.ts';
 import { createNodeReconciler } from './reconcile.ts';
 
-/** The part that notices dead nodes. */
+/** A budget changes with each eviction; those that wait for it are asked to go once for many changes. */
+const BUDGET_DELAY_MS = 1_000;
+
+/** The part that notices dead nodes, and empties those that are drained. */
 export function createNodeLifecycle(
   deps: ControllerDeps,
   times: { minGraceMs: number; evictionDelayMs: number },
 ): RunPart {
-  const { nodes, nodeLeases, containers } = deps.caches;
+  const { nodes, nodeLeases, containers, budgets } = deps.caches;
   const heartbeats = createHeartbeats({
     client: deps.client,
     leases: nodeLeases,
@@ -42,6 +46,9 @@ export function createNodeLifecycle(
       watch(containers, ({ spec: { nodeName } }) =>
         nodeName && !(isWell(nodeName) && isKept(nodeName)) ? [nodeName] : [],
       ),
+      watch(budgets, () => nodes.list().flatMap(({ metadata: { name } }) => (isKept(name) ? [] : [name])), {
+        delayMs: BUDGET_DELAY_MS,
+      }),
     ],
   });
   return { name: 'node-lifecycle', run: (signal) => runAll([controller, heartbeats], signal) };

@@ -48,8 +48,12 @@ export function planDrain({ node, containers, now }: DrainObserved): DrainPlan {
   return { evict, ...(waits.length > 0 ? { requeueAfterMs: Math.min(...waits) } : {}) };
 }
 
+// What is over holds nothing: its Service keeps it for its exit code and logs, or replaces it anyway.
 const isMovable = (container: Container): boolean =>
-  controllerOf(container) !== undefined && slotOf(container) !== undefined;
+  controllerOf(container) !== undefined &&
+  slotOf(container) !== undefined &&
+  container.status?.phase !== 'Succeeded' &&
+  container.status?.phase !== 'Failed';
 
 function toleratedUntil({ spec }: Container, taint: Taint, now: number): number {
   const matching = (spec.tolerations ?? []).filter((toleration) => tolerates(toleration, taint));

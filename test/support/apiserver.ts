@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { Agent, request as httpsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { installPods } from '../../apiserver/pods/install.ts';
 import { createApiServer, type ApiServer } from '../../apiserver/server.ts';
 import type { Patience } from '../../apiserver/routes/api.ts';
 import { createLogger, silentLogger } from '../../lib/log.ts';
@@ -54,6 +55,9 @@ export interface TestApiserverOptions {
   /** Resolve at once instead of when /readyz is fine. */
   readonly dontWait?: boolean;
 }
+
+/** For `prepare`: serves v1 pods, so that Containers can be evicted; no agent can be reached. */
+export const servePods = (server: ApiServer): void => installPods(server, { cert: '', key: '', ca: '' });
 
 /** Starts everything on free ports and waits until the server is ready and serves the five kinds. */
 export async function startTestApiserver(options: TestApiserverOptions = {}): Promise<TestApiserver> {

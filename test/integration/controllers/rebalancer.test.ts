@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { eventKind, type Event } from '../../../crds/builtin.ts';
 import { containerKind } from '../../../crds/container.ts';
 import { serviceKind } from '../../../crds/service.ts';
-import { startTestApiserver } from '../../support/apiserver.ts';
+import { servePods, startTestApiserver } from '../../support/apiserver.ts';
 import { startTestControllers } from '../../support/controllers.ts';
 import { makeService } from '../../support/objects.ts';
 import { startPretendAgent } from '../../support/pretend-agent.ts';
@@ -12,7 +12,7 @@ import { waitFor } from '../../support/wait.ts';
 
 test('the rebalancer over a real API server', async (t) => {
   if (!requirePrograms(t, 'etcd')) return;
-  await using api = await startTestApiserver();
+  await using api = await startTestApiserver({ prepare: servePods });
   await using agent = await startPretendAgent(api.kubeconfig, 'n1');
   const services = agent.client.kind(serviceKind);
   const start = (mode: string) =>
