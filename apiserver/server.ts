@@ -45,6 +45,7 @@ export interface ApiServer {
   /** Parts add views to it, e.g. v1 pods, under their own name. */
   readonly registry: ResourceRegistry;
   readonly metrics: MetricsRegistry;
+  readonly log: Logger;
   addSubresource(handler: SubresourceHandler): void;
   /** Starts to accept connections; answers the address that really listens. */
   listen(listen: HostPort): Promise<{ readonly address: string }>;
@@ -115,6 +116,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     store,
     registry,
     metrics,
+    log,
     addSubresource: dispatcher.addSubresource,
     async listen({ host, port }) {
       await app.listen({ host, port });

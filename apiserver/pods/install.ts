@@ -1,5 +1,7 @@
-// Adds the views for kubectl's pod commands to an API server: pods with their subresources, and daemonsets.
+// Adds what the agents answer to an API server: the views for kubectl's pod commands (pods with their subresources,
+// daemonsets) and the use of resources.
 import type { ApiServer } from '../server.ts';
+import { metricsHandlers, metricsResources } from '../usage/metrics-handlers.ts';
 import { createAgentConnections, type AgentTls } from './agent-connection.ts';
 import { daemonSetResource } from './daemon-set-resource.ts';
 import { createEvictionHandler } from './eviction-handler.ts';
@@ -7,9 +9,12 @@ import { createLogHandler } from './log-handler.ts';
 import { podResource } from './pod-resource.ts';
 import { createStreamHandler } from './stream-handler.ts';
 
-/** Registers v1 pods and apps/v1 daemonsets; `tls` is what this server shows to agents. */
-export function installPods(server: Pick<ApiServer, 'store' | 'registry' | 'addSubresource'>, tls: AgentTls): void {
-  const { store } = server;
+/** Registers v1 pods, apps/v1 daemonsets and metrics.k8s.io; `tls` is what this server shows to agents. */
+export function installPods(
+  server: Pick<ApiServer, 'store' | 'registry' | 'addSubresource' | 'log'>,
+  tls: AgentTls,
+): void {
+  const { store, log } = server;
   const agents = createAgentConnections(tls);
   server.registry.set('pods', [podResource()]);
   server.registry.set('daemonsets', [daemonSetResource()]);
@@ -18,4 +23,6 @@ export function installPods(server: Pick<ApiServer, 'store' | 'registry' | 'addS
     server.addSubresource(createStreamHandler(name, store, agents));
   }
   server.addSubresource(createEvictionHandler(store, server.registry));
+  server.registry.set('metrics', metricsResources());
+  for (const handler of metricsHandlers({ store, agents, log })) server.addSubresource(handler);
 }

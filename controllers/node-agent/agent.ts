@@ -53,6 +53,7 @@ import type { NodeRuntime } from './runtime/node-runtime.ts';
 import { createRuntimeCache } from './runtime/runtime-cache.ts';
 import { createAgentServer } from './server/agent-server.ts';
 import { createStrayController } from './stray-controller.ts';
+import { createUsageSampler } from './usage/usage-sampler.ts';
 import { openUserRanges } from './users/user-ranges.ts';
 import { createProjectedRefresher } from './volumes/projected-refresher.ts';
 import { watchCluster } from './watch-cluster.ts';
@@ -154,6 +155,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     cache,
     runtime,
     podLogs,
+    usage: createUsageSampler({ runtime, cache, clock }),
   });
   const agentPort = await agentServer.listen(options.listen);
   const facts = await readNodeFacts({

@@ -4,6 +4,7 @@ import { accessSchemas } from './access.ts';
 import { certificateSchemas } from './certificates.ts';
 import { coreSchemas } from './core.ts';
 import { definitionSchemas } from './custom-resource-definition.ts';
+import { metricsSchemas } from './metrics.ts';
 import { nodeSchemas } from './node.ts';
 import { podSchemas } from './pod.ts';
 import { policySchemas } from './policy.ts';
@@ -16,4 +17,5 @@ export const builtinSchemas: Readonly<Record<string, StructuralSchema>> = {
   ...accessSchemas,
   ...certificateSchemas,
   ...policySchemas,
+  ...metricsSchemas,
 };

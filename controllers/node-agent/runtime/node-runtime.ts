@@ -191,6 +191,8 @@ export interface ContainerUsage {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly cpuNanoSeconds: number;
+  /** When the runtime read that; 0 = it does not say. */
+  readonly cpuReadAtMs: number;
   readonly workingSetBytes: number;
   readonly usageBytes: number;
   readonly rssBytes: number;

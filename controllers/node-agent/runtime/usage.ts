@@ -8,6 +8,7 @@ export function toContainerUsage(stats: ContainerStats): ContainerUsage {
     name: stats.attributes?.metadata?.name ?? '',
     labels: stats.attributes?.labels ?? {},
     cpuNanoSeconds: stats.cpu?.usageCoreNanoSeconds?.value ?? 0,
+    cpuReadAtMs: (stats.cpu?.timestamp ?? 0) / 1e6,
     workingSetBytes: stats.memory?.workingSetBytes?.value ?? 0,
     usageBytes: stats.memory?.usageBytes?.value ?? 0,
     rssBytes: stats.memory?.rssBytes?.value ?? 0,

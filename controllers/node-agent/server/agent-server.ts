@@ -1,11 +1,13 @@
-// The agent's TLS listener: logs, exec, attach and port forwarding for the API server, by kubelet's paths. Only the API server's own client
-// certificate gets in; everybody else talks to the API server, which knows who may do what.
+// The agent's TLS listener: logs, exec, attach and port forwarding for the API server, by kubelet's paths, and the use of
+// resources at /usage. Only the API server's own client certificate gets in; everybody else talks to the API server,
+// which knows who may do what.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { messageOf, reasonOf, WindlassError, type Reason } from '../../../lib/errors.ts';
+import type { UsageReport } from '../../../crds/usage.ts';
 import type { HostPort } from '../../../lib/host-port.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { serveLogs, type LogDeps } from './logs.ts';
@@ -27,6 +29,7 @@ const CODES: Readonly<Partial<Record<Reason, number>>> = {
 
 export interface AgentServerOptions extends LogDeps, StreamDeps {
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
+  readonly usage: (signal: AbortSignal) => Promise<UsageReport>;
   readonly log: Logger;
 }
 
@@ -100,10 +103,16 @@ async function handle(
     return;
   }
   const path = parseAgentPath(url.pathname);
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  const signal = AbortSignal.any([gone.signal, stopping]);
+  if (url.pathname === '/usage' && request.method === 'GET') {
+    const report = await options.usage(signal);
+    response.setHeader('Content-Type', 'application/json').end(JSON.stringify(report));
+    return;
+  }
   if (path?.verb === 'containerLogs' && request.method === 'GET') {
-    const gone = new AbortController();
-    response.once('close', () => gone.abort());
-    return serveLogs(options, path, url.searchParams, response, AbortSignal.any([gone.signal, stopping]));
+    return serveLogs(options, path, url.searchParams, response, signal);
   }
   if (path && isStreamVerb(path.verb)) {
     throw new WindlassError('BadRequest', `${path.verb} needs an upgrade to WebSocket or SPDY/3.1`);

@@ -1,0 +1,49 @@
+// Asks the agents of some nodes for the use of CPU and memory there.
+import { json } from 'node:stream/consumers';
+import { z } from 'zod';
+import type { Node } from '../../crds/builtin.ts';
+import type { UsageReport } from '../../crds/usage.ts';
+import { messageOf, WindlassError } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import { agentAddressOf, type AgentConnections } from '../pods/agent-connection.ts';
+
+/** An agent that takes longer has no say in this answer. */
+const TIMEOUT_MS = 5_000;
+
+const usage = { cpuCores: z.number(), memoryBytes: z.number(), atMs: z.number(), windowMs: z.number() };
+const Report = z.object({
+  node: z.object(usage),
+  containers: z.array(z.object({ namespace: z.string(), name: z.string(), uid: z.string(), ...usage })),
+});
+
+export interface CollectDeps {
+  readonly agents: Pick<AgentConnections, 'get'>;
+  readonly log: Logger;
+}
+
+/** Reports by the name of the node. What cannot be asked is left out, as metrics-server does: an answer late is no answer. */
+export async function collectUsage(
+  { agents, log }: CollectDeps,
+  nodes: readonly Node[],
+  signal: AbortSignal,
+): Promise<Map<string, UsageReport>> {
+  const reports = new Map<string, UsageReport>();
+  await Promise.all(
+    nodes.map(async (node) => {
+      const { name } = node.metadata;
+      try {
+        const stop = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+        const response = await agents.get(agentAddressOf(node), '/usage', stop);
+        if (response.statusCode !== 200) {
+          response.resume();
+          throw new WindlassError('Unavailable', `the agent answered ${response.statusCode}`);
+        }
+        reports.set(name, Report.parse(await json(response)));
+      } catch (error) {
+        signal.throwIfAborted();
+        log.debug({ node: name, err: messageOf(error) }, 'no usage from a node');
+      }
+    }),
+  );
+  return reports;
+}
