@@ -11,6 +11,7 @@ import { serviceKind } from '../crds/service.ts';
 import { volumeKind } from '../crds/volume.ts';
 import type { Registry } from '../lib/metrics.ts';
 import type { RunPart } from '../lib/run-all.ts';
+import { createAutoscaler, type AutoscaleOptions } from './autoscale/controller.ts';
 import { createDisruptionController } from './disruption/controller.ts';
 import { createGarbageCollector } from './garbage-collector/controller.ts';
 import { createTtlController } from './garbage-collector/ttl.ts';
@@ -42,13 +43,20 @@ export function watchKinds(informers: InformerSet): Caches {
   };
 }
 
-/** The parts that only the leader runs; without `rebalancer` nothing that runs is ever moved. */
+export interface ControllerOptions {
+  readonly times: { readonly minGraceMs: number; readonly evictionDelayMs: number };
+  /** Without it nothing that runs is ever moved. */
+  readonly rebalancer?: RebalancerOptions | undefined;
+  readonly autoscale: AutoscaleOptions;
+  /** UDP port that overlays use between nodes. */
+  readonly vxlanPort?: number;
+}
+
+/** The parts that only the leader runs. */
 export function composeControllers(
   deps: ControllerDeps,
   registry: Registry,
-  times: { minGraceMs: number; evictionDelayMs: number },
-  rebalancer: RebalancerOptions | undefined,
-  { vxlanPort = DEFAULT_VXLAN_PORT }: { vxlanPort?: number } = {},
+  { times, rebalancer, autoscale, vxlanPort = DEFAULT_VXLAN_PORT }: ControllerOptions,
 ): RunPart[] {
   const { containers, services, images, volumes, networks, nodes, namespaces, budgets } = deps.caches;
   const shared = new Map<string, WatchedKind<KubernetesObject>>([
@@ -65,6 +73,7 @@ export function composeControllers(
     createServiceController(deps),
     createScheduler(deps, registry),
     ...(rebalancer ? [createRebalancer(deps, rebalancer)] : []),
+    createAutoscaler(deps, autoscale),
     createDisruptionController(deps),
     createImageController(deps),
     createVolumeController(deps),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { ControllerOptions } from './compose.ts';
 import { DEFAULT_VXLAN_PORT } from './network/overlay.ts';
 
 const seconds = (minimum: number): z.ZodCoercedNumber => z.coerce.number().int().min(minimum);
@@ -27,6 +28,27 @@ export const Config = z.object({
   rebalanceSettleSeconds: seconds(0).default(30),
   /** UDP port that overlays use between nodes. */
   vxlanPort: z.coerce.number().int().min(1).max(65_535).default(DEFAULT_VXLAN_PORT),
+  /** How often an autoscaled Service is looked at. */
+  autoscaleSyncSeconds: seconds(1).default(15),
+  /** How long the most replicas that were asked for stay before an autoscaled Service gets fewer. */
+  autoscaleDownWindowSeconds: seconds(0).default(300),
   /** How long a leader that died keeps the others waiting. */
   leaseDurationSeconds: seconds(1).default(15),
 });
+
+/** The same in the terms of the controllers. */
+export function optionsOf(config: z.infer<typeof Config>): ControllerOptions {
+  const { rebalance: mode, rebalanceMoves: maxMoves, rebalanceSettleSeconds } = config;
+  return {
+    times: {
+      minGraceMs: (config.nodeMonitorGraceSeconds ?? 0) * 1000,
+      evictionDelayMs: config.evictionDelaySeconds * 1000,
+    },
+    rebalancer: mode === 'off' ? undefined : { mode, maxMoves, settleMs: rebalanceSettleSeconds * 1000 },
+    autoscale: {
+      syncMs: config.autoscaleSyncSeconds * 1000,
+      downWindowMs: config.autoscaleDownWindowSeconds * 1000,
+    },
+    vxlanPort: config.vxlanPort,
+  };
+}

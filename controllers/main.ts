@@ -14,7 +14,7 @@ import { createLogger } from '../lib/log.ts';
 import { createMetrics, serveMetrics } from '../lib/metrics.ts';
 import { runAll } from '../lib/run-all.ts';
 import { createSigningController, watchSigning } from './certificates/controller.ts';
-import { Config } from './config.ts';
+import { Config, optionsOf } from './config.ts';
 import { composeControllers, watchKinds } from './compose.ts';
 import { ensureNamespace } from './ensure-namespace.ts';
 import { processIdentity, releaseDeadHolder } from './predecessor.ts';
@@ -44,17 +44,11 @@ const client = createApiClient(readKubeconfig(config.kubeconfig), { userAgent: '
 const informers = createInformerSet({ client, log, clock, metrics: createInformerMetrics(registry) });
 const recorder = createEventRecorder({ client, component: LEASE, clock, log });
 const deps = { client, clock, log, metrics, events: createEvents(recorder), caches: watchKinds(informers) };
-const times = {
-  minGraceMs: (config.nodeMonitorGraceSeconds ?? 0) * 1000,
-  evictionDelayMs: config.evictionDelaySeconds * 1000,
-};
-const { rebalance: mode, rebalanceMoves: maxMoves, rebalanceSettleSeconds } = config;
-const rebalancer = mode === 'off' ? undefined : { mode, maxMoves, settleMs: rebalanceSettleSeconds * 1000 };
 const { caCert, caKey, nodeCertificateSeconds: maxSeconds } = config;
 const authority =
   caCert && caKey ? { cert: readFileSync(caCert, 'utf8'), key: readFileSync(caKey, 'utf8') } : undefined;
 const parts = [
-  ...composeControllers(deps, registry, times, rebalancer, config),
+  ...composeControllers(deps, registry, optionsOf(config)),
   ...(authority ? [createSigningController(deps, watchSigning(informers), { authority, maxSeconds })] : []),
 ];
 

@@ -171,9 +171,15 @@ export const ServiceSpec = withRules(
       .describe('Run the job again and again, in mode Job.'),
     autoscale: withRules(
       z.object({
-        minReplicas: integer(0, 1_000_000).default(1).describe('Never fewer.'),
+        minReplicas: integer(1, 1_000_000)
+          .default(1)
+          .describe('Never fewer. Not 0: from there no use of CPU would ever lead back.'),
         maxReplicas: integer(1, 1_000_000).describe('Never more.'),
-        cpuPercent: integer(1, 10_000).default(80).describe('Wanted use of the requested CPU, on average.'),
+        cpuPercent: integer(1, 10_000)
+          .default(80)
+          .describe(
+            'Wanted use of CPU on average, in percent of what the containers request (or of their limit, where nothing is requested).',
+          ),
       }),
       {
         rule: 'self.minReplicas <= self.maxReplicas',
@@ -182,7 +188,9 @@ export const ServiceSpec = withRules(
       },
     )
       .optional()
-      .describe('Let the load decide replicas.'),
+      .describe(
+        'Let the load decide replicas. It is written into spec.replicas: leave that out of files that are applied again.',
+      ),
   }),
   {
     rule: "self.mode != 'Global' || self.replicas == 1",
@@ -281,13 +289,23 @@ export const ServiceStatus = z.object({
     .describe(
       'Templates of the past and the present, by number. A template that comes back has the number it had before.',
     ),
+  autoscale: z
+    .object({
+      desiredReplicas: count().optional().describe('Replicas that the load asked for last, within the limits.'),
+      currentCpuPercent: count().optional().describe('Use of CPU in percent of what is requested.'),
+      lastScaleTime: time().optional().describe('When replicas were last changed because of the load.'),
+    })
+    .optional()
+    .describe('What autoscaling sees and does.'),
   lastScheduleTime: time().optional().describe('The time of the schedule that was last run.'),
   nextScheduleTime: time().optional().describe('The next time of the schedule.'),
   lastSuccessfulTime: time().optional().describe('When a run of the schedule was last complete.'),
   activeRuns: list(z.string(), 1_000)
     .optional()
     .describe('Runs of the schedule that are going on: Services of their own.'),
-  ...statusBase('Available, Progressing, Updated and Ready; in mode Job Complete and Failed'),
+  ...statusBase(
+    'Available, Progressing, Updated and Ready; in mode Job Complete and Failed; with autoscale ScalingActive and ScalingLimited',
+  ),
 });
 export type ServiceStatus = z.infer<typeof ServiceStatus>;
 

@@ -39,7 +39,10 @@ function runControllers(kubeconfig: string, clock: LyingClock): AsyncDisposable 
     events: createEvents(recorder),
     caches: watchKinds(informers),
   };
-  const others = composeControllers(deps, registry, { minGraceMs: 300_000, evictionDelayMs: 300_000 }, undefined);
+  const others = composeControllers(deps, registry, {
+    times: { minGraceMs: 300_000, evictionDelayMs: 300_000 },
+    autoscale: { syncMs: 15_000, downWindowMs: 300_000 },
+  });
   const stop = new AbortController();
   const running = runAll(
     [

@@ -4,7 +4,6 @@ import type { Revision } from '../../../../controllers/service/revision.ts';
 import { REVISION_LABEL, SLOT_LABEL } from '../../../../controllers/service/slots.ts';
 import { planStatus } from '../../../../controllers/service/status.ts';
 import type { Update, UpdateDecision } from '../../../../controllers/service/update-state.ts';
-import { findUnsupportedField } from '../../../../controllers/service/unsupported.ts';
 import { createVirtualIpAllocator } from '../../../../controllers/service/virtual-ips.ts';
 import { wantedSlots } from '../../../../controllers/service/wanted-slots.ts';
 import type { Container } from '../../../../crds/container.ts';
@@ -180,11 +179,6 @@ test('planStatus() does not touch lastTransitionTime while nothing turns', () =>
   const first = statusOf(service, [child(1, true)]).status;
   const again = statusOf({ ...service, status: first }, [child(1, true)], { now: NOW + 60_000 });
   assert.deepEqual(again.status, first);
-});
-
-test('findUnsupportedField() names what is not built yet', () => {
-  assert.equal(findUnsupportedField(makeService('web')), undefined);
-  assert.equal(findUnsupportedField(makeService('web', { autoscale: { maxReplicas: 3 } })), 'spec.autoscale');
 });
 
 test('allocate() gives each Service its own address before the cache shows the first, and keeps it', () => {

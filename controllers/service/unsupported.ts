@@ -1,8 +1,0 @@
-// Fields of a Service that are refused by name until their part is built.
-import type { Service } from '../../crds/service.ts';
-
-/** The first field that cannot be honoured yet. */
-export function findUnsupportedField({ spec }: Service): string | undefined {
-  if (spec.autoscale) return 'spec.autoscale';
-  return undefined;
-}
