@@ -43,10 +43,12 @@ export interface InstanceOptions {
   readonly flags?: readonly string[];
   /** Sandboxes kept ready; 0 in tests that compare what is on the host before and after. */
   readonly sandboxPool?: number;
+  /** Further options of its processes, as environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Folders, port and commands of an instance, not started. */
-export async function createInstance({ sandboxPool }: InstanceOptions = {}): Promise<TestInstance> {
+export async function createInstance({ sandboxPool, env: settings }: InstanceOptions = {}): Promise<TestInstance> {
   await purgeLeftOvers();
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   // As /run and /var/lib are: root of a user namespace, who is somebody else outside, passes through.
@@ -60,6 +62,7 @@ export async function createInstance({ sandboxPool }: InstanceOptions = {}): Pro
   // kubectl keeps discovery on disk by host and port: a fresh HOME keeps it from reading an earlier server's.
   const env: NodeJS.ProcessEnv = {
     ...{ ...process.env, HOME: kubeHome, KUBECONFIG: kubeconfig, NO_COLOR: '1' },
+    ...settings,
     ...(sandboxPool === undefined ? {} : { WINDLASS_SANDBOX_POOL: String(sandboxPool) }),
   };
   const windlass: TestInstance['windlass'] = (args, options = {}) =>
