@@ -33,6 +33,14 @@ export const disruptionBudgetKind: KindName & { readonly type?: DisruptionBudget
   namespaced: true,
 };
 
+/** Its two limits, of which a client may write the absent one as null. */
+export function limitsOf({ spec }: DisruptionBudget): {
+  readonly minAvailable: number | string | undefined;
+  readonly maxUnavailable: number | string | undefined;
+} {
+  return { minAvailable: spec?.minAvailable ?? undefined, maxUnavailable: spec?.maxUnavailable ?? undefined };
+}
+
 /** Whether `budget` is about `container`. */
 export const isBudgetOf = (budget: DisruptionBudget, { metadata }: Pick<Container, 'metadata'>): boolean =>
   budget.metadata.namespace === metadata.namespace && matchesSelector(budget.spec?.selector, metadata.labels);

@@ -1,6 +1,11 @@
 // What a disruption budget allows now, from what is observed. https://kubernetes.io/docs/tasks/run-application/configure-pdb/
 import type { Container } from '../../crds/container.ts';
-import { isHealthy, type DisruptionBudget, type DisruptionBudgetStatus } from '../../crds/disruption-budget.ts';
+import {
+  isHealthy,
+  limitsOf,
+  type DisruptionBudget,
+  type DisruptionBudgetStatus,
+} from '../../crds/disruption-budget.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { setConditions, type ConditionLike } from '../runtime/conditions.ts';
 import { controllerOf, isDeleting } from '../runtime/object-key.ts';
@@ -39,7 +44,7 @@ export function planBudget(observed: BudgetObserved): BudgetPlan {
   let desiredHealthy = 0;
   let failure: string | undefined;
   try {
-    ({ expectedPods, desiredHealthy } = planNumbers(budget.spec ?? {}, containers, observed.wantedBy));
+    ({ expectedPods, desiredHealthy } = planNumbers(budget, containers, observed.wantedBy));
   } catch (error) {
     failure = messageOf(error);
   }
@@ -73,8 +78,9 @@ export function planBudget(observed: BudgetObserved): BudgetPlan {
 const isOver = (phase: string | undefined): boolean => phase === 'Succeeded' || phase === 'Failed';
 
 function whyNot({ budget, containers }: BudgetObserved, desiredHealthy: number): string {
-  const { minAvailable, maxUnavailable } = budget.spec ?? {};
-  if (minAvailable == null && maxUnavailable == null) return 'neither spec.minAvailable nor spec.maxUnavailable is set';
+  const { minAvailable, maxUnavailable } = limitsOf(budget);
+  if (minAvailable === undefined && maxUnavailable === undefined)
+    return 'neither spec.minAvailable nor spec.maxUnavailable is set';
   if (containers.length === 0) return 'spec.selector selects no Containers';
   return `${desiredHealthy} must stay healthy`;
 }
@@ -103,16 +109,17 @@ function isSuccessor({ metadata, status }: Container, evictedAt: number): boolea
 }
 
 function planNumbers(
-  { minAvailable, maxUnavailable }: NonNullable<DisruptionBudget['spec']>,
+  budget: DisruptionBudget,
   containers: readonly Container[],
   wantedBy: BudgetObserved['wantedBy'],
 ): { expectedPods: number; desiredHealthy: number } {
-  if (maxUnavailable != null) {
+  const { minAvailable, maxUnavailable } = limitsOf(budget);
+  if (maxUnavailable !== undefined) {
     const expectedPods = expectedCount(containers, wantedBy);
     return { expectedPods, desiredHealthy: Math.max(0, expectedPods - scaled(maxUnavailable, expectedPods)) };
   }
   if (typeof minAvailable === 'number') return { expectedPods: containers.length, desiredHealthy: minAvailable };
-  if (minAvailable == null) return { expectedPods: 0, desiredHealthy: 0 };
+  if (minAvailable === undefined) return { expectedPods: 0, desiredHealthy: 0 };
   const expectedPods = expectedCount(containers, wantedBy);
   return { expectedPods, desiredHealthy: scaled(minAvailable, expectedPods) };
 }

@@ -64,7 +64,7 @@ function makeHandlers(report: UsageReport = REPORT) {
         query: new URLSearchParams(query),
         signal: new AbortController().signal,
       });
-    return JSON.parse(String(answer?.body)) as StoredObject & { items: StoredObject[] };
+    return JSON.parse(answer?.body as string) as StoredObject & { items: StoredObject[] };
   };
   return { get, asked };
 }
