@@ -32,8 +32,7 @@ export const evictingTaints = (node: Node): Taint[] =>
   );
 
 /**
- * Only what a Service makes again somewhere else: a Container that stands alone stays, as with Docker, and those of a
- * Global Service are the Service's own affair.
+ * Only what a Service makes again somewhere else: a Container that stands alone stays, as with Docker.
  */
 export function planDrain({ node, containers, now }: DrainObserved): DrainPlan {
   const taints = evictingTaints(node);
@@ -49,11 +48,13 @@ export function planDrain({ node, containers, now }: DrainObserved): DrainPlan {
 }
 
 // What is over holds nothing: its Service keeps it for its exit code and logs, or replaces it anyway.
-const isMovable = (container: Container): boolean =>
+const isOfService = (container: Container): boolean =>
   controllerOf(container) !== undefined &&
-  slotOf(container) !== undefined &&
   container.status?.phase !== 'Succeeded' &&
   container.status?.phase !== 'Failed';
+
+/** A Global Service has one for each node, and takes it away itself where it is not wanted. */
+const isMovable = (container: Container): boolean => isOfService(container) && slotOf(container) !== undefined;
 
 function toleratedUntil({ spec }: Container, taint: Taint, now: number): number {
   const matching = (spec.tolerations ?? []).filter((toleration) => tolerates(toleration, taint));
@@ -85,7 +86,7 @@ export function drainConditions(
   const taint = node.spec?.taints?.find(({ key, effect }) => key === DRAIN_TAINT && effect === 'NoExecute');
   if (!taint) return before ? others : undefined;
   const leaving = containers.filter(
-    (container) => isMovable(container) && toleratedUntil(container, taint, now) !== Number.POSITIVE_INFINITY,
+    (container) => isOfService(container) && toleratedUntil(container, taint, now) !== Number.POSITIVE_INFINITY,
   );
   const next = describe(leaving, blocked);
   if (before?.status === next.status && before.reason === next.reason && before.message === next.message)

@@ -66,6 +66,11 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
         ...['patch', 'services.windlass.dev/burner', '--type=merge', '-p', JSON.stringify({ spec })],
       ]);
       await has('.status.conditions[?(@.type=="ScalingActive")].reason', 'NoCpuRequest');
+      await instance.kubectlOk([
+        ...['patch', 'services.windlass.dev/burner', '--type=merge', '-p', '{"spec":{"autoscale":null}}'],
+      ]);
+      await has('.status.autoscale', '');
+      assert.equal(await field('.status.conditions[?(@.type=="ScalingActive")].reason'), '');
     },
   },
   'disruption-budget.yaml': {

@@ -571,6 +571,17 @@ const CASES: readonly Case[] = [
     'spec.autoscale.minReplicas: must not be above maxReplicas',
   ),
   service(
+    'autoscale to nothing',
+    { autoscale: { minReplicas: 0, maxReplicas: 2 } },
+    'spec.autoscale.minReplicas: Invalid value: 0: spec.autoscale.minReplicas in body should be greater than or equal to 1',
+  ),
+  service(
+    'autoscale at no use of CPU',
+    { autoscale: { maxReplicas: 2, cpuPercent: 0 } },
+    'spec.autoscale.cpuPercent: Invalid value: 0: spec.autoscale.cpuPercent in body should be greater than or equal to 1',
+  ),
+  service('autoscale without bound', { autoscale: { cpuPercent: 50 } }, 'spec.autoscale.maxReplicas: Required value'),
+  service(
     'autoscale of a global service',
     { mode: 'Global', autoscale: { maxReplicas: 2 } },
     'spec.autoscale: needs mode Replicated',
