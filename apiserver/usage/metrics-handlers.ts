@@ -52,9 +52,14 @@ export function metricsHandlers(deps: MetricsDeps): SubresourceHandler[] {
         return report ? [nodeMetrics(node, report.node)] : [];
       });
     }),
-    handler(pods, async ({ namespace, name, signal }) => {
+    handler(pods, async ({ namespace, name, query, signal }) => {
+      const isAsked = parseLabelSelector(query.get('labelSelector') ?? '');
       const scope = namespace === '' ? {} : { namespace, ...(name === '' ? {} : { name }) };
-      const { entries } = await deps.store.list(CONTAINERS, { ...AT_HAND, ...scope });
+      const { entries } = await deps.store.list(CONTAINERS, {
+        ...AT_HAND,
+        ...scope,
+        filter: ({ object }) => isAsked(object),
+      });
       const containers = new Map(
         entries.map(({ object }) => [object.metadata.uid ?? '', object as unknown as Container]),
       );

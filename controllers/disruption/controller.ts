@@ -7,6 +7,9 @@ import type { ControllerDeps } from '../runtime/deps.ts';
 import { controllerOf, isDeleting, keyOf } from '../runtime/object-key.ts';
 import { createDisruptionReconciler } from './reconcile.ts';
 
+/** A budget counts all its Containers: what changes within this time is counted once. */
+const DELAY_MS = 50;
+
 /** The part that says how many Containers may be evicted. */
 export function createDisruptionController(deps: ControllerDeps): RunPart {
   const { budgets, containers, services } = deps.caches;
@@ -36,11 +39,14 @@ export function createDisruptionController(deps: ControllerDeps): RunPart {
     }),
     watches: [
       watch(budgets, (budget) => [keyOf(budget)]),
-      watch(containers, (container) =>
-        budgetsIn
-          .get(container.metadata.namespace ?? '')
-          .filter((budget) => isBudgetOf(budget, container))
-          .map(keyOf),
+      watch(
+        containers,
+        (container) =>
+          budgetsIn
+            .get(container.metadata.namespace ?? '')
+            .filter((budget) => isBudgetOf(budget, container))
+            .map(keyOf),
+        { delayMs: DELAY_MS },
       ),
       watch(services, (service) => budgetsIn.get(service.metadata.namespace ?? '').map(keyOf)),
     ],

@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { collectionPath } from '../../../client/api-client.ts';
+import { nodeKind } from '../../../crds/builtin.ts';
+import { disruptionBudgetKind } from '../../../crds/disruption-budget.ts';
 import { KINDS, containerKind, networkKind, serviceKind, volumeKind } from '../../../crds/index.ts';
 import type { CustomKind } from '../../../crds/kind.ts';
 import { startTestApiserver, type TestApiserver } from '../../support/apiserver.ts';
@@ -54,6 +56,21 @@ test('every document and manifest with our kinds is taken, with strict field val
       const { status, body } = await post(kind, object, namespace);
       assert.equal(status, 201, `${file}: ${body.message}`);
     }
+  }
+});
+
+test('what docs/api shows of built-in kinds is taken, with strict field validation', async () => {
+  for (const [file, kind] of Object.entries({
+    'node.yaml': nodeKind,
+    'pod-disruption-budget.yaml': disruptionBudgetKind,
+  })) {
+    const object: unknown = parse(readFileSync(join(ROOT, 'docs/api', file), 'utf8'));
+    const path = `${collectionPath(kind, kind.namespaced ? 'default' : undefined)}?fieldValidation=Strict`;
+    const answer = await server.request('POST', path, {
+      body: object,
+      headers: { 'content-type': 'application/json' },
+    });
+    assert.equal(answer.status, 201, `${file}: ${answer.text}`);
   }
 });
 

@@ -41,7 +41,8 @@ function makeHandlers(report: UsageReport = REPORT) {
         const all = plural === 'nodes' ? [reachable('n1'), reachable('n2'), makeNode('n3')] : containers;
         const entries = (all as unknown as StoredObject[])
           .filter(({ metadata }) => options.name === undefined || options.name === metadata.name)
-          .map((object) => ({ object }) as Entry);
+          .map((object) => ({ object }) as Entry)
+          .filter((entry) => options.filter?.(entry) ?? true);
         return { entries, revision: 1 };
       },
     },
@@ -93,7 +94,7 @@ test('PodMetrics are in order, by label if asked, and only nodes that run what i
   assert.deepEqual(asked.splice(0).toSorted(), ['n1', 'n2']);
   assert.deepEqual(names(await get('pods', { namespace: 'default', query: 'labelSelector=app%3Dweb' })), ['a']);
   assert.deepEqual(names(await get('pods', { query: 'fieldSelector=metadata.name%3Db' })), ['b']);
-  asked.splice(0);
+  assert.deepEqual(asked.splice(0).toSorted(), ['n1', 'n1', 'n2']);
   const one = await get('pods', { namespace: 'default', name: 'a' });
   assert.deepEqual(one['containers'], [{ name: 'a', usage: { cpu: '250000000n', memory: '1024Ki' } }]);
   assert.deepEqual(asked, ['n1']);
