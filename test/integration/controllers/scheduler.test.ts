@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eventKind, type Event } from '../../../crds/builtin.ts';
 import { containerKind, type ContainerSpecInput } from '../../../crds/container.ts';
+import { disruptionBudgetKind, type DisruptionBudget } from '../../../crds/disruption-budget.ts';
 import { serviceKind } from '../../../crds/service.ts';
 import { startTestApiserver } from '../../support/apiserver.ts';
 import { startTestControllers } from '../../support/controllers.ts';
-import { makeContainer, makeService } from '../../support/objects.ts';
+import { makeBudget, makeContainer, makeService } from '../../support/objects.ts';
 import { startPretendAgent } from '../../support/pretend-agent.ts';
 import { requirePrograms } from '../../support/require.ts';
 import { waitFor } from '../../support/wait.ts';
@@ -63,5 +64,19 @@ test('the scheduler over a real API server', async (t) => {
     await containers.delete('equal', 'default');
     await containers.delete('important', 'default');
     await waitFor(async () => (await services.get('web', 'default'))?.status?.readyReplicas === 4);
+  });
+
+  await t.test('whom a disruption budget keeps is not displaced while others will do', async () => {
+    const budgets = agent.client.kind<DisruptionBudget>(disruptionBudgetKind);
+    const { spec } = makeBudget('last', { minAvailable: 1, selector: { matchLabels: { 'windlass.dev/slot': '4' } } });
+    await budgets.create({ metadata: { name: 'last', namespace: 'default' }, ...(spec ? { spec } : {}) });
+    await waitFor(async () => (await budgets.get('last', 'default'))?.status?.currentHealthy === 1);
+    const kept = (await containers.get('web-4', 'default'))?.metadata.uid;
+    await create('other', { ...asking('1'), priority: 100 });
+    await waitFor(async () => (await containers.get('other', 'default'))?.status?.phase === 'Running');
+    // Without the budget it is the last slot that goes.
+    const successor = await waitFor(async () => /one before it.*/.exec(await messageOf('web-3'))?.[0]);
+    assert.equal(successor, 'one before it was displaced by container default/other of priority 100');
+    assert.equal((await containers.get('web-4', 'default'))?.metadata.uid, kept);
   });
 });
