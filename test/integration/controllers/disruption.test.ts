@@ -58,6 +58,8 @@ test('disruption budgets over a real API server', async (t) => {
     assert.match(header ?? '', /^NAME\s+MIN AVAILABLE\s+MAX UNAVAILABLE\s+ALLOWED DISRUPTIONS\s+AGE/);
     assert.match(row ?? '', /^web\s+N\/A\s+1\s+1\s/);
     assert.match(await kubectlOk('describe', 'pdb', 'web'), /Allowed disruptions:\s+1/);
+    await kubectlOk('create', 'pdb', 'none', '--selector=app=none', '--max-unavailable=0');
+    assert.match(await kubectlOk('get', 'pdb', 'none'), /none\s+N\/A\s+0\s+0\s/);
   });
 
   await t.test('of two evictions at once only what the budget allows passes', async () => {

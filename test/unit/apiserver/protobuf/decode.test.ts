@@ -72,7 +72,7 @@ test('decodeProtobuf() keeps bytes, and keys that every object inherits', () => 
 const folder = new URL('../../../../apiserver/protobuf/', import.meta.url);
 const root = new protobuf.Root();
 root.loadSync(
-  ['meta', 'core', 'coordination', 'events', 'autoscaling', 'apiextensions'].map((name) =>
+  ['meta', 'core', 'coordination', 'events', 'autoscaling', 'policy', 'apiextensions'].map((name) =>
     fileURLToPath(new URL(`${name}.proto`, folder)),
   ),
   { keepCase: true },
@@ -130,6 +130,15 @@ test('decodeProtobuf() keeps zeros that mean something', () => {
     kind: 'DeleteOptions',
     ...options,
   });
+});
+
+test('decodeProtobuf() tells a limit of 0 and a selector of everything from none', () => {
+  const read = (spec: object): unknown =>
+    decodeProtobuf(
+      encode('policy/v1', 'PodDisruptionBudget', 'policy.v1.PodDisruptionBudget', { metadata: { name: 'x' }, spec }),
+    )['spec'];
+  deepEqual(read({ maxUnavailable: { type: 0, intVal: 0 }, selector: {} }), { maxUnavailable: 0, selector: {} });
+  deepEqual(read({ minAvailable: { type: 1, strVal: '50%' } }), { minAvailable: '50%' });
 });
 
 test('decodeProtobuf() reads the schema of a CustomResourceDefinition', () => {
