@@ -8,11 +8,13 @@ export function beyondBudgets<T extends Pick<Container, 'metadata'>>(
   budgets: readonly DisruptionBudget[],
 ): ReadonlySet<T> {
   const left = new Map(budgets.map((budget) => [budget, budget.status?.disruptionsAllowed ?? 0]));
+  const inNamespace = Map.groupBy(budgets, ({ metadata }) => metadata.namespace);
   const beyond = new Set<T>();
   for (const container of containers) {
-    for (const [budget, allowed] of left) {
+    for (const budget of inNamespace.get(container.metadata.namespace) ?? []) {
       // One that was granted to go already is paid for.
       if (!isBudgetOf(budget, container) || container.metadata.name in (budget.status?.disruptedPods ?? {})) continue;
+      const allowed = left.get(budget) ?? 0;
       left.set(budget, allowed - 1);
       if (allowed <= 0) beyond.add(container);
     }
