@@ -1,7 +1,13 @@
 // Whether a disruption budget lets a Container be evicted. Pure; the handler writes what is decided here.
 // https://kubernetes.io/docs/tasks/run-application/configure-pdb/
 import type { Container } from '../../crds/container.ts';
-import { isBeyondBudgets, isBudgetOf, isHealthy, type DisruptionBudget } from '../../crds/disruption-budget.ts';
+import {
+  isBeyondBudgets,
+  isBudgetOf,
+  isHealthy,
+  type DisruptionBudget,
+  type DisruptionBudgetStatus,
+} from '../../crds/disruption-budget.ts';
 import { rfc3339 } from '../../lib/clock.ts';
 import { WindlassError } from '../../lib/errors.ts';
 
@@ -43,7 +49,7 @@ export function judgeEviction(container: Container, budgets: readonly Disruption
  */
 export function spendDisruption(budget: DisruptionBudget, name: string, now: number): DisruptionBudget {
   const { status = {}, metadata } = budget;
-  const { disruptionsAllowed = 0, disruptedPods, desiredHealthy = 0, currentHealthy = 0, conditions } = status;
+  const { disruptionsAllowed = 0, disruptedPods } = status;
   if ((status.observedGeneration ?? 0) < (metadata.generation ?? 0)) {
     throw exhausted(`The disruption budget ${metadata.name} is still being processed by the server.`);
   }
@@ -54,14 +60,7 @@ export function spendDisruption(budget: DisruptionBudget, name: string, now: num
       { details: { name, kind: 'pods' } },
     );
   }
-  if (disruptionsAllowed <= 0) {
-    const failure = conditions?.find(({ type, reason }) => type === 'DisruptionAllowed' && reason === 'SyncFailed');
-    throw exhausted(
-      failure
-        ? `The disruption budget ${metadata.name} does not allow evicting pods currently because it failed sync: ${failure.message}`
-        : `The disruption budget ${metadata.name} needs ${desiredHealthy} healthy pods and has ${currentHealthy} currently`,
-    );
-  }
+  if (disruptionsAllowed <= 0) throw exhausted(`The disruption budget ${metadata.name} ${whyExhausted(status)}`);
   return {
     ...budget,
     status: {
@@ -70,6 +69,19 @@ export function spendDisruption(budget: DisruptionBudget, name: string, now: num
       disruptedPods: { ...disruptedPods, [name]: rfc3339(now) },
     },
   };
+}
+
+function whyExhausted({ desiredHealthy = 0, currentHealthy = 0, conditions }: DisruptionBudgetStatus): string {
+  const condition = conditions?.find(({ type, status }) => type === 'DisruptionAllowed' && status === 'False');
+  // The numbers mean nothing when they could not be calculated.
+  if (condition?.reason === 'SyncFailed') {
+    return `does not allow evicting pods currently because it failed sync: ${condition.message}`;
+  }
+  if (currentHealthy <= desiredHealthy) {
+    return `needs ${desiredHealthy} healthy pods and has ${currentHealthy} currently`;
+  }
+  // What others spent is not counted as gone yet, or the budget expects nothing at all.
+  return `does not allow evicting pods currently${condition?.message ? ` (${condition.reason}): ${condition.message}` : ''}`;
 }
 
 function exhausted(cause: string): WindlassError {

@@ -67,6 +67,11 @@ test('spendDisruption() says why there is nothing to take', () => {
     causeOf(makeBudget('web', { status })),
     'The disruption budget web needs 2 healthy pods and has 2 currently',
   );
+  // Another eviction has just spent the last one.
+  assert.equal(
+    causeOf(makeBudget('web', { status: { ...status, currentHealthy: 3 } })),
+    'The disruption budget web does not allow evicting pods currently',
+  );
   const fresh = 'The disruption budget web is still being processed by the server.';
   assert.equal(causeOf(makeBudget('web')), fresh);
   assert.equal(
