@@ -137,15 +137,15 @@ function bindingRow(object: StoredObject, now: number): unknown[] {
 }
 
 function signingRequestRow(object: StoredObject, now: number): unknown[] {
-  const { metadata, spec, status } = object as unknown as CertificateSigningRequest;
+  const { metadata, spec, status } = object as unknown as Partial<CertificateSigningRequest> & StoredObject;
   const words = (status?.conditions ?? []).map(({ type }) => type);
   if (words.length === 0) words.push('Pending');
   if (status?.certificate) words.push('Issued');
-  const seconds = spec.expirationSeconds;
+  const seconds = spec?.expirationSeconds;
   const duration = seconds
     ? formatAge(metadata.creationTimestamp, Date.parse(metadata.creationTimestamp ?? '') + seconds * 1000)
     : '<none>';
-  return [ageOf(object, now), spec.signerName, spec.username ?? '', duration, words.join(',')];
+  return [ageOf(object, now), spec?.signerName ?? '', spec?.username ?? '', duration, words.join(',')];
 }
 
 function nodeRow(object: StoredObject, now: number): unknown[] {
