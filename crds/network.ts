@@ -62,7 +62,7 @@ export const NetworkStatus = z.object({
       ipv4Address: z.string().optional().describe('Of an overlay: address of the bridge that no other node has.'),
       macAddress: z.string().optional().describe('Of an overlay: hardware address of the bridge.'),
       bridge: z.string().optional().describe('Name of the bridge on the node.'),
-      ranges: list(z.string(), 64).optional().describe('Blocks of addresses that only this node gives out.'),
+      ranges: list(z.string(), 512).optional().describe('Blocks of addresses that only this node gives out.'),
       ready: z.boolean().optional().describe('Whether the node has set it up.'),
       message: z.string().optional().describe('Why it is not ready there.'),
     }),

@@ -371,9 +371,12 @@ export function ipBytes(ip: string): Buffer {
   return Buffer.from(ip.split('.').map(Number));
 }
 
+/** True for six pairs of hex digits with colons. */
+export const isMac = (text: string): boolean => /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text);
+
 /** The six bytes of a MAC address. */
 export function macBytes(mac: string): Buffer {
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) throw new TypeError(`not a MAC address: ${mac}`);
+  if (!isMac(mac)) throw new TypeError(`not a MAC address: ${mac}`);
   return Buffer.from(mac.replaceAll(':', ''), 'hex');
 }
 

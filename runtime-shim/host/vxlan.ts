@@ -2,7 +2,7 @@
 // stands in static entries (neighbours.ts), and nothing that has no entry leaves the node.
 import { addressBytes, formatAddress } from './ip-address.ts';
 import { decodeAttributes, NLM_F, text, u16be, u32, u8, type Attribute, type NetlinkSocket } from './netlink.ts';
-import { IFLA, linkAttributes, linkRequest, listLinkMessages, type Link, decodeLink } from './rtnetlink.ts';
+import { IFLA, linkAttributes, linkRequest, listLinkMessages, macBytes, type Link, decodeLink } from './rtnetlink.ts';
 
 const VXLAN = { id: 1, local: 4, learning: 7, port: 15, local6: 17 } as const;
 const BRPORT = {
@@ -40,7 +40,7 @@ export function createVxlan(
   socket.request([
     linkRequest(`create VXLAN device ${name} with VNI ${vni} on port ${port}`, { flags: NLM_F.create | NLM_F.excl }, [
       [IFLA.name, text(name)],
-      [IFLA.address, Buffer.from(mac.replaceAll(':', ''), 'hex')],
+      [IFLA.address, macBytes(mac)],
       [IFLA.mtu, u32(mtu)],
       [
         IFLA.linkInfo,

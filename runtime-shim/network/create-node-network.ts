@@ -14,10 +14,11 @@ import { ensureBridge, ensureEndpoint, ensureLoopback } from './links.ts';
 import type { Attachment, IngressSpec, NetworkSpec, NodeNetwork, PublishedPort } from './node-network.ts';
 import { syncIngressRoutes } from './ingress-routes.ts';
 import { createLinkRemover } from './link-remover.ts';
-import { describeShape, refuseTakenRoutes, validateNetwork, validatePeers } from './network-spec.ts';
+import { describeShape, refuseTakenRoutes, validateNetwork } from './network-spec.ts';
 import { createPortTable } from './ports.ts';
 import { openRecords, type EndpointRecord, type SandboxRecord } from './records.ts';
-import { isOverlay, syncEntries, wantedEntries } from './overlay.ts';
+import { isOverlay } from './overlay.ts';
+import { applyPeers } from './peers.ts';
 import { repairLinks, repairOverlay, syncVirtualIps } from './repair.ts';
 import { describeInterface, describeSandbox, planEndpoint, requireNetwork, requireSandbox } from './sandboxes.ts';
 import { staleUdpFlows } from './service-plan.ts';
@@ -239,26 +240,11 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
 
     async setPeers(networkId, peers) {
       await tables.settled();
-      const spec = requireNetwork(state, networkId);
-      if (!isOverlay(spec)) throw new WindlassError('Invalid', `network ${networkId} is no overlay`);
-      validatePeers(networkId, peers);
-      const before = state.peers.get(networkId);
-      if (before && JSON.stringify(before) === JSON.stringify(peers)) return;
-      const entries = wantedEntries(state, spec);
-      records.savePeers({ id: networkId, ...peers });
-      state.peers.set(networkId, peers);
-      const [old, wanted] = [before, peers].map((one) => peerElements(instance, spec, one)) as [
-        TableElement[],
-        TableElement[],
-      ];
-      tables.remove(minus(old, wanted));
-      await tables.add(minus(wanted, old));
-      try {
-        syncEntries(links, instance, state, spec, entries);
-      } catch {
-        // What somebody else did in between is no reason to fail: look at what is there.
-        syncEntries(links, instance, state, spec);
-      }
+      const replaceElements = async (old: TableElement[], wanted: TableElement[]): Promise<void> => {
+        tables.remove(minus(old, wanted));
+        await tables.add(minus(wanted, old));
+      };
+      await applyPeers({ instance, state, records, links, replaceElements }, networkId, peers);
     },
 
     async removeNetwork(networkId) {

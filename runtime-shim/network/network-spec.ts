@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { WindlassError } from '../../lib/errors.ts';
 import type { HostRoute } from '../../lib/host-routes.ts';
+import { isMac } from '../host/rtnetlink.ts';
 import { contains, parseCidr, parseIp } from './ipam.ts';
 import type { NetworkOverlay, NetworkSpec, OverlayPeers } from './node-network.ts';
 
@@ -11,7 +12,6 @@ export function describeShape(spec: NetworkSpec): string {
   return JSON.stringify([subnets, spec.internal, spec.isolated, spec.overlay !== undefined]);
 }
 
-const isMac = (text: string): boolean => /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(text);
 /** The lowest bit of the first byte marks groups. */
 const isUnicastMac = (text: string): boolean => isMac(text) && (Number.parseInt(text.slice(0, 2), 16) & 1) === 0;
 const HIGHEST_VNI = 0xffffff;

@@ -3,6 +3,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { shortHash } from '../../lib/instance.ts';
+import { isMac } from '../host/rtnetlink.ts';
 import { removeTemporaryFiles, writeRecordFile } from '../store/record-file.ts';
 import { parseCidr, parseIp } from './ipam.ts';
 import { validateNetwork, validatePeers } from './network-spec.ts';

@@ -1,10 +1,9 @@
 // A node network over a network namespace of its own: the test process's main thread becomes "the host", so that
 // nothing of the machine's real network is touched and bridge-nf settings can be changed.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describeInstance, type Instance } from '../../lib/instance.ts';
 import { readStartTime } from '../../lib/process-identity.ts';
@@ -20,6 +19,7 @@ import type {
   PublishedPort,
   SandboxNetwork,
 } from '../../runtime-shim/network/node-network.ts';
+import { startLineProcess } from './line-process.ts';
 import type { PeerCommand } from './netns-peer.ts';
 
 const PREFIX = 'windlass-net-';
@@ -44,34 +44,14 @@ export interface Peer {
 /** Starts a peer in the namespace at `path`; in the private host without one. Commands are answered in order. */
 export async function startPeer(path?: string): Promise<Peer> {
   const [file, ...args] = [...(path ? ['nsenter', `--net=${path}`] : []), process.execPath, peerProgram];
-  const child = spawn(file ?? '', args, { stdio: ['pipe', 'pipe', 'inherit'] });
-  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const read = async (): Promise<string> => {
-    const { value } = (await lines.next()) as { value?: string };
-    const answer = JSON.parse(value ?? '{"error":"peer ended"}') as { result?: string; error?: string };
-    if (answer.error !== undefined) throw new Error(answer.error);
-    return answer.result ?? '';
-  };
-  await read();
-  let turn: Promise<unknown> = Promise.resolve();
-  const send = (command: PeerCommand): Promise<string> => {
-    const answer = turn.then(() => {
-      child.stdin.write(`${JSON.stringify(command)}\n`);
-      return read();
-    });
-    turn = answer.catch(() => undefined);
-    return answer;
-  };
+  const { send: tell, stop } = await startLineProcess<PeerCommand>(file ?? '', args);
+  const send = async (command: PeerCommand): Promise<string> => String((await tell(command)) ?? '');
   return {
     send,
     serve: (protocol, port, label) => send({ op: 'serve', protocol, port, label }),
     ask: (protocol, host, port, timeoutMs = 2000) => send({ op: 'ask', protocol, host, port, timeoutMs }),
     resolve: (server, name, type = 'A') => send({ op: 'resolve', server, name, type, timeoutMs: 2000 }),
-    async stop() {
-      child.stdin.end();
-      await closed;
-    },
+    stop,
   };
 }
 

@@ -1,9 +1,9 @@
 // Hosts on one switch, each a process in a network namespace of its own with a node network: what an overlay spans.
-import { execFileSync, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
+import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Instance } from '../../lib/instance.ts';
 import type { NetworkSpec, SandboxNetwork } from '../../runtime-shim/network/node-network.ts';
+import { startLineProcess } from './line-process.ts';
 import { makeNetwork, startPeer, type Peer, type Sandbox } from './node-network.ts';
 import type { HostCommand } from './overlay-host.ts';
 
@@ -39,16 +39,8 @@ export async function startOverlayHosts(count: number, { mtu = 1500 } = {}): Pro
 }
 
 async function startHost(index: number, mtu: number): Promise<OverlayHost> {
-  const child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const read = async (): Promise<unknown> => {
-    const { value } = (await lines.next()) as { value?: string };
-    const answer = JSON.parse(value ?? '{"error":"the host ended"}') as { result?: unknown; error?: string };
-    if (answer.error !== undefined) throw new Error(answer.error);
-    return answer.result;
-  };
-  const { pid, instance } = (await read()) as { pid: number; instance: Instance };
+  const host = await startLineProcess<HostCommand>(process.execPath, [program]);
+  const { pid, instance } = host.hello as { pid: number; instance: Instance };
   const address = `192.0.2.${index + 1}`;
   const address6 = `fd00:2::${index + 1}`;
   const port = `port${index}`;
@@ -69,15 +61,7 @@ async function startHost(index: number, mtu: number): Promise<OverlayHost> {
     String(pid),
   ]);
   execFileSync('ip', ['link', 'set', port, 'master', 'switch', 'up']);
-  let turn: Promise<unknown> = Promise.resolve();
-  const send = (command: HostCommand): Promise<unknown> => {
-    const answer = turn.then(() => {
-      child.stdin.write(`${JSON.stringify(command)}\n`);
-      return read();
-    });
-    turn = answer.catch(() => undefined);
-    return answer;
-  };
+  const { send } = host;
   const exec = async (...argv: readonly string[]): Promise<string> => String(await send({ op: 'exec', argv }));
   await exec('ip', 'addr', 'add', `${address}/24`, 'dev', 'eth0');
   await exec('ip', 'addr', 'add', `${address6}/64`, 'dev', 'eth0', 'nodad');
@@ -101,8 +85,7 @@ async function startHost(index: number, mtu: number): Promise<OverlayHost> {
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(peers.map((peer) => peer.stop()));
-      child.stdin.end();
-      await closed;
+      await host.stop();
     },
   };
 }
