@@ -1,13 +1,12 @@
 // Our runtime shim as a process of its own, on folders and in a net namespace of its own.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createCriClient } from '../../cri/client.ts';
 import { findProgram } from '../../cli/preflight.ts';
-import { shimEnv, shimFlags } from '../../cli/components.ts';
-import { describeInstance, paths } from '../../lib/instance.ts';
+import { describeInstance, kernelNames, paths } from '../../lib/instance.ts';
 import { makeImage, writeOciLayout } from '../../test/support/images.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import { createCriCalls } from './cri.ts';
@@ -27,7 +26,8 @@ const NETWORK = {
   ...{ id: 'default', internal: false, isolated: false, mtu: 1500, domain: 'default' },
   subnets: [{ cidr: '10.214.0.0/16', gateway: '10.214.0.1', ranges: [] }],
 };
-const program = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url));
+const CPU_ACCOUNTS = '/sys/fs/cgroup/cpuacct';
 
 export interface ShimPeer extends Peer {
   readonly pid: number;
@@ -35,25 +35,32 @@ export interface ShimPeer extends Peer {
   readonly run: string;
   /** The longest turns of the event loop since it was asked last. */
   longestTurn(): Promise<{ wallMs: number; cpuMs: number }>;
+  /** Processor time so far of the shim, the monitors, the OCI runtimes and the containers; cgroup v1 only. */
+  cpuMs(): number;
 }
 
 export interface ShimOptions {
   readonly ociRuntime: 'crun' | 'runc';
   /** 0 = every sandbox is made when it is asked for. */
   readonly poolSize: number;
+  /** Where its code is; this checkout unless given. */
+  readonly checkout?: string;
 }
 
 /** Starts a shim with the image and the network in it. */
-export async function createShim(input: SharedInput, { ociRuntime, poolSize }: ShimOptions): Promise<ShimPeer> {
+export async function createShim(input: SharedInput, options: ShimOptions): Promise<ShimPeer> {
+  const { ociRuntime, poolSize, checkout = CHECKOUT } = options;
+  const program = (path: string): string => join(checkout, path);
   for (const name of ['conmon', ociRuntime])
     if (!findProgram(name, process.env['PATH'])) throw new PeerMissing(`${name} is not installed`);
+  const flags = (await import(program('cli/components.ts'))) as typeof import('../../cli/components.ts');
   const root = mkdtempSync(join(tmpdir(), 'windlass-bench-shim-'));
   const run = makeRunFolder('shim');
   const instance = describeInstance(join(root, 'home'), run);
-  const netns = makeNetns(`${ociRuntime}-${poolSize}`);
+  const netns = makeNetns(`${ociRuntime}-${poolSize}-${basename(root).slice(-6)}`);
   const probe = join(root, 'probe.json');
   const [file = '', ...args] = [
-    ...[...netns.prefix, process.execPath, ...shimFlags, '--import', program('bench/runtime/loop-probe.ts')],
+    ...[...netns.prefix, process.execPath, ...flags.shimFlags, '--import', program('bench/runtime/loop-probe.ts')],
     ...[program('runtime-shim/main.ts'), '--home', instance.home, '--run', instance.run],
     ...['--log-level', 'warn', '--oci-runtime', ociRuntime, '--sandbox-pool', String(poolSize)],
   ];
@@ -62,11 +69,18 @@ export async function createShim(input: SharedInput, { ociRuntime, poolSize }: S
     // As bin/windlass starts it: from the second start on, no type is stripped and nothing compiled.
     env: {
       ...process.env,
-      ...shimEnv,
+      ...flags.shimEnv,
       WINDLASS_LOOP_PROBE: probe,
       NODE_COMPILE_CACHE: program('node_modules/.cache/windlass'),
     },
   });
+  // A group per shim counts what the kernel charges to it and to what it starts; the containers' groups are elsewhere.
+  const account = join(CPU_ACCOUNTS, basename(root));
+  const hasAccount = existsSync(CPU_ACCOUNTS);
+  if (hasAccount) {
+    mkdirSync(account);
+    writeFileSync(join(account, 'cgroup.procs'), String(child.pid));
+  }
   const cri = createCriClient({ socketPath: paths.criSocket(instance) });
   const isUp = (): Promise<boolean> =>
     cri.runtime.version({}, { timeoutMs: 1000 }).then(
@@ -85,6 +99,11 @@ export async function createShim(input: SharedInput, { ociRuntime, poolSize }: S
     ...calls,
     pid: child.pid ?? 0,
     run,
+    cpuMs() {
+      if (!hasAccount) throw new Error('processor time is read from cgroup v1, which is not mounted');
+      const groups = [account, join(CPU_ACCOUNTS, kernelNames.cgroupParent(instance))];
+      return groups.reduce((sum, group) => sum + Number(readFileSync(join(group, 'cpuacct.usage'), 'utf8')) / 1e6, 0);
+    },
     async longestTurn() {
       rmSync(probe, { force: true });
       child.kill('SIGUSR2');
@@ -100,6 +119,7 @@ export async function createShim(input: SharedInput, { ociRuntime, poolSize }: S
       await runDetached([...netns.prefix, process.execPath, program('runtime-shim/purge.ts'), ...folders]);
       netns.close();
       for (const path of [run, root]) removeFolder(path);
+      if (hasAccount) rmdirSync(account);
     },
   };
 }
