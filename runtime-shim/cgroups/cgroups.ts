@@ -27,6 +27,8 @@ export interface Cgroups {
   create(path: string): void;
   /** Measurements now; undefined when the group is gone. */
   stats(path: string): CgroupStats | undefined;
+  /** How often the kernel killed in the group for memory: the part of stats() that costs nothing; 0 when it is gone. */
+  oomKills(path: string): number;
   /** All that is known of the group, for metrics; undefined when it is gone. */
   measures(path: string): CgroupMeasures | undefined;
   /** Huge page sizes (`2MB`) on which containers can have a limit. */
@@ -39,6 +41,8 @@ export interface Cgroups {
   isFrozen(path: string): boolean;
   /** Pids in the group and below; empty when gone. */
   pids(path: string): number[];
+  /** SIGKILL to everything that is in the group and below now, frozen or not, without waiting. Gone = success. */
+  signalAll(path: string): void;
   /** SIGKILL to everything in the group and below, frozen or not, until nothing is left there. Gone = success. */
   killAll(path: string, signal: AbortSignal): Promise<void>;
   /** Removes the group and those below from every hierarchy; gone = success, Conflict while processes are in it. */

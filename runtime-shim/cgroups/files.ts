@@ -1,5 +1,5 @@
 // Reading and writing the small files of a cgroup, and the parsers of their texts.
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 
@@ -34,6 +34,9 @@ export function parseKeyed(text: string | undefined): ReadonlyMap<string, number
     }),
   );
 }
+
+/** Of a directory: its name, and its own `.`. */
+const LINKS_WITHOUT_CHILDREN = 2;
 
 export interface FileWrite {
   readonly file: string;
@@ -99,6 +102,8 @@ export function makeGroup(directory: string): void {
 }
 
 export function childDirectories(directory: string): string[] {
+  // The kernel counts a group's children in its links (kernfs_refresh_inode()), which spares a list of all its files.
+  if (statSync(directory, { throwIfNoEntry: false })?.nlink === LINKS_WITHOUT_CHILDREN) return [];
   try {
     return readdirSync(directory, { withFileTypes: true }).flatMap((entry) =>
       entry.isDirectory() ? [entry.name] : [],

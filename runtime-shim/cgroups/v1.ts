@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { errnoOf, isNotFound, WindlassError } from '../../lib/errors.ts';
 import type { CgroupMounts, Cgroups, CgroupStats } from './cgroups.ts';
 import {
   childDirectories,
@@ -55,20 +55,27 @@ export function createCgroupsV1(mounts: CgroupMounts): Cgroups {
     }
   }
 
-  /** One round of SIGKILL; true when there was nobody left to kill. */
-  function killRound(path: string): boolean {
-    let pids = ['freezer', 'pids'].flatMap((controller) => readProcsBelow(directory(controller, path)));
+  /** Everybody in the group, by the hierarchies that a fork bomb cannot leave; by all of them when those are empty. */
+  function findAnybody(path: string): ReadonlySet<number> {
+    const usual = ['freezer', 'pids'].map((controller) => directory(controller, path));
+    const pids = usual.flatMap(readProcsBelow);
+    if (pids.length > 0) return new Set(pids);
     // A process whose maker was killed while it moved it in is in some of the hierarchies only.
-    if (pids.length === 0) pids = everywhere(path).flatMap(readProcsBelow);
-    for (const pid of new Set(pids)) killQuietly(pid);
-    return pids.length === 0;
+    return new Set(everywhere(path).flatMap((group) => (usual.includes(group) ? [] : readProcsBelow(group))));
+  }
+
+  function kill(path: string, pids: ReadonlySet<number>): void {
+    if (pids.size === 0) return;
+    // A frozen process takes no signal, not even this one.
+    thawTree(path);
+    for (const pid of pids) killQuietly(pid);
   }
 
   /** Against something that forks faster than it is killed: frozen, it cannot, and one pass sees every process. */
   async function killFrozen(path: string, signal: AbortSignal): Promise<void> {
     try {
       await setFrozen(path, signal);
-      killRound(path);
+      for (const pid of findAnybody(path)) killQuietly(pid);
     } catch (error) {
       if (!(error instanceof WindlassError && error.reason === 'NotFound')) throw error;
     } finally {
@@ -78,7 +85,12 @@ export function createCgroupsV1(mounts: CgroupMounts): Cgroups {
 
   function thawTree(path: string): void {
     if (!existsSync(freezer(path))) return;
-    writeState(freezer(path), 'THAWED', path);
+    try {
+      writeState(freezer(path), 'THAWED', path);
+    } catch (error) {
+      if (isNotFound(error)) return;
+      throw error;
+    }
     for (const child of childDirectories(directory('freezer', path))) thawTree(join(path, child));
   }
 
@@ -90,6 +102,7 @@ export function createCgroupsV1(mounts: CgroupMounts): Cgroups {
       if (cpuset !== undefined) inheritCpuset(cpuset, path);
     },
     stats: (path) => readStats((controller, file) => readCgroupFile(directory(controller, path), file)),
+    oomKills: (path) => parseOomKills(readCgroupFile(directory('memory', path), 'memory.oom_control')),
     measures: (path) =>
       readMeasuresV1((controller, file) => readCgroupFile(directory(controller, path), file), hostHugepageSizes()),
     // A hugetlb controller of a v2 mount beside v1 is out of reach: OCI runtimes put containers in the v1 groups only.
@@ -99,11 +112,12 @@ export function createCgroupsV1(mounts: CgroupMounts): Cgroups {
     thaw: (path) => writeState(freezer(path), 'THAWED', path),
     isFrozen: (path) => ['FROZEN', 'FREEZING'].includes(readCgroupFile(freezer(path))?.trim() ?? ''),
     pids: (path) => readProcsBelow(directory('pids', path)),
+    signalAll: (path) => kill(path, findAnybody(path)),
     async killAll(path, signal) {
       for (let round = 1; ; round += 1) {
-        // A frozen process takes no signal, not even this one.
-        thawTree(path);
-        if (killRound(path)) return;
+        const pids = findAnybody(path);
+        if (pids.size === 0) return;
+        kill(path, pids);
         if (round % ROUNDS_BEFORE_FREEZE === 0) await killFrozen(path, signal);
         for (let looks = 0; looks < LOOKS_PER_ROUND; looks += 1) {
           await sleep(1, undefined, { signal });
@@ -142,6 +156,8 @@ function inheritCpuset(mount: string, path: string): void {
   }
 }
 
+const parseOomKills = (text: string | undefined): number => parseKeyed(text).get('oom_kill') ?? 0;
+
 /** Measurements from the controllers' files; `read` gives the text of one, undefined when it is gone. */
 export function readStats(read: (controller: string, file: string) => string | undefined): CgroupStats | undefined {
   const cpuUsage = read('cpuacct', 'cpuacct.usage');
@@ -159,7 +175,7 @@ export function readStats(read: (controller: string, file: string) => string | u
     memoryLimitBytes: parseLimit(read('memory', 'memory.limit_in_bytes')),
     swapUsageBytes: Math.max(withSwap - usage, 0),
     processes: parseCount(read('pids', 'pids.current')),
-    oomKills: parseKeyed(read('memory', 'memory.oom_control')).get('oom_kill') ?? 0,
+    oomKills: parseOomKills(read('memory', 'memory.oom_control')),
   };
 }
 

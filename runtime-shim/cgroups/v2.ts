@@ -25,6 +25,16 @@ const CONTROLLERS = ['cpu', 'cpuset', 'io', 'memory', 'pids', 'hugetlb'];
 /** Cgroups over the v2 hierarchy mounted at `mount`. */
 export function createCgroupsV2(mount: string): Cgroups {
   const file = (path: string, name: string): string => join(mount, path, name);
+  const kill = (path: string, pids: readonly number[]): void => {
+    try {
+      // One write for the whole tree, that no fork escapes and that reaches frozen processes too.
+      if (pids.length > 0) writeFileSync(file(path, 'cgroup.kill'), '1');
+    } catch (error) {
+      // Kernels before 5.14 have no cgroup.kill; a gone group has no processes.
+      if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENODEV') throw error;
+      for (const pid of pids) killQuietly(pid);
+    }
+  };
   return {
     version: 'v2',
     create(path) {
@@ -37,6 +47,7 @@ export function createCgroupsV2(mount: string): Cgroups {
       enableControllers(current);
     },
     stats: (path) => readStats((name) => readCgroupFile(file(path, name))),
+    oomKills: (path) => parseOomKills(readCgroupFile(file(path, 'memory.events'))),
     measures: (path) => readMeasuresV2((name) => readCgroupFile(file(path, name)), hostHugepageSizes()),
     hugepageSizes: () => new Set(readControllers(mount).includes('hugetlb') ? hostHugepageSizes() : []),
     update(path, resources) {
@@ -55,18 +66,12 @@ export function createCgroupsV2(mount: string): Cgroups {
     thaw: (path) => write(file(path, 'cgroup.freeze'), '0', path),
     isFrozen: (path) => readCgroupFile(file(path, 'cgroup.freeze'))?.trim() === '1',
     pids: (path) => readProcsBelow(join(mount, path)),
+    signalAll: (path) => kill(path, readProcsBelow(join(mount, path))),
     async killAll(path, signal) {
       for (;;) {
         const pids = readProcsBelow(join(mount, path));
         if (pids.length === 0) return;
-        try {
-          // One write for the whole tree, that no fork escapes and that reaches frozen processes too.
-          writeFileSync(file(path, 'cgroup.kill'), '1');
-        } catch (error) {
-          // Kernels before 5.14 have no cgroup.kill; a gone group has no processes.
-          if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENODEV') throw error;
-          for (const pid of pids) killQuietly(pid);
-        }
+        kill(path, pids);
         await sleep(1, undefined, { signal });
       }
     },
@@ -126,9 +131,11 @@ export function readStats(read: (file: string) => string | undefined): CgroupSta
     memoryLimitBytes: parseLimit(read('memory.max')),
     swapUsageBytes: parseCount(read('memory.swap.current')),
     processes: parseCount(read('pids.current')),
-    oomKills: parseKeyed(read('memory.events')).get('oom_kill') ?? 0,
+    oomKills: parseOomKills(read('memory.events')),
   };
 }
+
+const parseOomKills = (text: string | undefined): number => parseKeyed(text).get('oom_kill') ?? 0;
 
 /** The writes, in order; v2 has no rule between memory.max and memory.swap.max, and quota and period are one file. */
 export function planWritesV2(resources: WritableResources, file: (name: string) => string): FileWrite[] {

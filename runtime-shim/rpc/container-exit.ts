@@ -55,8 +55,7 @@ export async function recordLoss(shim: Shim, containerId: string, message: strin
 }
 
 async function finish(shim: Shim, record: ContainerRecord, exitCode: number, message: string): Promise<void> {
-  const isOom =
-    existsSync(bundleFiles.oom(record.bundle)) || (shim.cgroups.stats(record.cgroupsPath)?.oomKills ?? 0) > 0;
+  const isOom = existsSync(bundleFiles.oom(record.bundle)) || shim.cgroups.oomKills(record.cgroupsPath) > 0;
   // With a pid namespace shared with others, children outlive their first process.
   await killContainer(shim, record, AbortSignal.timeout(CLEANUP_MS));
   const ended: ContainerRecord = {

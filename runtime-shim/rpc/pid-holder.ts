@@ -12,7 +12,7 @@ import { findProgram } from '../oci-runtime/runtime.ts';
 import { defaultSeccompProfile } from '../oci-runtime/seccomp-profile.ts';
 import type { SandboxRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
-import { killGroup, removeCgroup } from './end-group.ts';
+import { removeCgroup } from './end-group.ts';
 import { getSandbox } from './lookup.ts';
 
 const START_MS = 30_000;
@@ -126,7 +126,7 @@ async function removeHolder(shim: Shim, record: SandboxRecord): Promise<void> {
     const left = findByArgument((argument) => argument === bundleOf(record));
     await endProcesses(left, 0, signal);
   }
-  await killGroup(shim, cgroupOf(shim, record.id), signal);
+  await shim.cgroups.killAll(cgroupOf(shim, record.id), signal);
   await shim.runtime.delete(holderId(record.id), pidHolder === 'planned' ? undefined : pidHolder, signal);
   await removeCgroup(shim, cgroupOf(shim, record.id), signal);
   rmSync(bundleOf(record), { recursive: true, force: true });

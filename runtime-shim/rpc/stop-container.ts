@@ -6,10 +6,12 @@ import { signalExactProcess } from '../host/processes.ts';
 import { isLive, type ContainerRecord } from '../store/records.ts';
 import { recordExit } from './container-exit.ts';
 import type { Shim } from './deps.ts';
-import { killContainer } from './teardown.ts';
+import { signalContainer } from './teardown.ts';
 
 /** After SIGKILL: how long the kernel and conmon may take to bring the exit file. */
 const KILL_MS = 30_000;
+/** One that is being paused meanwhile, or forks faster than it is killed, survives a single round. */
+const KILL_AGAIN_MS = 250;
 
 /** Stops a container: its stop signal, then after `timeout` seconds SIGKILL; unknown or ended = success. */
 export async function stopContainer(shim: Shim, { containerId, timeout }: StopContainerRequest): Promise<object> {
@@ -37,9 +39,13 @@ export async function stopRecord(shim: Shim, id: string, timeoutSeconds: number)
     else if (isFirst) sendStopSignal(shim, record);
     await waitForEnd(shim, record, () => performance.now() >= (deadlines.get(id) ?? 0));
     if (hasEnded(shim, id)) return;
-    await killContainer(shim, record, AbortSignal.timeout(KILL_MS));
     const giveUp = performance.now() + KILL_MS;
-    await waitForEnd(shim, record, () => performance.now() >= giveUp);
+    while (!hasEnded(shim, id) && performance.now() < giveUp) {
+      // Whoever records the end waits until nobody is left: here it is enough to bring it about.
+      signalContainer(shim, record);
+      const again = performance.now() + KILL_AGAIN_MS;
+      await waitForEnd(shim, record, () => performance.now() >= again);
+    }
     if (!hasEnded(shim, id)) throw new WindlassError('Timeout', `container ${id} did not end after SIGKILL`);
   } finally {
     if (isFirst) deadlines.delete(id);

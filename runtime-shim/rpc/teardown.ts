@@ -7,7 +7,7 @@ import { signalExactProcess } from '../host/processes.ts';
 import { endProcesses, findByArgument } from '../oci-runtime/monitors.ts';
 import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
-import { killGroup, removeCgroup } from './end-group.ts';
+import { removeCgroup } from './end-group.ts';
 import { publishEvent, publishSandboxEvent } from './events.ts';
 import { containersOf } from './lookup.ts';
 import { removePidHolder } from './pid-holder.ts';
@@ -28,7 +28,8 @@ export async function teardownContainer(shim: Shim, containerId: string): Promis
   if (record.phase !== 'removing') shim.store.containers.note({ ...record, phase: 'removing' });
   // Half made: whoever is at it must stop before there is something to clear away.
   if (!record.conmon) await endProcesses(findMakers(record.bundle), 0, signal);
-  await killContainer(shim, record, signal);
+  // When its end was recorded, nobody was left in its group.
+  if (record.phase !== 'exited') await killContainer(shim, record, signal);
   // Its last act is to write the exit file, which nobody would ever remove.
   if (record.conmon) await endProcesses([record.conmon], MONITOR_GRACE_MS, signal);
   await shim.runtime.delete(containerId, record.init, signal);
@@ -55,7 +56,17 @@ const findMakers = (bundle: string): ProcessIdentity[] => findByArgument((argume
  * returns when the group is empty. A monitor that was halted goes on, or nobody would write down how the container ended.
  */
 export async function killContainer(shim: Shim, record: ContainerRecord, signal: AbortSignal): Promise<void> {
-  await killGroup(shim, record.cgroupsPath, signal);
+  await shim.cgroups.killAll(record.cgroupsPath, signal);
+  signalEnds(record);
+}
+
+/** The same without waiting for the group to be empty. */
+export function signalContainer(shim: Shim, record: ContainerRecord): void {
+  shim.cgroups.signalAll(record.cgroupsPath);
+  signalEnds(record);
+}
+
+function signalEnds(record: ContainerRecord): void {
   if (record.init) signalExactProcess(record.init, 'SIGKILL');
   if (record.conmon) signalExactProcess(record.conmon, 'SIGCONT');
 }

@@ -1,7 +1,7 @@
 // Exit files: conmon renames `<containerId>` with the exit code into one folder when a container ends. Notifications
 // can be merged or lost (a queue that overflows tells libuv nothing), and a host may have no watch left to give, so the
 // folder is also read every second.
-import { mkdirSync, readdirSync, readFileSync, rmSync, watch, type FSWatcher } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, watch, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, isAbort } from '../../lib/errors.ts';
@@ -37,8 +37,11 @@ export function openExitFiles(folder: string, watchBy: WatchFolder = watchFolder
   return {
     folder,
     read(containerId) {
+      const file = join(folder, containerId);
+      // Asked about running containers again and again: an error with a stack each time is dear.
+      if (!existsSync(file)) return undefined;
       try {
-        const text = readFileSync(join(folder, containerId), 'utf8').trim();
+        const text = readFileSync(file, 'utf8').trim();
         return /^-?\d+$/.test(text) ? Number(text) : undefined;
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') return undefined;

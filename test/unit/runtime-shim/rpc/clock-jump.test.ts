@@ -37,7 +37,7 @@ function makeShim(t: TestContext) {
     events: { publish: () => undefined },
     queue: createKeyedQueue(),
     runtime: { start: async () => undefined },
-    cgroups: { isFrozen: () => false, stats: () => undefined, killAll: async () => undefined },
+    cgroups: { isFrozen: () => false, oomKills: () => 0, killAll: async () => undefined },
   } as unknown as Shim;
   // Stands for the container's first process: it is killed in the end.
   const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
