@@ -33,13 +33,21 @@ export function encodeAttributes(attributes: readonly Attribute[]): Buffer {
 /** Attributes by type; a malformed tail ends the walk. The last of several with one type wins. */
 export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
   const attributes = new Map<number, Buffer>();
-  for (let offset = 0; offset + 4 <= bytes.length;) {
-    const length = bytes.readUInt16LE(offset);
-    if (length < 4 || offset + length > bytes.length) break;
-    attributes.set(bytes.readUInt16LE(offset + 2) & 0x3fff, bytes.subarray(offset + 4, offset + length));
-    offset += align(length);
-  }
+  for (const [type, start, end] of attributesOf(bytes, 0)) attributes.set(type, bytes.subarray(start, end));
   return attributes;
+}
+
+/** Type, start and end of each attribute from `offset` on. */
+export function* attributesOf(
+  bytes: Buffer,
+  offset: number,
+): Generator<readonly [type: number, start: number, end: number]> {
+  for (let at = offset; at + 4 <= bytes.length;) {
+    const length = bytes.readUInt16LE(at);
+    if (length < 4 || at + length > bytes.length) return;
+    yield [bytes.readUInt16LE(at + 2) & 0x3fff, at + 4, at + length];
+    at += align(length);
+  }
 }
 
 export const u8 = (value: number): Buffer => Buffer.of(value);
@@ -98,12 +106,18 @@ const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
 const SOL_NETLINK = 270;
 const OPTION = { addMembership: 1, capAck: 10, extAck: 11 } as const;
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
 const MSG_DONTWAIT = 0x40;
+/** Of many links that change within one look; the kernel holds memory only for what waits. */
+const EVENT_BYTES = 4 * 1024 * 1024;
+const ERRNO = { interrupted: 4, nothingThere: 11, overrun: 105 } as const;
 
 /** Owns a netlink socket of the net namespace it was opened in. */
 export class NetlinkSocket implements Disposable {
   readonly #fd: number;
-  readonly #buffer = Buffer.alloc(128 * 1024);
+  /** What was received is copied out of it before anybody else can use it: a socket is often opened for one request. */
+  static readonly #buffer = Buffer.alloc(128 * 1024);
   #sequence = 0;
   readonly portId: number;
 
@@ -115,6 +129,7 @@ export class NetlinkSocket implements Disposable {
     check(libc.getsockname(this.#fd, address, u32(address.length)), 'getsockname', 'netlink');
     this.portId = address.readUInt32LE(4);
     for (const option of [OPTION.capAck, OPTION.extAck]) libc.setsockopt(this.#fd, SOL_NETLINK, option, u32(1), 4);
+    if (groups.length > 0) libc.setsockopt(this.#fd, SOL_SOCKET, SO_RCVBUFFORCE, u32(EVENT_BYTES), 4);
     for (const group of groups)
       check(libc.setsockopt(this.#fd, SOL_NETLINK, OPTION.addMembership, u32(group), 4), 'setsockopt', 'netlink');
   }
@@ -148,7 +163,7 @@ export class NetlinkSocket implements Disposable {
   #answers(first: number, requests: readonly NetlinkRequest[]): NetlinkMessage[] {
     const answers: NetlinkMessage[] = [];
     let failure: SystemError | undefined;
-    for (const message of this.#drain(first)) {
+    for (const message of this.#drain(first, requests)) {
       if (message.type === NLMSG.error) failure ??= decodeError(message, requests[message.sequence - first]?.effect);
       else if (message.type !== NLMSG.done) answers.push(message);
     }
@@ -158,23 +173,37 @@ export class NetlinkSocket implements Disposable {
 
   /** Multicast messages that are waiting; `overrun` when the kernel had to drop some. */
   receive(): { messages: NetlinkMessage[]; overrun: boolean } {
+    return this.#receive(0, Number.POSITIVE_INFINITY);
+  }
+
+  /** What is waiting, up to so many acknowledgements of requests from `first` on. */
+  #receive(first: number, acknowledgements: number): { messages: NetlinkMessage[]; overrun: boolean } {
     const messages: NetlinkMessage[] = [];
-    for (let overrun = false; ;) {
-      const length = libc.recv(this.#fd, this.#buffer, this.#buffer.length, MSG_DONTWAIT);
+    let overrun = false;
+    for (let left = acknowledgements; left > 0;) {
+      const length = libc.recv(this.#fd, NetlinkSocket.#buffer, NetlinkSocket.#buffer.length, MSG_DONTWAIT);
       if (length >= 0) {
-        messages.push(...decodeMessages(Buffer.from(this.#buffer.subarray(0, length))));
+        const received = decodeMessages(Buffer.from(NetlinkSocket.#buffer.subarray(0, length)));
+        for (const { type, sequence } of received) if (type === NLMSG.error && sequence >= first) left -= 1;
+        messages.push(...received);
         continue;
       }
-      const error = new SystemError(lastErrno(), 'recv', 'netlink');
-      if (error.code === 'ENOBUFS') overrun = true;
-      else if (error.code === 'EAGAIN') return { messages, overrun };
-      else if (error.code !== 'EINTR') throw error;
+      // By number: an error with a stack, at the end of every look, would be the dearest part of it.
+      const errno = lastErrno();
+      if (errno === ERRNO.nothingThere) break;
+      if (errno === ERRNO.overrun) overrun = true;
+      else if (errno !== ERRNO.interrupted) throw new SystemError(errno, 'recv', 'netlink');
     }
+    return { messages, overrun };
   }
 
   /** Answers from `first` on; late ones of an earlier request that failed half way are dropped. */
-  #drain(first: number): NetlinkMessage[] {
-    return this.receive().messages.filter(({ sequence }) => sequence >= first);
+  #drain(first: number, requests: readonly NetlinkRequest[]): NetlinkMessage[] {
+    const isList = requests.some(({ flags }) => (flags & NLM_F.dump) !== 0);
+    // They are queued when send() returns: a last look, to find nothing, is needed only where their number is unknown.
+    const expected = requests.filter(({ flags }) => (flags & NLM_F.ack) !== 0).length;
+    const { messages } = this.#receive(first, isList ? Number.POSITIVE_INFINITY : expected);
+    return messages.filter(({ sequence }) => sequence >= first);
   }
 
   [Symbol.dispose](): void {

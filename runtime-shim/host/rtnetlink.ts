@@ -2,6 +2,7 @@
 import { isIPv4 } from 'node:net';
 import { libc } from './libc.ts';
 import {
+  attributesOf,
   decodeAttributes,
   encodeAttributes,
   NETLINK,
@@ -35,6 +36,7 @@ const IFA = { address: 1, local: 2 } as const;
 const RTA = { gateway: 5, oif: 4 } as const;
 const AF_INET = 2;
 const IFF_UP = 1;
+const LINK_HEADER_BYTES = 16;
 
 export interface Link {
   readonly index: number;
@@ -230,16 +232,22 @@ export const formatMac = (bytes: Buffer | undefined): string =>
   bytes?.toString('hex').replaceAll(/..(?=.)/g, '$&:') ?? '';
 
 /** Decodes a NEWLINK or DELLINK message. */
-export function decodeLink(message: NetlinkMessage): Link {
-  const attributes = linkAttributes(message);
-  const flags = message.body.readUInt32LE(8);
+export function decodeLink({ body }: NetlinkMessage): Link {
+  let [name, mac, master, mtu] = ['', '', 0, 0];
+  // Some 60 attributes, of which four count, in each of a dozen messages per container: not worth a map.
+  for (const [type, start, end] of attributesOf(body, LINK_HEADER_BYTES)) {
+    if (type === IFLA.name) name = body.toString('latin1', start, end - 1);
+    else if (type === IFLA.address) mac = body.toString('hex', start, end).replaceAll(/..(?=.)/g, '$&:');
+    else if (type === IFLA.master) master = body.readUInt32LE(start);
+    else if (type === IFLA.mtu) mtu = body.readUInt32LE(start);
+  }
   return {
-    index: message.body.readInt32LE(4),
-    name: attributes.get(IFLA.name)?.toString('utf8').replace(/\0.*$/s, '') ?? '',
-    isUp: (flags & IFF_UP) !== 0,
-    master: attributes.get(IFLA.master)?.readUInt32LE(0) ?? 0,
-    mac: formatMac(attributes.get(IFLA.address)),
-    mtu: attributes.get(IFLA.mtu)?.readUInt32LE(0) ?? 0,
+    index: body.readInt32LE(4),
+    name,
+    isUp: (body.readUInt32LE(8) & IFF_UP) !== 0,
+    master,
+    mac,
+    mtu,
   };
 }
 

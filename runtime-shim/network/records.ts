@@ -162,7 +162,7 @@ function checkBalancing({ services, ingress }: BalancingRecord): void {
 }
 
 function checkMac(mac: string): void {
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) throw new Error(`invalid MAC address ${mac}`);
+  if (!isMac(mac)) throw new Error(`invalid MAC address ${mac}`);
 }
 
 /** What is used without a further look: a link's name, addresses, ports. */
