@@ -10,6 +10,11 @@ export interface ProcessIdentity {
 
 /** Start time of a live process in clock ticks since boot; undefined when it is gone or a zombie. */
 export function readStartTime(pid: number): number | undefined {
+  return readProcess(pid)?.startTime;
+}
+
+/** A live process: when it started, and the name of what it runs (15 bytes of it); undefined when it is gone or a zombie. */
+export function readProcess(pid: number): { readonly startTime: number; readonly name: string } | undefined {
   let stat: string;
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
@@ -18,8 +23,10 @@ export function readStartTime(pid: number): number | undefined {
     throw error;
   }
   // The command name may hold spaces and parentheses: fields are counted after the last one.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : Number(fields[19]);
+  const end = stat.lastIndexOf(')');
+  const fields = stat.slice(end + 2).split(' ');
+  if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+  return { startTime: Number(fields[19]), name: stat.slice(stat.indexOf('(') + 1, end) };
 }
 
 /** The identity of a live process; undefined when there is none with that pid. */

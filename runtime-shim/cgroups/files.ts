@@ -6,7 +6,7 @@ import { errnoOf, WindlassError } from '../../lib/errors.ts';
 /** Text of a file; undefined when it (or its group) is gone. */
 export function readCgroupFile(...parts: string[]): string | undefined {
   try {
-    return readFileSync(join(...parts), 'utf8');
+    return readFileSync(parts.join('/'), 'utf8');
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENODEV') return undefined;
     throw error;
@@ -46,8 +46,9 @@ export interface FileWrite {
 /** Writes in order; on a failure puts the earlier values back and throws Invalid naming the file. */
 export function writeAllOrNone(writes: readonly FileWrite[]): void {
   const done: FileWrite[] = [];
-  for (const { file, value } of writes) {
-    const before = readCgroupFile(file)?.trim();
+  for (const [index, { file, value }] of writes.entries()) {
+    // Nothing comes after the last one that could fail.
+    const before = index === writes.length - 1 ? undefined : readCgroupFile(file)?.trim();
     try {
       writeFileSync(file, value);
     } catch (error) {

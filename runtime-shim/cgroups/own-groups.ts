@@ -1,7 +1,7 @@
 // Control groups (v1) that the shim makes and limits itself. A runtime that moves a process into them has the kernel wait
 // for a grace period, 10 ms on an idle machine, once per start and once per exec; a thread that enters by itself, by
 // writing 0 to `tasks`, does not (cgroup_procs_write_start() in the kernel).
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CgroupMounts, Cgroups } from './cgroups.ts';
 import type { WritableResources } from './resources.ts';
@@ -31,7 +31,7 @@ const DEFAULT_RULES: readonly DeviceRule[] = [
 
 /** Files through which a thread enters the group in every hierarchy. */
 export function entrances(mounts: CgroupMounts, path: string): string[] {
-  return [...new Set(mounts.v1.values())].map((mount) => join(mount, path, 'tasks'));
+  return [...new Set(mounts.v1.values())].map((mount) => `${mount}${path}/tasks`);
 }
 
 /** The limits of a specification's `linux.resources`; undefined when there is one that only a runtime knows to set. */
@@ -60,9 +60,28 @@ export function ownLimits(resources: object): OwnLimits | undefined {
 export function setOwnLimits(cgroups: Cgroups, mounts: CgroupMounts, path: string, limits: OwnLimits): void {
   cgroups.update(path, limits.resources);
   const folder = join(mounts.v1.get('devices') ?? '/nonexistent', path);
-  for (const rule of [...limits.devices, ...DEFAULT_RULES])
-    writeFileSync(join(folder, rule.allow ? 'devices.allow' : 'devices.deny'), formatRule(rule));
+  let open: { readonly allow: boolean; readonly fd: number } | undefined;
+  try {
+    // One rule a write, in order; a file stays open for as long as the next rule goes there too.
+    for (const { allow, text } of [...limits.devices.map(toWrite), ...DEFAULT_WRITES]) {
+      if (open?.allow !== allow) {
+        if (open) closeSync(open.fd);
+        open = undefined;
+        open = { allow, fd: openSync(join(folder, allow ? 'devices.allow' : 'devices.deny'), 'w') };
+      }
+      writeSync(open.fd, text);
+    }
+  } finally {
+    if (open) closeSync(open.fd);
+  }
 }
+
+const toWrite = (rule: DeviceRule): { readonly allow: boolean; readonly text: string } => ({
+  allow: rule.allow,
+  text: formatRule(rule),
+});
+
+const DEFAULT_WRITES = DEFAULT_RULES.map(toWrite);
 
 /** `c 1:3 rwm`; a rule for all devices is the word `a`. */
 export function formatRule({ type, major, minor, access = 'rwm' }: DeviceRule): string {

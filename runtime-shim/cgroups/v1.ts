@@ -31,13 +31,11 @@ const THAW_MS = 10;
 /** Cgroups over the v1 hierarchies; a v2 mount beside them is only cleaned. */
 export function createCgroupsV1(mounts: CgroupMounts): Cgroups {
   const directory = (controller: string, path: string): string =>
-    join(mounts.v1.get(controller) ?? '/nonexistent', path);
-  const everywhere = (path: string): string[] => [
-    ...new Set(
-      [...mounts.v1.values(), ...(mounts.v2 === undefined ? [] : [mounts.v2])].map((mount) => join(mount, path)),
-    ),
-  ];
-  const freezer = (path: string): string => join(directory('freezer', path), 'freezer.state');
+    `${mounts.v1.get(controller) ?? '/nonexistent'}${path}`;
+  const v1Mounts = [...new Set(mounts.v1.values())];
+  const allMounts = [...new Set([...v1Mounts, ...(mounts.v2 === undefined ? [] : [mounts.v2])])];
+  const everywhere = (path: string): string[] => allMounts.map((mount) => `${mount}${path}`);
+  const freezer = (path: string): string => `${directory('freezer', path)}/freezer.state`;
 
   async function setFrozen(path: string, signal: AbortSignal): Promise<void> {
     for (let tries = 1; ; tries += 1) {
@@ -97,7 +95,7 @@ export function createCgroupsV1(mounts: CgroupMounts): Cgroups {
   return {
     version: 'v1',
     create(path) {
-      for (const mount of new Set(mounts.v1.values())) makeGroup(join(mount, path));
+      for (const mount of v1Mounts) makeGroup(`${mount}${path}`);
       const cpuset = mounts.v1.get('cpuset');
       if (cpuset !== undefined) inheritCpuset(cpuset, path);
     },
@@ -144,16 +142,14 @@ function writeState(file: string, state: string, path: string): void {
 
 /** A new cpuset group has no CPUs and takes no process until it gets its parent's. */
 function inheritCpuset(mount: string, path: string): void {
-  let current = mount;
-  for (const part of path.split('/').filter((name) => name !== '')) {
-    const child = join(current, part);
-    for (const file of ['cpuset.cpus', 'cpuset.mems']) {
-      if (readFileSync(join(child, file), 'utf8').trim() === '') {
-        writeFileSync(join(child, file), readFileSync(join(current, file), 'utf8'));
-      }
-    }
-    current = child;
-  }
+  const parts = path.split('/').filter((name) => name !== '');
+  const own = join(mount, ...parts);
+  if (parts.length === 0) return;
+  const missing = ['cpuset.cpus', 'cpuset.mems'].filter((file) => readFileSync(join(own, file), 'utf8').trim() === '');
+  if (missing.length === 0) return;
+  // A group that has them cannot have a parent without.
+  inheritCpuset(mount, parts.slice(0, -1).join('/'));
+  for (const file of missing) writeFileSync(join(own, file), readFileSync(join(own, '..', file), 'utf8'));
 }
 
 const parseOomKills = (text: string | undefined): number => parseKeyed(text).get('oom_kill') ?? 0;

@@ -1,6 +1,6 @@
 // Namespaces of sandboxes. The main thread enters them and comes back within one synchronous call: no JavaScript but
 // ours, and no other work of this process, ever runs inside. Must be called on the main thread.
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { check, libc } from './libc.ts';
 import { bindMount, MNT, umount } from './mount.ts';
@@ -34,9 +34,11 @@ export function createSandboxNamespaces(wanted: SandboxNamespaces, inside?: () =
         check(libc.sethostname(name, name.length), 'sethostname', wanted.hostname);
       }
       inside?.();
-      for (const kind of kinds) {
-        const path = wanted[kind] ?? '';
-        pinNamespace(`/proc/thread-self/ns/${kind}`, path);
+      const paths = kinds.map((kind) => wanted[kind] ?? '');
+      for (const folder of new Set(paths.map((path) => dirname(path)))) mkdirSync(folder, { recursive: true });
+      for (const [index, kind] of kinds.entries()) {
+        const path = paths[index] ?? '';
+        bindNamespace(`/proc/thread-self/ns/${kind}`, path);
         pinned.push(path);
       }
     } catch (error) {
@@ -64,7 +66,11 @@ export function setHostname(path: string, hostname: string, inside?: () => void)
 /** Pins the namespace that `source` (a file of /proc/<pid>/ns) is, at `path`. */
 export function pinNamespace(source: string, path: string): void {
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, '', { flag: 'a', mode: 0o444 });
+  bindNamespace(source, path);
+}
+
+function bindNamespace(source: string, path: string): void {
+  closeSync(openSync(path, 'a', 0o444));
   bindMount(source, path);
 }
 

@@ -13,7 +13,8 @@ const NESTED = 0x8000;
 /** An attribute: type, and bytes or nested attributes. */
 export type Attribute = readonly [type: number, value: Buffer | readonly Attribute[]];
 
-const align = (length: number): number => (length + 3) & ~3;
+/** Lengths of messages and attributes are rounded up to this. */
+export const align = (length: number): number => (length + 3) & ~3;
 
 /** Encodes attributes one after another, each padded to four bytes. */
 export function encodeAttributes(attributes: readonly Attribute[]): Buffer {
@@ -33,21 +34,13 @@ export function encodeAttributes(attributes: readonly Attribute[]): Buffer {
 /** Attributes by type; a malformed tail ends the walk. The last of several with one type wins. */
 export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
   const attributes = new Map<number, Buffer>();
-  for (const [type, start, end] of attributesOf(bytes, 0)) attributes.set(type, bytes.subarray(start, end));
-  return attributes;
-}
-
-/** Type, start and end of each attribute from `offset` on. */
-export function* attributesOf(
-  bytes: Buffer,
-  offset: number,
-): Generator<readonly [type: number, start: number, end: number]> {
-  for (let at = offset; at + 4 <= bytes.length;) {
-    const length = bytes.readUInt16LE(at);
-    if (length < 4 || at + length > bytes.length) return;
-    yield [bytes.readUInt16LE(at + 2) & 0x3fff, at + 4, at + length];
-    at += align(length);
+  for (let offset = 0; offset + 4 <= bytes.length;) {
+    const length = bytes.readUInt16LE(offset);
+    if (length < 4 || offset + length > bytes.length) break;
+    attributes.set(bytes.readUInt16LE(offset + 2) & 0x3fff, bytes.subarray(offset + 4, offset + length));
+    offset += align(length);
   }
+  return attributes;
 }
 
 export const u8 = (value: number): Buffer => Buffer.of(value);

@@ -2,7 +2,7 @@
 import { isIPv4 } from 'node:net';
 import { libc } from './libc.ts';
 import {
-  attributesOf,
+  align,
   decodeAttributes,
   encodeAttributes,
   NETLINK,
@@ -234,12 +234,17 @@ export const formatMac = (bytes: Buffer | undefined): string =>
 /** Decodes a NEWLINK or DELLINK message. */
 export function decodeLink({ body }: NetlinkMessage): Link {
   let [name, mac, master, mtu] = ['', '', 0, 0];
-  // Some 60 attributes, of which four count, in each of a dozen messages per container: not worth a map.
-  for (const [type, start, end] of attributesOf(body, LINK_HEADER_BYTES)) {
+  // Some 60 attributes, of which four count, in each of a dozen messages per container: not worth an object each.
+  for (let at = LINK_HEADER_BYTES; at + 4 <= body.length;) {
+    const length = body.readUInt16LE(at);
+    const [start, end] = [at + 4, at + length];
+    if (length < 4 || end > body.length) break;
+    const type = body.readUInt16LE(at + 2);
     if (type === IFLA.name) name = body.toString('latin1', start, end - 1);
     else if (type === IFLA.address) mac = body.toString('hex', start, end).replaceAll(/..(?=.)/g, '$&:');
     else if (type === IFLA.master) master = body.readUInt32LE(start);
     else if (type === IFLA.mtu) mtu = body.readUInt32LE(start);
+    at += align(length);
   }
   return {
     index: body.readInt32LE(4),

@@ -40,7 +40,12 @@ export function openStandingView(hidden: string, folders: readonly string[]): St
     for (const entry of readMounts().toReversed()) if (!staysIn(entry, needed)) umount(entry.target, MNT.detach);
     const fd = openMountNamespace();
     const root = openSync('/', O_PATH | constants.O_DIRECTORY);
-    return { fd, isSame: (path) => isSame(path, `/proc/self/fd/${root}`) };
+    // Below our own folders there are no links of anybody's.
+    const realPathOf = (path: string): string => {
+      const index = folders.findIndex((folder) => path.startsWith(`${folder}/`));
+      return index < 0 ? realpathSync.native(path) : `${needed[index]}${path.slice(folders[index]?.length)}`;
+    };
+    return { fd, isSame: (path) => isSame(path, () => `/proc/self/fd/${root}${realPathOf(path)}`) };
   });
 }
 
@@ -51,9 +56,9 @@ function staysIn({ target, propagation }: MountEntry, needed: readonly string[])
   return [...SYSTEM, ...needed].some((path) => holds(path) || target.startsWith(`${path}/`));
 }
 
-function isSame(path: string, viewRoot: string): boolean {
+function isSame(path: string, pathInView: () => string): boolean {
   const own = statSync(path, { throwIfNoEntry: false });
   if (own === undefined) return false;
-  const other = statSync(`${viewRoot}${realpathSync(path)}`, { throwIfNoEntry: false });
+  const other = statSync(pathInView(), { throwIfNoEntry: false });
   return other?.dev === own.dev && other.ino === own.ino;
 }

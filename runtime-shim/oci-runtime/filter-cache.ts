@@ -2,6 +2,7 @@
 // container and takes it back for the next one that has the same profile.
 import type { OciSpec } from './oci-spec.ts';
 import type { OciRuntime } from './runtime.ts';
+import type { SeccompProfile } from './seccomp-profile.ts';
 
 const ANNOTATION = 'run.oci.seccomp_bpf_data';
 /** Profiles differ by capabilities only: a node sees a handful. */
@@ -17,7 +18,14 @@ export interface FilterCache {
 /** An empty cache; does nothing for a runtime that keeps no compiled filters. */
 export function createFilterCache(readFilter: OciRuntime['readFilter']): FilterCache {
   const filters = new Map<string, string>();
-  const keyOf = ({ linux }: OciSpec): string | undefined => linux.seccomp && JSON.stringify(linux.seccomp);
+  // A profile is some 10 KB of text, and asked about twice per container.
+  const keys = new WeakMap<SeccompProfile, string>();
+  const keyOf = ({ linux: { seccomp } }: OciSpec): string | undefined => {
+    if (!seccomp) return undefined;
+    const key = keys.get(seccomp) ?? JSON.stringify(seccomp);
+    keys.set(seccomp, key);
+    return key;
+  };
   return {
     apply(spec) {
       const filter = filters.get(keyOf(spec) ?? '');

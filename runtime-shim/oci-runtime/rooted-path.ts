@@ -14,35 +14,52 @@ export interface RootedPath {
   readonly stat: Stats | undefined;
 }
 
+/** What lies at a path, itself and not what it leads to; undefined when nothing does. */
+export type Look = (path: string) => Stats | undefined;
+
+/** Looks at each path once. For one plan, during which nobody can change what is looked at. */
+export function lookOnce(): Look {
+  const seen = new Map<string, Stats | undefined>();
+  return (path) => {
+    if (!seen.has(path)) seen.set(path, lstatOf(path));
+    return seen.get(path);
+  };
+}
+
 /** Follows `path` inside `root`, the last component too. What does not exist is taken as it is written. */
-export function resolveInRoot(root: string, path: string): RootedPath {
+export function resolveInRoot(root: string, path: string, look: Look = lstatOf): RootedPath {
   if (path.includes('\0')) throw new WindlassError('Invalid', `path ${JSON.stringify(path)} holds a NUL`);
+  const base = join(root);
   const real: string[] = [];
   const todo = path.split('/').toReversed();
+  const here = (): string => (real.length === 0 ? base : `${base === '/' ? '' : base}/${real.join('/')}`);
   let links = 0;
-  let stat: Stats | undefined = lstatOf(root);
+  let isKnown = false;
+  let stat: Stats | undefined;
   while (todo.length > 0) {
     const part = todo.pop() as string;
     if (part === '' || part === '.') continue;
     if (part === '..') {
       real.pop();
-      stat = lstatOf(join(root, ...real));
+      isKnown = false;
       continue;
     }
-    const current = join(root, ...real, part);
-    stat = lstatOf(current);
-    if (stat?.isSymbolicLink()) {
-      links += 1;
-      if (links > MAX_LINKS) throw new WindlassError('Invalid', `too many links in path ${JSON.stringify(path)}`);
-      const target = readlinkSync(current);
-      if (target.startsWith('/')) real.length = 0;
-      todo.push(...target.split('/').toReversed());
-      stat = lstatOf(join(root, ...real));
-      continue;
-    }
+    // Below what is not there lies nothing.
+    const isGone = isKnown && stat === undefined;
     real.push(part);
+    stat = isGone ? undefined : look(here());
+    isKnown = true;
+    if (!stat?.isSymbolicLink()) continue;
+    links += 1;
+    if (links > MAX_LINKS) throw new WindlassError('Invalid', `too many links in path ${JSON.stringify(path)}`);
+    const target = readlinkSync(here());
+    real.pop();
+    if (target.startsWith('/')) real.length = 0;
+    todo.push(...target.split('/').toReversed());
+    isKnown = false;
   }
-  return { path: `/${real.join('/')}`, hostPath: join(root, ...real), stat };
+  const hostPath = here();
+  return { path: `/${real.join('/')}`, hostPath, stat: isKnown ? stat : look(hostPath) };
 }
 
 /** True when `path` is `parent` or below it; both without `.` and `..`. */

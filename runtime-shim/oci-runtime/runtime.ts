@@ -13,7 +13,7 @@ import {
 import { basename, delimiter, isAbsolute, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
-import { isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
+import { isRunning, readProcess, type ProcessIdentity } from '../../lib/process-identity.ts';
 import { openCgroups, parseCgroupMounts } from '../cgroups/cgroups.ts';
 import { ownLimits } from '../cgroups/own-groups.ts';
 import { canMakeMountViews } from '../host/mount-view.ts';
@@ -146,10 +146,11 @@ export function openOciRuntime(
     },
     async start(containerId, init, signal) {
       const fifo = join(root, containerId, 'exec.fifo');
-      const runs = (): boolean => hasLeftInit(init, kind, found);
+      const look = (): Phase => phaseOf(init, kind, found);
+      const runs = (): boolean => look() === 'program';
       if (existsSync(fifo)) {
-        await (kind === 'runc' ? releaseInit(fifo, init, runs, signal) : wakeInit(fifo, init, runs, signal));
-        await untilProgramRuns(init, runs);
+        await (kind === 'runc' ? releaseInit(fifo, init, runs, signal) : wakeInit(fifo, look, signal));
+        await untilProgramRuns(look);
         return;
       }
       // A shim that died right after the start has taken the fifo away, but had no time to record it.
@@ -234,31 +235,30 @@ async function releaseInit(
  * A moment passes between the last step of the runtime's init and the program that takes its place: whoever is told that
  * a container runs must not find the former. Bounded, since a program can have the runtime's own name.
  */
-async function untilProgramRuns(init: ProcessIdentity, runs: () => boolean): Promise<void> {
-  for (let looks = 0; looks < MAX_LOOKS && isRunning(init) && !runs(); looks += 1) {
+async function untilProgramRuns(look: () => Phase): Promise<void> {
+  for (let looks = 0; looks < MAX_LOOKS && look() === 'init'; looks += 1) {
     await (looks < LOOKS_AT_ONCE ? nextTurn() : sleep(1));
   }
 }
 
-/** True when the process runs the container's program, no longer the runtime's own code. */
-function hasLeftInit(init: ProcessIdentity, kind: 'runc' | 'crun', program: string): boolean {
-  if (!isRunning(init)) return false;
-  try {
-    const name = readFileSync(`/proc/${init.pid}/comm`, 'utf8').trimEnd();
-    // runc names its init itself; crun keeps the name of its file, which the kernel cuts to 15 bytes.
-    return kind === 'runc' ? !name.startsWith('runc:[') : name !== basename(program).slice(0, 15);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return false;
-    throw error;
-  }
+type Phase = 'init' | 'program' | 'ended';
+
+/** Whether the process runs the runtime's own code, or the container's program by now. */
+function phaseOf(init: ProcessIdentity, kind: 'runc' | 'crun', program: string): Phase {
+  const now = readProcess(init.pid);
+  if (now?.startTime !== init.startTime) return 'ended';
+  // runc names its init itself; crun keeps the name of its file, which the kernel cuts to 15 bytes.
+  const isInit = kind === 'runc' ? now.name.startsWith('runc:[') : now.name === basename(program).slice(0, 15);
+  return isInit ? 'init' : 'program';
 }
 
 /** The same for crun, whose init waits the other way round: it reads, and whoever starts it writes. */
-async function wakeInit(fifo: string, init: ProcessIdentity, runs: () => boolean, signal: AbortSignal): Promise<void> {
+async function wakeInit(fifo: string, look: () => Phase, signal: AbortSignal): Promise<void> {
   for (;;) {
     signal.throwIfAborted();
-    if (runs()) return rmSync(fifo, { force: true });
-    if (!isRunning(init)) throw new WindlassError('Conflict', 'the container ended before it was started');
+    const phase = look();
+    if (phase === 'program') return rmSync(fifo, { force: true });
+    if (phase === 'ended') throw new WindlassError('Conflict', 'the container ended before it was started');
     try {
       const fd = openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK);
       // Unlinked before the byte: a second start must not find it.

@@ -4,7 +4,7 @@ import type { Mount } from '../../cri/messages.ts';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { readMounts, type MountEntry } from '../host/mount.ts';
 import type { OciMount } from './oci-spec.ts';
-import { isWithin, resolveInRoot } from './rooted-path.ts';
+import { isWithin, resolveInRoot, type Look } from './rooted-path.ts';
 
 export interface TmpfsRequest {
   readonly path: string;
@@ -16,6 +16,7 @@ export interface TmpfsRequest {
 export interface MountRequest {
   /** Root file system on the host. */
   readonly root: string;
+  readonly look: Look;
   readonly privileged: boolean;
   readonly readonlyRoot: boolean;
   readonly mounts: readonly Mount[];
@@ -61,7 +62,7 @@ export function planMounts(request: MountRequest): { mounts: OciMount[]; rootfsP
     taken.add(destination);
   }
   const files = Object.entries(request.files).flatMap(([path, source]) => {
-    const destination = resolveInRoot(request.root, path).path;
+    const destination = resolveInRoot(request.root, path, request.look).path;
     // A volume over /etc, or the caller's own /etc/hosts, wins over ours.
     if ([...taken].some((other) => other !== '/' && isWithin(destination, other))) return [];
     const mode = request.readonlyRoot ? 'ro' : 'rw';
@@ -235,7 +236,7 @@ const depth = (path: string): number => path.split('/').length;
  * Refuses a root whose /proc, /sys or /dev (or what the runtime itself opens in them) is a link: the runtime would
  * follow it while it still has the host's rights.
  */
-export function checkRoot(root: string): void {
+export function checkRoot(root: string, look?: Look): void {
   const names = [
     '/proc',
     '/sys',
@@ -248,7 +249,7 @@ export function checkRoot(root: string): void {
     '/dev/shm',
   ];
   for (const name of names) {
-    const { path, stat } = resolveInRoot(root, name);
+    const { path, stat } = resolveInRoot(root, name, look);
     const isTop = name.lastIndexOf('/') === 0;
     if (path !== name || (isTop && stat !== undefined && !stat.isDirectory())) {
       // Images do ship /dev/ptmx -> pts/ptmx: a link that stays in /dev lands on the fresh tmpfs.

@@ -7,6 +7,7 @@ import type { RunConfig } from '../../oci/manifest.ts';
 import type { WritableResources } from '../cgroups/resources.ts';
 import { planCapabilities } from './capabilities.ts';
 import type { OciSpec, UserMapping } from './oci-spec.ts';
+import { lookOnce } from './rooted-path.ts';
 import { planSeccomp } from './seccomp-choice.ts';
 import { planDevices } from './spec-devices.ts';
 import { checkRoot, planMounts, type TmpfsRequest } from './spec-mounts.ts';
@@ -68,9 +69,11 @@ export function buildSpec(input: SpecInput): PlannedSpec {
   const security = config.linux?.securityContext ?? undefined;
   const privileged = security?.privileged ?? false;
   if (security) refuseUnsupported(config, security);
-  checkRoot(root);
+  // No program of the container runs yet.
+  const look = lookOnce();
+  checkRoot(root, look);
   const warnings: string[] = [];
-  const user = resolveUser(root, userRequest(security, image, input.groups));
+  const user = resolveUser(root, userRequest(security, image, input.groups), look);
   if (input.userMapping) requireMapped(user, input.userMapping);
   const { granted, missing } = planCapabilities(
     {
@@ -87,6 +90,7 @@ export function buildSpec(input: SpecInput): PlannedSpec {
   const args = planArgs(config, imageProcess);
   const { mounts, rootfsPropagation } = planMounts({
     root,
+    look,
     privileged,
     readonlyRoot: security?.readonlyRootfs ?? false,
     mounts: config.mounts,

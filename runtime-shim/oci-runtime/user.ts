@@ -1,7 +1,7 @@
 // Who runs in a container: `user[:group]` by name or number, looked up in the image's own passwd and group files.
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
-import { resolveInRoot } from './rooted-path.ts';
+import { resolveInRoot, type Look } from './rooted-path.ts';
 
 /** The kernel takes more, but programs (and runtimes) store ids as signed 32-bit numbers. */
 const MAX_ID = 2 ** 31 - 1;
@@ -39,14 +39,14 @@ interface GroupEntry {
 }
 
 /** Resolves against the files in `root`; Invalid when a name is unknown or a number is out of range. Never falls back to root. */
-export function resolveUser(root: string, request: UserRequest): ResolvedUser {
+export function resolveUser(root: string, request: UserRequest, look?: Look): ResolvedUser {
   const match = /^([^:]*)(?::([^:]+))?$/.exec(request.user);
   if (!match || (match[1] === '' && match[2] !== undefined) || /[\s\0]/.test(request.user)) {
     throw new WindlassError('Invalid', `invalid user ${JSON.stringify(request.user)}: want user[:group]`);
   }
   const [, userText = '', groupText] = match;
-  const passwd = parsePasswd(readInRoot(root, '/etc/passwd'));
-  const group = parseGroup(readInRoot(root, '/etc/group'));
+  const passwd = parsePasswd(readInRoot(root, '/etc/passwd', look));
+  const group = parseGroup(readInRoot(root, '/etc/group', look));
   const entry = findUser(userText === '' ? '0' : userText, passwd);
   const gid = request.group ?? (groupText === undefined ? entry.gid : findGroup(groupText, group));
   checkId(gid, 'group');
@@ -109,8 +109,8 @@ export function parseGroup(text: string): GroupEntry[] {
 }
 
 /** Text of a regular file in the root; '' when there is none. Larger than any honest passwd file = Invalid. */
-function readInRoot(root: string, path: string): string {
-  const { hostPath, stat } = resolveInRoot(root, path);
+function readInRoot(root: string, path: string, look: Look | undefined): string {
+  const { hostPath, stat } = resolveInRoot(root, path, look);
   if (!stat?.isFile()) return '';
   let fd: number;
   try {

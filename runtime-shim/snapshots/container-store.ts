@@ -103,10 +103,11 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
   function recordOf(containerId: string): ContainerRecord | undefined {
     const known = records.get(containerId);
     if (known) return known;
+    const file = join(folder(containerId), 'record.json');
+    // The usual case for one that is being made, and cheaper to see than to catch.
+    if (statSync(file, { throwIfNoEntry: false }) === undefined) return undefined;
     try {
-      const record = JSON.parse(
-        readFileSync(join(folder(containerId), 'record.json'), 'utf8'),
-      ) as ContainerRecord | null;
+      const record = JSON.parse(readFileSync(file, 'utf8')) as ContainerRecord | null;
       // Damaged = without one.
       if (!Array.isArray(record?.chain)) return undefined;
       records.set(containerId, record);
