@@ -7,6 +7,7 @@ import { toOpenApi, type OpenApiSchema } from './open-api.ts';
 /** Fields whose inside is documented in a file of its own. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'Service.template.spec': 'Every field of docs/api/container.yaml.',
+  'Service.volumeTemplates[].spec': 'Every field of docs/api/volume.yaml.',
 };
 
 /** The text of the file of `kind`. Throws when a field of the schema has neither a default nor an example. */

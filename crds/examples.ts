@@ -173,6 +173,7 @@ const service: Example<ServiceSpecInput> = {
       spec: { image: 'nginx:1.27' },
     },
     ports: [{ name: 'http', port: 80, targetPort: 8080, publishedPort: 8080 }],
+    volumeTemplates: [{ name: 'data', spec: {} }],
     rollbackTo: 3,
     autoscale: { minReplicas: 2, maxReplicas: 10 },
   },

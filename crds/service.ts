@@ -18,6 +18,7 @@ import {
   worded,
 } from './fields.ts';
 import { GROUP, VERSION, type CustomKind, type KubernetesObject } from './kind.ts';
+import { VolumeSpec } from './volume.ts';
 
 const Template = z.object({
   metadata: z
@@ -98,6 +99,18 @@ export const ServiceSpec = withRules(
     template: Template.describe(
       'What the Containers look like. A change replaces them as updateStrategy says. In mode Job it is for the tries that start afterwards, and restartPolicy Always is read as Never.',
     ),
+    volumeTemplates: listMap(
+      z.object({
+        name: dnsLabel().describe('Name by which mounts of the template mean the Volume of their slot.'),
+        spec: VolumeSpec.prefault({}).describe('Spec of the Volumes.'),
+      }),
+      ['name'],
+      16,
+    )
+      .optional()
+      .describe(
+        'A Volume for each slot: <name>-<service>-<slot>, made with its first Container. It stays with the slot when the Container is replaced, and when the slot or the Service is deleted.',
+      ),
     ports: withRules(
       list(ServicePort, 128),
       {
@@ -196,6 +209,16 @@ export const ServiceSpec = withRules(
     rule: "self.mode != 'Global' || self.replicas == 1",
     message: 'must be left out with mode Global, which has one Container on every node that fits',
     fieldPath: '.replicas',
+  },
+  {
+    rule: "!has(self.volumeTemplates) || self.mode != 'Job'",
+    message: 'needs mode Replicated or Global',
+    fieldPath: '.volumeTemplates',
+  },
+  {
+    rule: '!has(self.volumeTemplates) || self.volumeTemplates.all(v, has(self.template.spec.mounts) && self.template.spec.mounts.exists(m, has(m.volume) && m.volume == v.name))',
+    message: 'each must be the volume of a mount of the template',
+    fieldPath: '.volumeTemplates',
   },
   { rule: "!has(self.job) || self.mode == 'Job'", message: 'needs mode Job', fieldPath: '.job' },
   { rule: "!has(self.schedule) || self.mode == 'Job'", message: 'needs mode Job', fieldPath: '.schedule' },
@@ -328,6 +351,11 @@ export const serviceKind: CustomKind<Service> = {
   spec: ServiceSpec,
   status: ServiceStatus,
   specRules: [
+    {
+      rule: 'has(self.volumeTemplates) == has(oldSelf.volumeTemplates) && (!has(self.volumeTemplates) || self.volumeTemplates == oldSelf.volumeTemplates)',
+      message: 'cannot be changed: delete the Service, whose Volumes stay, and create it again',
+      fieldPath: '.volumeTemplates',
+    },
     {
       rule: 'self.mode == oldSelf.mode',
       message: 'cannot be changed: delete the Service and create it again',

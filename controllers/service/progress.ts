@@ -100,8 +100,8 @@ function activity(places: readonly Place[], { service, decision, now }: StatusIn
     if (since !== undefined)
       return `, watching ${current[0]?.metadata.name ?? ''} until ${rfc3339(since + gate * 1000)}`;
   }
-  const leaving = open.find(({ current, outdated, deleting }) => current.length + outdated.length === 0 && deleting[0]);
-  if (leaving) return `, waiting for ${leaving.deleting[0]?.metadata.name ?? ''} to stop`;
+  const leaving = places.find(({ deleting }) => deleting.length > 0)?.deleting[0];
+  if (leaving) return `, waiting for ${leaving.metadata.name} to stop`;
   const delayMs = delayLeftMs(places, strategyOf(service).delaySeconds, now);
   return open.length > 0 && delayMs > 0 ? `, the next one at ${rfc3339(now + delayMs)}` : '';
 }

@@ -10,6 +10,7 @@ import { nextHealed, planReplicas, type Creation, type Removal } from './plan.ts
 import { planPublishedPorts, type PublishedPorts } from './published-ports.ts';
 import type { ServiceDeps } from './reconcile.ts';
 import { recordRevision, templateOf, type Revision } from './revision.ts';
+import { ensureSlotVolumes } from './slot-volumes.ts';
 import { HEALED_ANNOTATION, REVISION_LABEL, slotNameOf } from './slots.ts';
 import { planStatus } from './status.ts';
 import { planUpdateState } from './update-state.ts';
@@ -97,8 +98,9 @@ async function create(
     revision: revision.hash,
     templateLabels: template.metadata?.labels,
     annotations,
-    spec: specForSlot(template.spec, wanted),
+    spec: specForSlot(service, template.spec, wanted),
   };
+  await ensureSlotVolumes(deps.client, service, slot, signal);
   return createChild(deps, service, child, signal);
 }
 

@@ -6,7 +6,7 @@ import type { Service, ServiceStatus } from '../../crds/service.ts';
 import { rfc3339 } from '../../lib/clock.ts';
 import { findRevision, hashTemplate, hashValue, type Revision } from './revision.ts';
 import { formatSlotSet, parseSlotSet } from './slot-set.ts';
-import { groupBySlot, isAvailable, isOfRevision, type Slot } from './slots.ts';
+import { groupBySlot, isAvailable, isOfRevision, isUnreachable, type Slot } from './slots.ts';
 import { failureOf } from './update-failure.ts';
 import { strategyOf } from './update-strategy.ts';
 import type { WantedSlot } from './wanted-slots.ts';
@@ -119,11 +119,15 @@ function advance(update: Update, observed: UpdateObserved): Update {
     const place = places[index];
     const isPassed =
       updated.has(slot) || failed.has(slot) || (place !== undefined && hasPassed(place, update, observed));
-    return isPassed && (place?.outdated.length ?? 0) === 0;
+    return isPassed && !(place && hasOld(place, hash));
   });
   if (!isThrough) return seen;
   return { ...seen, phase: update.phase === 'Updating' ? 'Completed' : 'RolledBack', updatedSlots: '' };
 }
+
+// Something of another revision is still there, and be it on its way out.
+const hasOld = ({ outdated, deleting }: Slot, hash: string): boolean =>
+  outdated.length > 0 || deleting.some((child) => !isOfRevision(child, hash) && !isUnreachable(child));
 
 const hasPassed = (place: Slot, update: Update, { service, now }: UpdateObserved): boolean =>
   place.current.some((child) => isAvailable(child, gateSeconds(service, update), now));

@@ -22,13 +22,20 @@ export interface UpdateOrder {
 }
 
 /**
- * The order in which a slot's Containers follow each other. What only one Container can hold is never held by two: a
- * volume that is written to by one replica, and on one node a port of the node.
+ * The order in which a slot's Containers follow each other. What only one Container can hold is never held by two: the
+ * volume of a slot, one that is written to by one replica, and on one node a port of the node.
  */
 export function orderOf(service: Service): UpdateOrder {
   const { order } = strategyOf(service);
   const { mode, replicas, template } = service.spec;
   if (order === 'StopFirst') return { order };
+  const [own] = service.spec.volumeTemplates ?? [];
+  if (own) {
+    return {
+      order: 'StopFirst',
+      because: `StartFirst works as StopFirst, as the volume ${own.name} of a slot is held by one container at a time`,
+    };
+  }
   if (mode === 'Global' || replicas <= 1) {
     const mount = template.spec.mounts?.find(({ volume, readOnly }) => volume !== undefined && !readOnly);
     if (mount) {

@@ -11,6 +11,7 @@ import { nodeSelector } from '../scheduler/filters/node-selector.ts';
 import { tolerates } from '../scheduler/filters/taints.ts';
 import { emptyNode, type NodeState } from '../scheduler/node-state.ts';
 import type { PlacementContext } from '../scheduler/filter.ts';
+import { withSlotVolumes } from './slot-volumes.ts';
 import { slotNameOf } from './slots.ts';
 
 export interface WantedSlot {
@@ -87,15 +88,16 @@ export function slotOfNode(nodeName: string): string {
   return `${head}-${shortHash(nodeName, HASH_LENGTH)}`;
 }
 
-/** The spec of a Container for `wanted`: in mode Global the scheduler binds it to that node and no other. */
-export function specForSlot(template: ContainerSpec, { nodeName }: WantedSlot): ContainerSpec {
-  if (nodeName === undefined) return template;
+/** The spec of a Container for a slot: with its own Volumes, and in mode Global bound by the scheduler to that node and no other. */
+export function specForSlot(service: Service, template: ContainerSpec, { slot, nodeName }: WantedSlot): ContainerSpec {
+  const spec = withSlotVolumes(template, service, slot);
+  if (nodeName === undefined) return spec;
   return {
-    ...template,
-    tolerations: [...(template.tolerations ?? []), ...GLOBAL_TOLERATIONS],
+    ...spec,
+    tolerations: [...(spec.tolerations ?? []), ...GLOBAL_TOLERATIONS],
     placement: {
-      ...template.placement,
-      constraints: [...(template.placement?.constraints ?? []), `node.name == ${nodeName}`],
+      ...spec.placement,
+      constraints: [...(spec.placement?.constraints ?? []), `node.name == ${nodeName}`],
     },
   };
 }

@@ -346,17 +346,11 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
         const patch = [{ op: 'replace', path: '/spec/template/spec/env/0/value', value }];
         return instance.kubectlOk(['patch', service, '--type=json', '-p', JSON.stringify(patch)]);
       };
-      const versions = async (): Promise<string> => {
-        const text = await instance.kubectlOk([
-          ...['get', 'ctr', '-l', 'windlass.dev/service=careful', '-o'],
-          'jsonpath={range .items[*]}{.metadata.name} {.spec.env[0].value}{"\n"}{end}',
+      const versions = (): Promise<string> =>
+        instance.kubectlOk([
+          ...['get', 'ctr', '-l', 'windlass.dev/service=careful'],
+          ...['-o', 'jsonpath={.items[*].spec.env[0].value}'],
         ]);
-        return text
-          .trim()
-          .split('\n')
-          .map((line) => line.split(' ')[1])
-          .join(' ');
-      };
       await updated();
       assert.equal(await versions(), '1 1');
       await setVersion('2');
@@ -388,6 +382,27 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       await instance.kubectlOk(['wait', '--for=delete', `ctr/${name}`, '--timeout=60s'], { timeoutMs: 70_000 });
       await instance.kubectlOk(['label', 'node', node, 'watched-']);
       await instance.kubectlOk(['wait', '--for=create', `ctr/${name}`, '--timeout=30s']);
+    },
+  },
+  'slot-volumes.yaml': {
+    async check({ instance, ready, exec }) {
+      const service = 'services.windlass.dev/store';
+      await waitFor(async () => (await instance.kubectl(['get', 'ctr/store-2'])).code === 0);
+      await ready('store-1', 'store-2');
+      const read = (): Promise<string> => exec('store-2', 'cat', '/letters/first');
+      const first = await waitFor(read);
+      assert.match(first, /^store-2 /);
+      assert.notEqual(await exec('store-1', 'cat', '/letters/first'), first);
+      await instance.kubectlOk(['delete', 'ctr', 'store-2', '--timeout=30s']);
+      await waitFor(async () => (await instance.kubectl(['get', 'ctr/store-2'])).code === 0);
+      await ready('store-2');
+      assert.equal(await read(), first);
+      await instance.kubectlOk(['delete', service, '--timeout=30s']);
+      const volumes = await instance.kubectlOk(['get', 'vol', '-o', 'jsonpath={.items[*].metadata.name}']);
+      assert.equal(volumes, 'letters-store-1 letters-store-2');
+      await instance.kubectlOk(['delete', 'vol', 'letters-store-1', 'letters-store-2', '--timeout=60s'], {
+        timeoutMs: 70_000,
+      });
     },
   },
   'stop.yaml': {

@@ -516,6 +516,42 @@ const CASES: readonly Case[] = [
   service('template alone', {}),
   { name: 'service: no template', kind: 'Service', spec: {}, refused: ['spec.template: Required value'] },
   service('negative replicas', { replicas: -1 }, 'spec.replicas: Invalid value: -1'),
+  service('as many replicas as there can be', { replicas: 50_000 }),
+  service(
+    'too many replicas',
+    { replicas: 100_000 },
+    'spec.replicas: Invalid value: 100000: spec.replicas in body should be less than or equal to 50000',
+  ),
+  service('Global', { mode: 'Global' }),
+  service('Global with replicas', { mode: 'Global', replicas: 3 }, 'spec.replicas: must be left out with mode Global'),
+  service('volume for each slot', {
+    volumeTemplates: [{ name: 'data' }],
+    template: { spec: { ...image, mounts: [{ mountPath: '/data', volume: 'data' }] } },
+  }),
+  service(
+    'volume for each slot that is not mounted',
+    { volumeTemplates: [{ name: 'data' }] },
+    'spec.volumeTemplates: each must be the volume of a mount of the template',
+  ),
+  service(
+    'volume for each slot of a Job',
+    {
+      mode: 'Job',
+      volumeTemplates: [{ name: 'data' }],
+      template: { spec: { ...image, mounts: [{ mountPath: '/data', volume: 'data' }] } },
+    },
+    'spec.volumeTemplates: needs mode Replicated or Global',
+  ),
+  change(
+    'Service',
+    'volume for each slot',
+    { template: { spec: { ...image, mounts: [{ mountPath: '/data', volume: 'data' }] } } },
+    {
+      volumeTemplates: [{ name: 'data' }],
+      template: { spec: { ...image, mounts: [{ mountPath: '/data', volume: 'data' }] } },
+    },
+    'spec.volumeTemplates: cannot be changed',
+  ),
   service(
     'template without image',
     { template: { spec: {} } },

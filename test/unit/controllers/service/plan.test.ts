@@ -7,7 +7,7 @@ import type { Update } from '../../../../controllers/service/update-state.ts';
 import { wantedSlots } from '../../../../controllers/service/wanted-slots.ts';
 import type { Container } from '../../../../crds/container.ts';
 import type { Service } from '../../../../crds/service.ts';
-import { makeContainer, makeService, NOW, readyCondition, secondsAgo } from '../../../support/objects.ts';
+import { makeContainer, makeNode, makeService, NOW, readyCondition, secondsAgo } from '../../../support/objects.ts';
 
 type State = 'ready' | 'starting' | 'failed' | 'deleting' | 'backoff';
 
@@ -292,6 +292,11 @@ test('planReplicas() works as StopFirst where a volume is held by one container 
   // Replicas that share a volume have it together anyway.
   const two = makeService('web', { replicas: 2, updateStrategy, template: { mounts } });
   assert.deepEqual(plan(two, [child(1, 'old'), child(2, 'old')]).create, ['web-1-new']);
+  const volumeTemplates = [{ name: 'db' }];
+  const own = makeService('web', { replicas: 2, updateStrategy, template: { mounts }, volumeTemplates });
+  assert.deepEqual(plan(own, [child(1, 'old'), child(2, 'old')]), { ...NOTHING, remove: ['web-1 Updated'] });
+  // Not before the old one is gone for good.
+  assert.deepEqual(plan(own, [child(1, 'old', 'deleting'), child(2, 'old')]), NOTHING);
   const readers = makeService('web', {
     updateStrategy,
     template: { mounts: [{ ...mounts[0], mountPath: '/d', readOnly: true }] },
@@ -363,4 +368,29 @@ test('hashTemplate() does not depend on the order of keys, and sees every change
   assert.equal(hashTemplate(template), hashTemplate(reordered));
   assert.notEqual(hashTemplate(template), hashTemplate({ spec: { ...template.spec, tty: true } }));
   assert.match(hashTemplate(template), /^[0-9a-f]{10}$/);
+});
+
+test('planReplicas() of a Global Service passes by what is on a node that does not answer', () => {
+  const service = makeService('web', { mode: 'Global' });
+  const on = (name: string, revision: 'old' | 'new', status: 'True' | 'Unknown'): Container => {
+    const one = child(1, revision, 'ready', { name: `web-${name}` });
+    one.metadata.labels = { ...one.metadata.labels, [SLOT_LABEL]: name };
+    one.status = { ...one.status, conditions: [readyCondition(status)] };
+    return one;
+  };
+  const look = (...children: Container[]): string[] => {
+    const wanted = wantedSlots(
+      service,
+      ['a', 'b', 'c'].map((name) => makeNode(name)),
+      children,
+    );
+    return planReplicas({ ...observe(service, children), wanted }).remove.map(
+      ({ container }) => container.metadata.name,
+    );
+  };
+  assert.deepEqual(look(on('a', 'old', 'Unknown'), on('b', 'old', 'True'), on('c', 'old', 'True')), ['web-b']);
+  // It died in the middle of its update.
+  const [leaving, b, c] = [on('a', 'old', 'Unknown'), on('b', 'old', 'True'), on('c', 'old', 'True')];
+  leaving.metadata.deletionTimestamp = secondsAgo(1);
+  assert.deepEqual(look(leaving, b, c), ['web-b']);
 });

@@ -108,6 +108,19 @@ test('planUpdateState() goes from one template to the next, and remembers the on
   assert.deepEqual([look(story).phase, look(story).target, look(story).fallback], ['Completed', 'b', 'b']);
 });
 
+test('planUpdateState() is not through before the last old Container is gone', () => {
+  const story = settled();
+  write(story, 'b');
+  const leaving = child(3, 'a');
+  leaving.metadata.deletionTimestamp = secondsAgo(1);
+  story.children = [1, 2, 3].map((slot) => child(slot, 'b'));
+  story.children.push(leaving);
+  assert.equal(look(story).phase, 'Updating');
+  // From a node that does not answer it may never go.
+  leaving.status = { conditions: [readyCondition('Unknown', { reason: 'NodeUnreachable' })] };
+  assert.equal(look(story).phase, 'Completed');
+});
+
 test('planUpdateState() waits for monitorSeconds and minReadySeconds, whichever is longer', () => {
   const story = settled();
   write(story, 'b');

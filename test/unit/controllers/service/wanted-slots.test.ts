@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SLOT_LABEL } from '../../../../controllers/service/slots.ts';
+import { slotVolumes } from '../../../../controllers/service/slot-volumes.ts';
 import { slotOfNode, specForSlot, wantedSlots } from '../../../../controllers/service/wanted-slots.ts';
 import { planPlacement } from '../../../../controllers/scheduler/plan.ts';
 import { emptyNode, type NodeState } from '../../../../controllers/scheduler/node-state.ts';
@@ -61,10 +62,8 @@ test('slotOfNode() is a label and never a number', () => {
 });
 
 test('specForSlot() makes the scheduler bind a Container to its node and to no other, also when it is cordoned', () => {
-  const spec = specForSlot(global({ placement: { constraints: ['node.role != manager'] } }).spec.template.spec, {
-    slot: 'b',
-    nodeName: 'b',
-  });
+  const service = global({ placement: { constraints: ['node.role != manager'] } });
+  const spec = specForSlot(service, service.spec.template.spec, { slot: 'b', nodeName: 'b' });
   assert.deepEqual(ContainerSpec.parse(spec), spec);
   const context = {
     volume: () => undefined,
@@ -80,4 +79,25 @@ test('specForSlot() makes the scheduler bind a Container to its node and to no o
     );
   assert.deepEqual(place(makeNode('a'), makeNode('b', { unschedulable: true })), { kind: 'bind', nodeName: 'b' });
   assert.match(JSON.stringify(place(makeNode('a'))), /did not satisfy the constraint node.name == b/);
+});
+
+test('specForSlot() gives each slot the Volumes of its own', () => {
+  const mounts = [
+    { mountPath: '/data', volume: 'data', subPath: 'db' },
+    { mountPath: '/shared', volume: 'shared' },
+    { mountPath: '/cache' },
+  ];
+  const volumeTemplates = [{ name: 'data', spec: { reclaimPolicy: 'Retain' as const } }];
+  const service = makeService('db', { replicas: 2, volumeTemplates, template: { mounts } });
+  const spec = specForSlot(service, service.spec.template.spec, { slot: '2' });
+  assert.deepEqual(
+    spec.mounts?.map(({ mountPath, volume, subPath }) => [mountPath, volume, subPath]),
+    [
+      ['/data', 'data-db-2', 'db'],
+      ['/shared', 'shared', undefined],
+      ['/cache', undefined, undefined],
+    ],
+  );
+  const [volume, ...more] = slotVolumes(service, '2');
+  assert.deepEqual([volume?.metadata.name, volume?.spec.reclaimPolicy, more], ['data-db-2', 'Retain', []]);
 });
