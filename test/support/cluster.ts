@@ -3,10 +3,9 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, chmodSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { planComponents, type Component } from '../../cli/components.ts';
-import { upOptions } from '../../cli/options.ts';
-import { ensurePki } from '../../cli/pki.ts';
-import { chooseEtcdPorts } from '../../cli/ports.ts';
+import { planServer, type Component } from '../../cli/components.ts';
+import { serverOptions } from '../../cli/options.ts';
+import { prepareControlPlane } from '../../cli/server-plan.ts';
 import { createApiClient } from '../../client/api-client.ts';
 import type { ApiClient } from '../../client/client.ts';
 import { readKubeconfig } from '../../client/kubeconfig.ts';
@@ -88,9 +87,9 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   for (const folder of [control.home, control.run, join(root, 'kube')]) mkdirSync(folder, { recursive: true });
   const listen = `${GATEWAY.ipv4}:6443`;
   const env = { ...process.env, HOME: join(root, 'kube'), KUBECONFIG: paths.adminKubeconfig(control), NO_COLOR: '1' };
-  const kubeconfig = await ensurePki(control, { listen, nodeName: 'control', now: Date.now() });
-  const etcdPorts = await chooseEtcdPorts(control);
-  const planned = planComponents(control, upOptions.parse({ ...control, listen, nodeName: 'control' }), etcdPorts);
+  const controlOptions = serverOptions.parse({ ...control, listen });
+  const { kubeconfig, etcdPorts } = await prepareControlPlane(control, controlOptions);
+  const planned = planServer(control, controlOptions, etcdPorts);
   const superviseControl = (name: Component['name'], as: string = name, args: readonly string[] = []): Supervised => {
     const { file, args: own } = planned.find((component) => component.name === name) as Component;
     return supervise({ name: as, file, args: [...own, ...args], env, logFile: join(root, 'control', `${as}.log`) });
