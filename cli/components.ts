@@ -42,7 +42,7 @@ export function planComponents(instance: Instance, options: UpOptions, etcdPorts
 /** The components of `server`. `etcd` is absent when outside servers are given. */
 export function planServer(
   instance: Instance,
-  options: Pick<ServerOptions, 'listen' | 'etcdServers' | 'metricsListen' | 'logLevel' | 'nodeCertificateSeconds'>,
+  options: Omit<ServerOptions, 'home' | 'run' | 'isBehind'>,
   etcdPorts: EtcdPorts | undefined,
 ): Component[] {
   const pki = (file: string): string => join(paths.pki(instance), file);
@@ -60,7 +60,10 @@ export function planServer(
         ],
         ...['--etcd-metrics', `127.0.0.1:${etcdPorts.metrics}`],
       ]
-    : [];
+    : (['etcdCa', 'etcdCert', 'etcdKey'] as const).flatMap((name) => {
+        const file = options[name];
+        return file === undefined ? [] : [`--${name.replace(/[A-Z]/, (letter) => `-${letter.toLowerCase()}`)}`, file];
+      });
   const seconds = options.nodeCertificateSeconds;
   return [
     ...(embedded

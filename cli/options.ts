@@ -47,6 +47,11 @@ const controlPlaneOptions = {
     .optional(),
   registryListen: listen.default('127.0.0.1:5050'),
   etcdServers: z.string().optional(),
+  etcdCa: folder.optional(),
+  etcdCert: folder.optional(),
+  etcdKey: folder.optional(),
+  caCert: folder.optional(),
+  caKey: folder.optional(),
   nodeCertificateSeconds: z.coerce.number().int().min(10, 'want at least 10').optional(),
 };
 
@@ -132,6 +137,11 @@ export const controlPlaneFlags = [
     text: 'how other machines reach the API server (default: the first address of this one)',
   },
   { flag: '--etcd-servers URLS', text: 'use an etcd cluster of your own instead of the embedded one' },
+  { flag: '--etcd-ca, --etcd-cert, --etcd-key FILE', text: 'its TLS: authority, and what to show to it' },
+  {
+    flag: '--ca-cert FILE, --ca-key FILE',
+    text: 'the authority of another server on the same etcd: its pki/ca.crt and ca.key',
+  },
   {
     flag: '--registry-listen HOST:PORT',
     text: 'address of the built-in registry (not part of this version: noted in the log)',

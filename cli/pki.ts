@@ -4,6 +4,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, wri
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { NODE_GROUP, NODE_USER } from '../crds/join.ts';
+import { keyHashOf } from '../lib/certificate-request.ts';
+import { WindlassError } from '../lib/errors.ts';
 import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
 import { paths, type Instance } from '../lib/instance.ts';
 import { canonicalAddress, ownAddresses } from '../lib/node-address.ts';
@@ -28,6 +30,8 @@ export interface PkiOptions {
   readonly advertise?: string;
   /** The node beside the server: its name, and the addresses its agent may be called by, beside loopback. */
   readonly node?: { readonly name: string; readonly ips: readonly string[] };
+  /** The authority of the cluster, when another server has made it; else one is made here. */
+  readonly authority?: KeyPair;
   readonly now: number;
 }
 
@@ -66,6 +70,7 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
     hosts,
   });
 
+  if (options.authority) adoptAuthority(folder, options.authority);
   const ca = await ensureAuthority(folder, 'ca', 'windlass-ca', options.now);
   await ensureLeaf(folder, 'apiserver', ca, server('windlass-apiserver', apiHosts));
   await ensureLeaf(folder, 'apiserver-agent-client', ca, client('windlass:apiserver', []));
@@ -95,6 +100,19 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
     writeWhenChanged(join(folder, 'node.kubeconfig'), kubeconfig('node', node));
   }
   return paths.adminKubeconfig(instance);
+}
+
+/** Throws Conflict where another authority has signed already. */
+function adoptAuthority(folder: string, authority: KeyPair): void {
+  const present = readPair(folder, 'ca');
+  if (!present) {
+    writePair(folder, 'ca', authority);
+  } else if (keyHashOf(present.cert) !== keyHashOf(authority.cert)) {
+    throw new WindlassError(
+      'Conflict',
+      `${folder} has an authority of its own, which is not that of --ca-cert: choose another --home`,
+    );
+  }
 }
 
 async function ensureAuthority(folder: string, name: string, commonName: string, now: number): Promise<KeyPair> {

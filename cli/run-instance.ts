@@ -36,6 +36,8 @@ export interface MachinePlan {
   /** The API server: that of this machine, or that which the node has joined. */
   readonly url: string;
   readonly kubeconfig: string;
+  /** Further API servers, for when that one is away. */
+  readonly otherServers?: readonly string[];
   /** The node of this machine; undefined for a server alone. */
   readonly nodeName?: string;
   /** `host:port` of the embedded etcd's plain health listener. */
@@ -97,8 +99,8 @@ export async function runInForeground(
   const self = identifyProcess(process.pid) as ProcessIdentity;
   claimFolders(instance);
   claimUp(instance, self);
-  const { components, url, kubeconfig, nodeName, etcdMetrics } = await plan();
-  const api = createApiClient(readKubeconfig(kubeconfig));
+  const { components, url, kubeconfig, nodeName, etcdMetrics, otherServers = [] } = await plan();
+  const api = createApiClient({ ...readKubeconfig(kubeconfig), otherServers });
   const steps = command.nextSteps(instance, url);
   const progress = createProgress(context.output, { instance, nextSteps: steps });
   const save = (all: readonly ComponentStatus[]): void =>

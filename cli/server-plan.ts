@@ -1,7 +1,11 @@
 // The control plane of `up` and `server`: its certificates, its etcd's ports, and how others reach it.
+import { readFileSync } from 'node:fs';
+import { keyHashOf } from '../lib/certificate-request.ts';
+import { messageOf, WindlassError } from '../lib/errors.ts';
 import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
 import type { Instance } from '../lib/instance.ts';
 import { firstOwnAddress } from '../lib/node-address.ts';
+import type { KeyPair } from '../lib/pki.ts';
 import { refuseJoinedHome } from './join/joined.ts';
 import type { ServerOptions } from './options.ts';
 import { ensurePki, type PkiOptions } from './pki.ts';
@@ -14,21 +18,70 @@ export interface ControlPlane {
   readonly etcdPorts: EtcdPorts | undefined;
 }
 
+type ControlPlaneFlags = Pick<
+  ServerOptions,
+  'listen' | 'advertise' | 'etcdServers' | 'etcdCa' | 'etcdCert' | 'etcdKey' | 'caCert' | 'caKey'
+>;
+
 /** Makes what a control plane needs before it starts. Throws Conflict in the folder of a node that has joined another. */
 export async function prepareControlPlane(
   instance: Instance,
-  { listen, advertise, etcdServers }: Pick<ServerOptions, 'listen' | 'advertise' | 'etcdServers'>,
+  flags: ControlPlaneFlags,
   node?: PkiOptions['node'],
 ): Promise<ControlPlane> {
+  const { listen, advertise, etcdServers } = flags;
   refuseJoinedHome(instance);
+  checkEtcdFlags(flags);
+  const authority = readAuthority(flags);
   const kubeconfig = await ensurePki(instance, {
     listen,
     now: Date.now(),
     ...(advertise === undefined ? {} : { advertise }),
+    ...(authority ? { authority } : {}),
     ...(node ? { node } : {}),
   });
   const etcdPorts = etcdServers === undefined ? await chooseEtcdPorts(instance) : undefined;
   return { kubeconfig, url: advertisedUrl(listen, advertise), etcdPorts };
+}
+
+function checkEtcdFlags({ etcdServers, etcdCa, etcdCert, etcdKey }: ControlPlaneFlags): void {
+  const isGiven = [etcdCa, etcdCert, etcdKey].some((file) => file !== undefined);
+  if (isGiven && etcdServers === undefined) {
+    throw new WindlassError('BadRequest', '--etcd-ca, --etcd-cert and --etcd-key belong to --etcd-servers');
+  }
+  if ((etcdCert === undefined) !== (etcdKey === undefined) || (isGiven && etcdCa === undefined)) {
+    throw new WindlassError('BadRequest', 'want --etcd-ca with --etcd-cert and --etcd-key, and these two together');
+  }
+}
+
+/** The authority that the flags name. Throws BadRequest when it is none, or when the key is not the certificate's. */
+function readAuthority({ caCert, caKey, etcdServers }: ControlPlaneFlags): KeyPair | undefined {
+  if (caCert === undefined && caKey === undefined) return undefined;
+  if (caCert === undefined || caKey === undefined) {
+    throw new WindlassError('BadRequest', 'want --ca-cert and --ca-key together');
+  }
+  if (etcdServers === undefined) {
+    throw new WindlassError(
+      'BadRequest',
+      '--ca-cert and --ca-key are for a further server, which shares --etcd-servers',
+    );
+  }
+  let isPair: boolean;
+  let pair: KeyPair;
+  try {
+    pair = { cert: readFileSync(caCert, 'utf8'), key: readFileSync(caKey, 'utf8') };
+    isPair = keyHashOf(pair.cert) === keyHashOf(pair.key);
+  } catch (error) {
+    throw new WindlassError(
+      'BadRequest',
+      `cannot read --ca-cert ${caCert} and --ca-key ${caKey}: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  if (!isPair) throw new WindlassError('BadRequest', `--ca-key ${caKey} is not the key of --ca-cert ${caCert}`);
+  return pair;
 }
 
 /** The URL by which other machines reach an API server that listens at `listen`. */

@@ -1,5 +1,4 @@
 // The controllers process: all cluster reconcilers, run by whichever instance of it holds the lease.
-import { readFileSync } from 'node:fs';
 import { createApiClient } from '../client/api-client.ts';
 import { createEventRecorder } from '../client/events.ts';
 import { createInformerMetrics } from '../client/informer-metrics.ts';
@@ -13,7 +12,7 @@ import { parseHostPort } from '../lib/host-port.ts';
 import { createLogger } from '../lib/log.ts';
 import { createMetrics, serveMetrics } from '../lib/metrics.ts';
 import { runAll } from '../lib/run-all.ts';
-import { createSigningController, watchSigning } from './certificates/controller.ts';
+import { createSigningController, readSigningOptions, watchSigning } from './certificates/controller.ts';
 import { Config, optionsOf } from './config.ts';
 import { composeControllers, watchKinds } from './compose.ts';
 import { ensureNamespace } from './ensure-namespace.ts';
@@ -44,13 +43,9 @@ const client = createApiClient(readKubeconfig(config.kubeconfig), { userAgent: '
 const informers = createInformerSet({ client, log, clock, metrics: createInformerMetrics(registry) });
 const recorder = createEventRecorder({ client, component: LEASE, clock, log });
 const deps = { client, clock, log, metrics, events: createEvents(recorder), caches: watchKinds(informers) };
-const { caCert, caKey, nodeCertificateSeconds: maxSeconds } = config;
-const authority =
-  caCert && caKey ? { cert: readFileSync(caCert, 'utf8'), key: readFileSync(caKey, 'utf8') } : undefined;
-const parts = [
-  ...composeControllers(deps, registry, optionsOf(config)),
-  ...(authority ? [createSigningController(deps, watchSigning(informers), { authority, maxSeconds })] : []),
-];
+const signing = readSigningOptions(config);
+const parts = composeControllers(deps, registry, optionsOf(config));
+if (signing) parts.push(createSigningController(deps, watchSigning(informers), signing));
 
 const leaseDurationMs = config.leaseDurationSeconds * 1000;
 const election = {

@@ -53,6 +53,7 @@ export const nodeCommand: Command = {
       instance,
       node,
       async () => ({
+        otherServers: servers.slice(1),
         components: planNode(
           instance,
           { ...config, nodeName, nodeIp },

@@ -41,7 +41,7 @@ export async function joinCluster(
     checkSameCluster(before, flags, instance);
     const problem = await standingOf(instance, before, output, signal);
     if (problem === undefined) {
-      const joined = { ...before, servers: flags.server ?? before.servers };
+      const joined = { ...before, servers: preferFirst(flags.server ?? before.servers, before.servers[0]) };
       writeKubeconfig(instance, joined);
       writeJoined(instance, joined);
       if (flags.token !== undefined || flags.tokenFile !== undefined) {
@@ -54,6 +54,10 @@ export async function joinCluster(
   }
   return joinAnew(instance, withKnown(flags, before), { output, signal });
 }
+
+/** The one that answered last time comes first, as long as it is among them. */
+const preferFirst = (servers: readonly string[], first: string | undefined): string[] =>
+  servers.toSorted((a, b) => Number(b === first) - Number(a === first));
 
 function withKnown(flags: JoinFlags, before: Joined | undefined): JoinFlags {
   if (!before) return flags;
@@ -137,7 +141,7 @@ async function joinAnew(
   if (problem !== undefined) throw new WindlassError('Conflict', problem);
 
   const joined: Joined = {
-    servers: [url, ...servers.filter((other) => other !== url)],
+    servers: preferFirst(servers, url),
     ...{ nodeName, caHash },
     // The way to the server is the way back, too, unless --node-ip says otherwise.
     ...(isReachable(facts.ownAddress) ? { ownAddress: facts.ownAddress } : {}),

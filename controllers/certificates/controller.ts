@@ -1,4 +1,5 @@
 // Watched: CertificateSigningRequests, and join tokens, which are removed a day after they expired.
+import { readFileSync } from 'node:fs';
 import type { InformerSet } from '../../client/informer-set.ts';
 import { secretKind, signingRequestKind, type CertificateSigningRequest, type Secret } from '../../crds/builtin.ts';
 import { BOOTSTRAP_TOKEN_TYPE } from '../../crds/join.ts';
@@ -18,6 +19,17 @@ export interface SigningOptions {
   readonly authority: KeyPair;
   /** The longest life of a certificate. */
   readonly maxSeconds: number;
+}
+
+/** The authority that the flags name; undefined when they name none, so that nobody can join. */
+export function readSigningOptions(flags: {
+  readonly caCert?: string | undefined;
+  readonly caKey?: string | undefined;
+  readonly nodeCertificateSeconds: number;
+}): SigningOptions | undefined {
+  const { caCert, caKey, nodeCertificateSeconds: maxSeconds } = flags;
+  if (caCert === undefined || caKey === undefined) return undefined;
+  return { authority: { cert: readFileSync(caCert, 'utf8'), key: readFileSync(caKey, 'utf8') }, maxSeconds };
 }
 
 /** The informers of this part, which are to run with the others. */
