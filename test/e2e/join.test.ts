@@ -114,7 +114,7 @@ test('a second node joins', async (t) => {
 
   await t.test('a Node that is deleted is refused at once, until it joins again', async () => {
     await kubectlOk(['delete', 'node', 'second']);
-    await waitFor(() => /node \\"second\\" was deleted/.test(agentLog(second)), { what: 'the agent being refused' });
+    await waitFor(() => /does not take this node any more/.test(agentLog(second)), { what: 'the agent being refused' });
     assert.equal((await kubectl(['get', 'node', 'second'])).code, 1, 'it has made its Node again');
     assert.equal((await second.windlass(['down'])).code, 0);
     const { code, stderr } = await second.windlass(['node']);

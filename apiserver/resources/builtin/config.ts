@@ -7,6 +7,7 @@ import { BOOTSTRAP_TOKEN_TYPE, TOKEN_HASH_KEY, tokenSecretName } from '../../../
 import { hashTokenSecret } from '../../auth/bootstrap-token.ts';
 import { defineBuiltin } from './define.ts';
 
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 const MAX_DATA_BYTES = 1024 * 1024;
 const DATA_KEY = /^[-._a-zA-Z0-9]{1,253}$/;
 
@@ -108,6 +109,9 @@ function hideTokenSecret(object: StoredObject): void {
   // One that could never be shown as a token is left for validation to refuse.
   if (!/^[a-z0-9]{16}$/.test(plain)) return;
   object['data'] = { ...data, [TOKEN_HASH_KEY]: Buffer.from(hashTokenSecret(plain)).toString('base64') };
+  // kubectl apply keeps there what it was given.
+  const { [LAST_APPLIED]: applied, ...annotations } = object.metadata.annotations ?? {};
+  if (applied !== undefined) object.metadata.annotations = annotations;
 }
 
 function validateKeys(field: string, data: Record<string, string>): FieldError[] {

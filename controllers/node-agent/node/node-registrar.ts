@@ -2,7 +2,7 @@
 import type { KindClient } from '../../../client/client.ts';
 import type { Node } from '../../../crds/builtin.ts';
 import type { Clock } from '../../../lib/clock.ts';
-import { isAlreadyExists } from '../../../lib/errors.ts';
+import { isAlreadyExists, messageOf, reasonOf } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { RunPart } from '../../../lib/run-all.ts';
 import { nodeLabels, nodeStatus, type NodeFacts, type RuntimeHealth } from './node-object.ts';
@@ -40,6 +40,7 @@ export function createNodeRegistrar(deps: {
   };
   let written: { health: RuntimeHealth; atMs: number } | undefined;
   let wake = new AbortController();
+  let wasRefused = false;
 
   async function write(signal: AbortSignal): Promise<void> {
     const said = health;
@@ -92,7 +93,11 @@ export function createNodeRegistrar(deps: {
           if (isDue || (await isOverruled(signal))) await write(signal);
         } catch (err) {
           if (signal.aborted) return;
-          log.debug({ err }, 'failed to write the node');
+          const isRefused = reasonOf(err) === 'Unauthorized';
+          if (isRefused && !wasRefused)
+            log.error({ message: messageOf(err) }, 'the cluster does not take this node any more');
+          else log.debug({ err }, 'failed to write the node');
+          wasRefused = isRefused;
           waitMs = RETRY_MS;
         }
         await clock.sleep(waitMs, AbortSignal.any([signal, wake.signal])).catch(() => undefined);

@@ -123,6 +123,14 @@ test('joining', async (t) => {
       .create({ metadata, type: BOOTSTRAP_TOKEN_TYPE, data: encoded } as never);
     assert.equal(JSON.stringify(stored).includes(encoded['token-secret'] ?? ''), false, 'the secret is stored');
     await assert.rejects(joinAs('d', { token: 'kubadm.0123456789abcdef' }), /the token kubadm is not for nodes/);
+    const manifest = { apiVersion: 'v1', kind: 'Secret', type: BOOTSTRAP_TOKEN_TYPE, metadata, stringData: data };
+    const applied = await runCommand('kubectl', ['apply', '-f', '-'], {
+      env: { ...process.env, KUBECONFIG: api.kubeconfig, HOME: api.folder },
+      input: JSON.stringify(manifest),
+    });
+    assert.equal(applied.code, 0, applied.stderr);
+    const kept = await admin.kind(secretKind).get(metadata.name, metadata.namespace);
+    assert.doesNotMatch(JSON.stringify(kept), /0123456789abcdef/);
     const once = await createToken(admin, { ...wish, uses: 1 });
     await joinAs('d', { token: once });
     await assert.rejects(joinAs('e', { token: once }), /is used up: it was for 1, and was used by d/);
