@@ -3,19 +3,14 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { certificateLife } from '../../lib/pki.ts';
 import { busyboxTar } from '../support/busybox.ts';
 import { createInstance, startInstance, type CommandResult, type TestInstance } from '../support/instance.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
 
-/** As short as a certificate can be renewed several times within a test. */
-const CERTIFICATE_SECONDS = 15;
-
 test('a second node joins', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft', 'kubectl')) return;
-  const flags = ['--node-name', 'first', '--node-certificate-seconds', String(CERTIFICATE_SECONDS)];
-  const server = await startInstance({ flags, sandboxPool: 0 });
+  const server = await startInstance({ flags: ['--node-name', 'first'], sandboxPool: 0 });
   t.after(() => server[Symbol.asyncDispose]());
   const second = await createInstance({ sandboxPool: 0 });
   t.after(() => second[Symbol.asyncDispose]());
@@ -86,30 +81,6 @@ test('a second node joins', async (t) => {
     assert.match(await kubectlOk(['logs', 'web']), /hello from second/);
     const elsewhere = await second.windlass(['up']);
     assert.match(elsewhere.stderr, /already running|is that of node second/);
-  });
-
-  await t.test('certificates are renewed with the key that the node has', async () => {
-    const read = (name: string): string => readFileSync(join(second.home, 'pki', name), 'utf8');
-    const before = { client: read('node.crt'), serving: read('node-agent.crt'), key: read('node.key') };
-    await waitFor(() => read('node.crt') !== before.client && read('node-agent.crt') !== before.serving, {
-      timeoutMs: 3 * CERTIFICATE_SECONDS * 1000,
-      what: 'new certificates',
-    });
-    assert.equal(read('node.key'), before.key);
-    // All that was opened with the first ones is opened anew with the later ones.
-    await waitFor(() => certificateLife(before.client).notAfter < Date.now(), {
-      timeoutMs: 60_000,
-      what: 'the old one to end',
-    });
-    assert.equal(await kubectlOk(['exec', 'web', '--', 'echo', 'still']), 'still\n');
-    const status = await kubectlOk([
-      'get',
-      'node',
-      'second',
-      '-o',
-      'jsonpath={.status.conditions[?(@.type=="Ready")].status}',
-    ]);
-    assert.equal(status, 'True');
   });
 
   await t.test('a Node that is deleted is refused at once, until it joins again', async () => {

@@ -1,12 +1,17 @@
-// Two servers on one etcd, and a node that knows both: either may die.
+// Two servers on one etcd, and a node that knows both: either may die. Its certificates are short, so that they are renewed
+// meanwhile.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { certificateUserId } from '../../lib/pki.ts';
 import { busyboxTar } from '../support/busybox.ts';
 import { startTestEtcd } from '../support/etcd.ts';
 import { createInstance, type TestInstance } from '../support/instance.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
+
+const CERTIFICATE_SECONDS = 40;
 
 test('two servers on one etcd', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft', 'kubectl')) return;
@@ -18,10 +23,14 @@ test('two servers on one etcd', async (t) => {
     TestInstance,
   ];
   for (const instance of [one, two, node]) t.after(() => instance[Symbol.asyncDispose]());
+  const short = ['--node-certificate-seconds', String(CERTIFICATE_SECONDS)];
   const serve = (instance: TestInstance, flags: readonly string[] = []) =>
-    instance.start(['server', '--listen', instance.listen, '--etcd-servers', etcd.url, ...flags]);
+    instance.start(['server', '--listen', instance.listen, '--etcd-servers', etcd.url, ...short, ...flags]);
   const isReady = async (through: TestInstance): Promise<boolean> =>
     (await through.kubectl(['wait', '--for=condition=Ready', 'node/worker', '--timeout=1s'])).code === 0;
+
+  const read = (name: string): string => readFileSync(join(node.home, 'pki', name), 'utf8');
+  let before = { client: '', serving: '', key: '' };
 
   const first = await serve(one);
   const command = first.stdout.trim().split(' ');
@@ -47,8 +56,21 @@ test('two servers on one etcd', async (t) => {
     const flags = ['--token', valueOf('--token'), '--ca-hash', valueOf('--ca-hash'), '--node-name', 'worker'];
     const { stderr } = await node.start(['node', '--server', servers, ...flags]);
     assert.match(stderr, new RegExp(`joined https://${one.listen} as node worker`));
+    before = { client: read('node.crt'), serving: read('node-agent.crt'), key: read('node.key') };
     await one.apply(containerOn('worker', await busyboxTar()));
     await one.kubectlOk(['wait', '--for=condition=Ready', 'ctr/web', '--timeout=60s']);
+  });
+
+  await t.test('its certificates are renewed with the key that it has, while it works on', async () => {
+    await waitFor(() => read('node.crt') !== before.client && read('node-agent.crt') !== before.serving, {
+      timeoutMs: 2 * CERTIFICATE_SECONDS * 1000,
+      what: 'new certificates',
+    });
+    assert.deepEqual(
+      [read('node.key'), certificateUserId(read('node.crt'))],
+      [before.key, certificateUserId(before.client)],
+    );
+    assert.equal(await one.kubectlOk(['exec', 'web', '--', 'echo', 'still']), 'still\n');
   });
 
   await t.test('with the first gone, the node, kubectl, logs and the controllers go on by the second', async () => {
