@@ -1,8 +1,8 @@
 // The flags that say which instance a command means and where it listens.
-import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { isNodeName } from '../crds/join.ts';
 import { parseHostPort } from '../lib/host-port.ts';
 import { parseNodeIps } from '../lib/node-address.ts';
 import { DEFAULT_HOME, DEFAULT_RUN, describeInstance, type Instance } from '../lib/instance.ts';
@@ -55,11 +55,7 @@ const controlPlaneOptions = {
   nodeCertificateSeconds: z.coerce.number().int().min(10, 'want at least 10').optional(),
 };
 
-const nodeName = z
-  .string()
-  .max(253, 'want at most 253 characters')
-  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'want a lower-case host name')
-  .refine((name) => isIP(name) === 0, 'want a host name: not an address');
+const nodeName = z.string().refine(isNodeName, 'want a lower-case host name, not an address');
 
 const workerOptions = {
   nodeIp: z

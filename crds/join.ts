@@ -26,5 +26,12 @@ export const NODE_KEY_ANNOTATION = 'windlass.dev/node-key';
 /** Annotation of a Node that joined: the UID of the request by which it did. */
 export const JOIN_REQUEST_ANNOTATION = 'windlass.dev/join-request';
 
+const LABEL = '[a-z0-9]([-a-z0-9]*[a-z0-9])?';
+const NODE_NAME = new RegExp(`^${LABEL}(\\.${LABEL})*$`);
+
+/** Whether a Node may have this name: a host name in lower case, no address. */
+export const isNodeName = (name: string): boolean =>
+  name.length <= 253 && NODE_NAME.test(name) && !/^[0-9.]+$/.test(name);
+
 /** Name of the Secret of a token. */
 export const tokenSecretName = (id: string): string => `bootstrap-token-${id}`;

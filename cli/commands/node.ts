@@ -1,4 +1,7 @@
+import { join } from 'node:path';
 import { loadConfig } from '../../lib/config.ts';
+import { paths } from '../../lib/instance.ts';
+import { firstOwnAddress, isReachable, linkOfAddress } from '../../lib/node-address.ts';
 import type { Command } from '../command.ts';
 import { planNode } from '../components.ts';
 import { claimFolders } from '../instance-folders.ts';
@@ -7,8 +10,6 @@ import { nodeSteps } from '../next-steps.ts';
 import { instanceFlags, instanceOf, machineFlags, nodeOptions, workerFlags } from '../options.ts';
 import { NODE_PROGRAMS } from '../preflight.ts';
 import { prepareInstance, runDetached, runInForeground, withoutFlags, type InstanceCommand } from '../run-instance.ts';
-import { paths } from '../../lib/instance.ts';
-import { join } from 'node:path';
 
 const node: InstanceCommand = { name: 'node', nextSteps: nodeSteps };
 
@@ -18,6 +19,13 @@ const FRONT_FLAGS = [
   { name: '--token', hasValue: true },
   { name: '--token-file', hasValue: true },
 ];
+
+/** The address by which the machine joined, as long as it has it: one that has moved is reached where it is now. */
+function currentAddress(joinedBy: string | undefined): string | undefined {
+  if (joinedBy === undefined || linkOfAddress(joinedBy) !== undefined) return joinedBy;
+  const address = firstOwnAddress();
+  return isReachable(address) ? address : undefined;
+}
 
 export const nodeCommand: Command = {
   name: 'node',
@@ -48,7 +56,7 @@ export const nodeCommand: Command = {
       return runDetached(instance, node, { timeoutSeconds: config.timeoutSeconds, argv }, context);
     }
     const { servers, nodeName, ownAddress } = joined;
-    const nodeIp = config.nodeIp ?? ownAddress;
+    const nodeIp = config.nodeIp ?? currentAddress(ownAddress);
     return runInForeground(
       instance,
       node,

@@ -3,6 +3,7 @@ import type { CertificateSigningRequest, Node } from '../../crds/builtin.ts';
 import {
   BOOTSTRAP_USER,
   BOOTSTRAPPERS,
+  isNodeName,
   JOIN_REQUEST_ANNOTATION,
   NODE_CLIENT_SIGNER,
   NODE_GROUP,
@@ -79,7 +80,7 @@ function flawOf({ csr, request }: Observed): string | undefined {
   if (!request) return 'the request is not signed with the key that it names';
   const { signerName, usages } = csr.spec;
   const name = nodeNameOf(request);
-  if (name === undefined || !/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(name)) {
+  if (name === undefined || !isNodeName(name)) {
     return `the common name must be ${NODE_USER}<name of the node>, not ${JSON.stringify(request.commonName)}`;
   }
   if (request.organizations.join() !== NODE_GROUP) return `the organization must be ${NODE_GROUP} and nothing else`;

@@ -12,6 +12,7 @@ import {
 import {
   BOOTSTRAP_TOKEN_TYPE,
   BOOTSTRAP_USER,
+  isNodeName,
   NODE_CLIENT_SIGNER,
   NODE_GROUP,
   NODE_USER,
@@ -161,7 +162,7 @@ async function nodeOf(
 ): Promise<Node | undefined> {
   const name = request?.commonName.startsWith(NODE_USER) ? request.commonName.slice(NODE_USER.length) : '';
   // A name that no Node can have is what the plan finds wrong.
-  if (!/^[a-z0-9][-a-z0-9.]*$/.test(name)) return undefined;
+  if (!isNodeName(name)) return undefined;
   return client.kind<Node>(nodeKind).get(name, undefined, signal);
 }
 

@@ -127,7 +127,10 @@ test('what is wrong with a request is said, before approval and after', () => {
   const wrong: [Partial<Observed>, RegExp][] = [
     [{ request: undefined }, /not signed with the key/],
     [{ request: request({ commonName: 'admin' }) }, /the common name must be system:node:/],
-    [{ request: request({ commonName: 'system:node:A B' }) }, /the common name must be/],
+    ...['A B', 'a..b', 'a.-b', '10.0.0.1', ''].map((name): [Partial<Observed>, RegExp] => [
+      { request: request({ commonName: `system:node:${name}` }) },
+      /the common name must be/,
+    ]),
     [
       { request: request({ organizations: ['system:nodes', 'system:masters'] }) },
       /the organization must be system:nodes/,
