@@ -5,7 +5,7 @@ import { readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { ApiClient } from '../client/client.ts';
 import { leaseKind, type Lease } from '../crds/builtin.ts';
-import { errnoOf, isConflict } from '../lib/errors.ts';
+import { errnoOf, isConflict, isUnavailable } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 
 /** Host, process id namespace, process id, and a part that is never the same again. */
@@ -13,21 +13,22 @@ export function processIdentity(): string {
   return [hostname(), pidNamespace(), process.pid, randomUUID().slice(0, 8)].join('_');
 }
 
-/** Frees the lease when its holder was a process of this machine that no longer exists. */
+/** Frees the lease when its holder was a process of this machine that no longer exists; a server that is away is no failure. */
 export async function releaseDeadHolder(
   { client, log }: { client: ApiClient; log: Logger },
   { namespace, name }: { namespace: string; name: string },
   signal: AbortSignal,
 ): Promise<void> {
   const leases = client.kind<Lease>(leaseKind);
-  const lease = await leases.get(name, namespace, signal);
-  const holder = lease?.spec?.holderIdentity ?? '';
-  if (!lease || !isDeadHere(holder, { host: hostname(), namespace: pidNamespace(), isAlive })) return;
   try {
+    const lease = await leases.get(name, namespace, signal);
+    const holder = lease?.spec?.holderIdentity ?? '';
+    if (!lease || !isDeadHere(holder, { host: hostname(), namespace: pidNamespace(), isAlive })) return;
     await leases.update({ ...lease, spec: { ...lease.spec, holderIdentity: '' } }, signal);
     log.info({ holder }, 'the last leader died on this machine, its lease is free');
   } catch (error) {
-    if (!isConflict(error)) throw error;
+    // It only saves the wait until the lease runs out.
+    if (!isConflict(error) && !isUnavailable(error)) throw error;
   }
 }
 

@@ -1,0 +1,70 @@
+// Hollow nodes: the real node agent over a pretend runtime that is nothing but memory. No container ever runs. They load
+// the API server, the scheduler and the controllers as real nodes do, many to a process.
+//   node bench/services/hollow-node.ts --kubeconfig FILE --folder DIR --names hollow-1,hollow-2
+// Prints "joined" when all agents serve, and ends with its standard input.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { readKubeconfig } from '../../client/kubeconfig.ts';
+import { runAgent } from '../../controllers/node-agent/agent.ts';
+import type { NodeRuntime } from '../../controllers/node-agent/runtime/node-runtime.ts';
+import { systemClock } from '../../lib/clock.ts';
+import { describeInstance } from '../../lib/instance.ts';
+import { createLogger } from '../../lib/log.ts';
+import { createMetrics } from '../../lib/metrics.ts';
+import { createAuthority, issueCertificate } from '../../lib/pki.ts';
+import { createMemoryRuntime } from '../../test/support/memory-runtime.ts';
+
+/** Memory, but not an image that has to be pulled first: starts are what is measured. */
+function createHollowRuntime(reference: string): NodeRuntime {
+  const runtime = createMemoryRuntime();
+  void runtime.importImage('', [reference], undefined, AbortSignal.abort());
+  return { ...runtime, version: async () => ({ name: 'hollow', version: '1' }) };
+}
+
+const { values } = parseArgs({
+  options: {
+    kubeconfig: { type: 'string', default: '' },
+    folder: { type: 'string', default: '' },
+    names: { type: 'string', default: '' },
+    image: { type: 'string', default: 'docker.io/library/hollow:latest' },
+  },
+});
+const names = values.names.split(',').filter((name) => name !== '');
+if (values.kubeconfig === '' || values.folder === '' || names.length === 0) {
+  console.error('want --kubeconfig FILE --folder DIR --names NAME[,NAME...]');
+  process.exit(2);
+}
+const now = Date.now();
+const authority = await createAuthority('hollow nodes', 1, now);
+const serving = await issueCertificate(authority, {
+  ...{ commonName: 'hollow', hosts: ['127.0.0.1'], usage: 'server', days: 1, now },
+});
+const stop = new AbortController();
+const running = names.map((nodeName) => {
+  const folder = join(values.folder, nodeName);
+  const [home, run] = [join(folder, 'home'), join(folder, 'run')];
+  for (const each of [home, run]) mkdirSync(each, { recursive: true });
+  return runAgent(
+    {
+      instance: describeInstance(home, run),
+      nodeName,
+      diskReserve: { maxBytes: 0 },
+      connection: readKubeconfig(values.kubeconfig),
+      runtime: createHollowRuntime(values.image),
+      nodeIps: [],
+      leaseSeconds: 40,
+      listen: { host: '127.0.0.1', port: 0 },
+      metricsListen: { host: '127.0.0.1', port: 0 },
+      tls: { ...serving, ca: authority.cert },
+      registry: createMetrics(),
+      clock: systemClock,
+      log: createLogger(nodeName, 'warn'),
+    },
+    stop.signal,
+  );
+});
+console.log('joined');
+process.stdin.once('close', () => stop.abort()).resume();
+await Promise.all(running);
+process.exit(0);
