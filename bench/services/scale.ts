@@ -77,7 +77,7 @@ const isServing = (): Promise<boolean> =>
     ({ status }) => status === 200,
     () => false,
   );
-await waitFor(isServing, { timeoutMs: 60_000, what: 'the API server' });
+await waitFor(isServing, { timeoutMs: 180_000, what: 'the API server' });
 
 const names = Array.from({ length: nodes }, (_, index) => `hollow-${index + 1}`);
 for (let index = 0; index < processes; index += 1) {
@@ -126,9 +126,10 @@ await probe;
 const usage = Object.fromEntries([...parts].map(([name, { pid }]) => [name, usageOf(pid ?? 0)]));
 await end(parts.get('controllers') as ChildProcess);
 const restartedAt = performance.now();
+const fewer = Math.min(REPLICAS, containers) - 1;
 parts.set('controllers', startComponent('controllers'));
-await api.kind(serviceKind).mergePatch('s1', 'default', { spec: { replicas: REPLICAS - 1 } });
-await waitFor(async () => (await api.kind(serviceKind).get('s1', 'default'))?.status?.replicas === REPLICAS - 1, LONG);
+await api.kind(serviceKind).mergePatch('s1', 'default', { spec: { replicas: fewer } });
+await waitFor(async () => (await api.kind(serviceKind).get('s1', 'default'))?.status?.replicas === fewer, LONG);
 const recoveredMs = performance.now() - restartedAt;
 
 latencies.sort((a, b) => a - b);
