@@ -2,7 +2,12 @@
 import {
   DRAIN_TAINT,
   type CertificateSigningRequest,
-  type Event, type Node, type Secret, type ConfigMap, type Lease } from '../../crds/builtin.ts';
+  type Event,
+  type Node,
+  type Secret,
+  type ConfigMap,
+  type Lease,
+} from '../../crds/builtin.ts';
 import type { DisruptionBudget } from '../../crds/disruption-budget.ts';
 import type { PrinterColumn } from '../../crds/kind.ts';
 import type { StoredObject } from '../resources/resource.ts';

@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { planComponents } from '../../cli/components.ts';
-import { upOptions } from '../../cli/options.ts';
-import { ensurePki } from '../../cli/pki.ts';
-import { chooseEtcdPorts, freePorts } from '../../cli/ports.ts';
+import { planServer } from '../../cli/components.ts';
+import { serverOptions } from '../../cli/options.ts';
+import { freePorts } from '../../cli/ports.ts';
+import { prepareControlPlane } from '../../cli/server-plan.ts';
 import { createApiClient } from '../../client/api-client.ts';
 import { readKubeconfig } from '../../client/kubeconfig.ts';
 import { nodeKind, type Node } from '../../crds/builtin.ts';
@@ -44,9 +44,9 @@ const control = describeInstance(join(root, 'home'), join(root, 'run'));
 for (const folder of [control.home, control.run]) mkdirSync(folder);
 const [port] = await freePorts(1);
 const listen = `127.0.0.1:${port}`;
-const kubeconfig = await ensurePki(control, { listen, nodeName: 'none', now: Date.now() });
-const ports = await chooseEtcdPorts(control);
-const planned = planComponents(control, upOptions.parse({ ...control, listen, nodeName: 'none' }), ports);
+const options = serverOptions.parse({ ...control, listen });
+const { kubeconfig, etcdPorts } = await prepareControlPlane(control, options);
+const planned = planServer(control, options, etcdPorts);
 
 function start(name: string, file: string, args: readonly string[], stdin: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
   const log = openSync(join(root, `${name}.log`), 'a');
