@@ -69,7 +69,7 @@ export interface Cluster extends AsyncDisposable {
   waitForApi(): Promise<void>;
 }
 
-const TIMES = ['--lease-duration-seconds', '3', '--eviction-delay-seconds', '1'];
+const TIMES = ['--lease-duration-seconds', '5', '--eviction-delay-seconds', '1'];
 const NODE_TIMES = ['--node-lease-seconds', '4'];
 
 /**

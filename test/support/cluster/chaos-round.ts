@@ -13,11 +13,6 @@ export interface ChaosRound {
 
 const REST_MS = 120_000;
 
-/** What ends because it lost its lead, or its server, is started again by whoever watches over it. */
-export function startWhatEnded({ etcd, apiserver, controllers, nodes }: Cluster): void {
-  for (const part of [etcd, apiserver, controllers, ...nodes.flatMap(({ processes }) => processes)]) part.start();
-}
-
 /** Breaks, repairs, and waits until nothing is wrong any more, two minutes at most. */
 export async function runChaosRound(cluster: Cluster, options: Omit<ChaosOptions, 'disturb'>): Promise<ChaosRound> {
   const services = await startChaosServices(cluster);
@@ -26,7 +21,6 @@ export async function runChaosRound(cluster: Cluster, options: Omit<ChaosOptions
   await readWanted(cluster, services);
   let problems: string[] = [];
   const isWell = async (): Promise<boolean> => {
-    startWhatEnded(cluster);
     problems = await checkCluster(cluster, { services: services.wanted, port: CHAOS_PORT });
     return problems.length === 0;
   };

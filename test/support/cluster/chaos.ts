@@ -78,8 +78,6 @@ export async function runChaos(cluster: Cluster, options: ChaosOptions): Promise
       await part.kill();
       await pauseMs(random, outageMs / 4);
       part.start();
-      // What ends because it lost its lead, or its server, is started again by whoever watches over it.
-      for (const one of control) one.start();
     }
   };
   const disturb = async (random: () => number): Promise<void> => {
@@ -90,6 +88,5 @@ export async function runChaos(cluster: Cluster, options: ChaosOptions): Promise
   };
   const each = [breakNodes, breakControl, disturb].map((part, index) => part(createRandom(options.seed + index)));
   await Promise.all(each);
-  for (const part of control) part.start();
   await cluster.waitForApi();
 }

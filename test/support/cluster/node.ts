@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { planComponents, type Component } from '../../../cli/components.ts';
-import { renderKubeconfig } from '../../../cli/kubeconfig.ts';
+import { renderFileKubeconfig } from '../../../cli/kubeconfig.ts';
 import { upOptions } from '../../../cli/options.ts';
 import { createCriClient } from '../../../cri/client.ts';
 import { NODE_GROUP, NODE_USER } from '../../../crds/join.ts';
@@ -86,6 +86,7 @@ export function createClusterNode(options: ClusterNodeOptions): ClusterNode {
       },
       logFile: join(folder, `${component}.log`),
       within: machine.within,
+      mayRun: machine.isOn,
     });
   };
   const shim = superviseInside('runtime-shim', options.flags.shim);
@@ -183,5 +184,7 @@ async function writeNodePki(instance: Instance, options: ClusterNodeOptions): Pr
   write('ca.crt', ca.cert);
   write('node-agent.crt', serving.cert);
   write('node-agent.key', serving.key);
-  write('node.kubeconfig', renderKubeconfig({ server: url, ca: ca.cert, user: commonName, client }));
+  write('node.crt', client.cert);
+  write('node.key', client.key);
+  write('node.kubeconfig', renderFileKubeconfig(url));
 }

@@ -1,6 +1,10 @@
-// A process of a test that can be killed and started again; it dies with the test process, however that ends.
+// A process of a test that can be killed and started again; one that ends by itself is started again, as `windlass up`
+// does. It dies with the test process, however that ends.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
+import { errnoOf } from '../../../lib/errors.ts';
+
+const RESTART_MS = 300;
 
 export interface Supervised {
   readonly name: string;
@@ -24,6 +28,8 @@ export interface ProgramToRun {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly logFile: string;
+  /** Whether it may run now: it is not started again where it cannot. */
+  readonly mayRun?: () => boolean;
   /** The words in front that run a program somewhere else; it is then a child of the process they start. */
   readonly within?: () => readonly string[];
 }
@@ -33,20 +39,22 @@ export function supervise(program: ProgramToRun): Supervised {
   const { name, logFile } = program;
   let child: ChildProcess | undefined;
   let ended: Promise<void> = Promise.resolve();
+  let isWanted = false;
   const isRunning = (): boolean => child !== undefined && child.exitCode === null && child.signalCode === null;
   const signalIt = (signal: NodeJS.Signals): void => {
     const pid = child?.pid;
     if (pid === undefined || !isRunning()) return;
-    for (const target of program.within ? childrenOf(pid) : [pid]) process.kill(target, signal);
+    for (const target of program.within ? childrenOf(pid) : [pid]) signalIfThere(target, signal);
     // nsenter stops with its child, and goes on only when it is told itself.
-    if (program.within && signal !== 'SIGSTOP') process.kill(pid, 'SIGCONT');
+    if (program.within && signal !== 'SIGSTOP') signalIfThere(pid, 'SIGCONT');
   };
-  return {
+  const supervised: Supervised = {
     name,
     logFile,
     isRunning,
     start(env = {}) {
       if (isRunning()) return;
+      isWanted = true;
       const log = openSync(logFile, 'a');
       const words = [...dieWithParent, ...(program.within?.() ?? []), program.file, ...program.args];
       const started = spawn(words[0] ?? '', words.slice(1), {
@@ -59,8 +67,10 @@ export function supervise(program: ProgramToRun): Supervised {
         started.once('exit', () => resolve());
         started.once('error', () => resolve());
       });
+      void ended.then(() => setTimeout(again, RESTART_MS, env));
     },
     async kill(signal = 'SIGKILL') {
+      isWanted = false;
       signalIt(signal);
       await ended;
     },
@@ -68,13 +78,31 @@ export function supervise(program: ProgramToRun): Supervised {
     thaw: () => signalIt('SIGCONT'),
     tail: (lines = 20) => readFileSync(logFile, 'utf8').split('\n').slice(-lines).join('\n'),
   };
+  const again = (env: Readonly<Record<string, string>>): void => {
+    if (isWanted && (program.mayRun?.() ?? true)) supervised.start(env);
+  };
+  return supervised;
 }
 
 /** The words that let the kernel end what follows when its parent ends. */
 export const dieWithParent: readonly string[] = ['setpriv', '--pdeathsig', 'KILL'];
 
-/** Process ids, as this process sees them. */
+function signalIfThere(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (errnoOf(error) !== 'ESRCH') throw error;
+  }
+}
+
+/** Process ids, as this process sees them; none of a process that is gone. */
 export function childrenOf(pid: number): number[] {
-  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return [];
+    throw error;
+  }
   return text === '' ? [] : text.split(' ').map(Number);
 }
