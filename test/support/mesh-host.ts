@@ -56,11 +56,13 @@ process.on('message', ({ id, command }: { id: number; command: HostCommand }) =>
     (error: Error) => process.send?.({ id, error: error.message }),
   );
 });
-process.once('disconnect', async () => {
+async function end(): Promise<never> {
   stop.abort();
   await running;
   await peers.get('host')?.stop();
   await harness[Symbol.asyncDispose]();
   process.exit(0);
-});
+}
+
+process.once('disconnect', () => void end());
 process.send?.({ id: 0, result: 'ready' });

@@ -219,7 +219,7 @@ function groupMembers(containers: readonly Container[]): Map<string, Container[]
  * another Service has the port everywhere.
  */
 function isPublishedHere({ service, hasMemberHere }: Scope, port: ServicePort, services: readonly Service[]): boolean {
-  const { publishedPort, mode, protocol: wanted = 'TCP' } = port;
+  const { publishedPort, mode, protocol: wanted } = port;
   const has = ({ status }: Service): boolean =>
     status?.publishedPorts?.some((held) => held.port === publishedPort && held.protocol === wanted) ?? false;
   if (publishedPort === undefined) return false;
