@@ -44,6 +44,7 @@ export async function reconcileJob(deps: ServiceDeps, service: Service, signal: 
     progress: plan.progress,
     conflicts,
     virtualIPs: deps.virtualIps.allocate(service),
+    exhausted: deps.virtualIps.exhausted(service),
     published: planPublishedPorts(service, (port) => deps.servicesByPort.get(port)),
     now,
   });

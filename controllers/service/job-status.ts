@@ -6,12 +6,15 @@ import { setConditions, type NewCondition } from '../runtime/conditions.ts';
 import { formatSlots, jobOf, type JobProgress } from './job-progress.ts';
 import type { PublishedPorts } from './published-ports.ts';
 import { isReady, SERVICE_LABEL } from './slots.ts';
+import { reachObstacle } from './status.ts';
 
 export interface JobStatusInput {
   readonly service: Service;
   readonly progress: JobProgress;
   readonly conflicts: readonly string[];
   readonly virtualIPs: NonNullable<ServiceStatus['virtualIPs']>;
+  /** Networks on which no virtual address is left for it. */
+  readonly exhausted?: readonly string[];
   readonly published: PublishedPorts;
   readonly now: number;
 }
@@ -21,10 +24,10 @@ export function planJobStatus(input: JobStatusInput): ServiceStatus {
   const { service, progress, now } = input;
   const { outcome, active, completed, succeeded, failed } = progress;
   const { reason, message } = describeProgress(input);
-  const { conflicts } = input.published;
+  const obstacle = reachObstacle(input);
   const ready: Pick<NewCondition, 'reason' | 'message'> =
-    outcome === 'Running' && conflicts.length > 0
-      ? { reason: 'PortConflict', message: `${message}; ${conflicts.join(', ')}` }
+    outcome === 'Running' && obstacle
+      ? { reason: obstacle.reason, message: `${message}; ${obstacle.message}` }
       : { reason, message };
   const conditions: NewCondition[] = [
     { type: 'Complete', status: outcome === 'Complete' ? 'True' : 'False', reason, message },

@@ -1,5 +1,6 @@
-// Which Service has a published port: it is one port of every node, so that only one Service can. Pure.
-import type { Service, ServiceStatus } from '../../crds/service.ts';
+// Which Service has a published port. In mode Ingress it is one port of every node, so that only one Service can; in mode
+// Host only of nodes with a replica, where two Services may have it as long as they do not meet. Pure.
+import type { Service, ServicePort, ServiceStatus } from '../../crds/service.ts';
 import { isDeleting, keyOf } from '../runtime/object-key.ts';
 
 export type PublishedPort = NonNullable<ServiceStatus['publishedPorts']>[number];
@@ -23,28 +24,36 @@ export function planPublishedPorts(
 ): PublishedPorts {
   const held: PublishedPort[] = [];
   const conflicts: string[] = [];
-  for (const port of wantedPorts(service)) {
-    const key = portKey(port);
-    const rivals = servicesByPort(key).filter((other) => other.metadata.uid !== service.metadata.uid);
+  for (const { port, protocol, mode } of wantedPorts(service)) {
+    const key = portKey({ port, protocol });
+    const rivals = servicesByPort(key).filter(
+      (other) => other.metadata.uid !== service.metadata.uid && !(mode === 'Host' && isOnlyHost(other, key)),
+    );
     const holder = rivals.find((other) => isBefore(other, service, key));
     if (holder) conflicts.push(`port ${key} is published by Service ${keyOf(holder)}`);
-    else held.push(port);
+    else if (mode !== 'Host') held.push({ port, protocol });
   }
   return { held, conflicts };
 }
 
-function wantedPorts(service: Service): PublishedPort[] {
+type WantedPort = PublishedPort & Pick<ServicePort, 'mode'>;
+
+const isOnlyHost = (service: Service, key: string): boolean =>
+  wantedPorts(service).some((port) => portKey(port) === key && port.mode === 'Host');
+
+function wantedPorts(service: Service): WantedPort[] {
   // With a schedule the runs have the ports.
   if (isDeleting(service) || service.spec.schedule) return [];
   return (service.spec.ports ?? []).flatMap(({ publishedPort, protocol, mode }) =>
-    publishedPort && mode !== 'Host' ? [{ port: publishedPort, protocol }] : [],
+    publishedPort ? [{ port: publishedPort, protocol, mode }] : [],
   );
 }
 
-const portKey = ({ port, protocol }: PublishedPort): string => `${port}/${protocol}`;
+const portKey = ({ port, protocol }: Pick<PublishedPort, 'port' | 'protocol'>): string => `${port}/${protocol}`;
 
 function isBefore(a: Service, b: Service, key: string): boolean {
-  const has = ({ status }: Service): boolean => status?.publishedPorts?.some((port) => portKey(port) === key) ?? false;
+  const has = (one: Service): boolean =>
+    isOnlyHost(one, key) || (one.status?.publishedPorts?.some((port) => portKey(port) === key) ?? false);
   if (has(a) !== has(b)) return has(a);
   const age = ({ metadata }: Service): string => metadata.creationTimestamp ?? '';
   return age(a) === age(b) ? keyOf(a) < keyOf(b) : age(a) < age(b);

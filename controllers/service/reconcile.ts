@@ -15,6 +15,7 @@ import { reconcileJob } from './job-reconcile.ts';
 import { reconcileReplicas } from './replicas-reconcile.ts';
 import { reconcileSchedule } from './schedule-reconcile.ts';
 import { SERVICE_LABEL } from './slots.ts';
+import { findUnsupportedField } from './unsupported.ts';
 import type { VirtualIpAllocator } from './virtual-ips.ts';
 
 export interface ServiceDeps {
@@ -55,6 +56,8 @@ export function createServiceReconciler(deps: ServiceDeps): Reconcile {
 const LONGEST_NAME = 63;
 
 function checkService(service: Service): void {
+  const unsupported = findUnsupportedField(service);
+  if (unsupported) throw new TerminalError('NotSupported', `${unsupported} is not supported by this version`);
   const { name } = service.metadata;
   if (name.length > LONGEST_NAME) {
     const message = `metadata.name: ${name} has ${name.length} characters: a Service may have ${LONGEST_NAME}`;

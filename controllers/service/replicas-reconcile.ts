@@ -61,7 +61,8 @@ export async function reconcileReplicas(deps: ServiceDeps, seen: Service, signal
 
   const published = planPublishedPorts(service, (port) => deps.servicesByPort.get(port));
   const virtualIPs = deps.virtualIps.allocate(service);
-  const input = { service, children, wanted, decision, history, conflicts, virtualIPs, published, now };
+  const exhausted = deps.virtualIps.exhausted(service);
+  const input = { service, children, wanted, decision, history, conflicts, virtualIPs, exhausted, published, now };
   const { status, lookAgainMs } = planStatus(input);
   await writeStatus(services, service, status, signal);
   tell(deps, service, { before: cached, status, published });

@@ -18,6 +18,8 @@ export interface StatusInput {
   readonly history: readonly Revision[];
   readonly conflicts: readonly string[];
   readonly virtualIPs: NonNullable<ServiceStatus['virtualIPs']>;
+  /** Networks on which no virtual address is left for it. */
+  readonly exhausted?: readonly string[];
   readonly published: PublishedPorts;
   readonly now: number;
 }
@@ -55,7 +57,7 @@ export function planStatus(input: StatusInput): { status: ServiceStatus; lookAga
       [
         availableCondition(available.length, wanted, live),
         ...progressConditions(input),
-        readyCondition(ready.length, wanted, live, input.published),
+        readyCondition(ready.length, wanted, live, input),
       ],
       { now, generation: service.metadata.generation },
     ),
@@ -79,12 +81,11 @@ function readyCondition(
   ready: number,
   wanted: number,
   live: readonly Container[],
-  { conflicts }: PublishedPorts,
+  reach: Pick<StatusInput, 'published' | 'exhausted'>,
 ): NewCondition {
   const message = `${ready} of ${wanted} Ready`;
-  if (conflicts.length > 0) {
-    return { type: 'Ready', status: 'False', reason: 'PortConflict', message: `${message}; ${conflicts.join(', ')}` };
-  }
+  const obstacle = reachObstacle(reach);
+  if (obstacle) return { type: 'Ready', status: 'False', ...obstacle, message: `${message}; ${obstacle.message}` };
   if (ready >= wanted && live.length <= wanted) {
     return { type: 'Ready', status: 'True', reason: 'ReplicasReady', message };
   }
@@ -102,6 +103,20 @@ function readyCondition(
     status: 'False',
     reason: first?.condition?.reason ?? 'ReplicasMissing',
     message: `${message}${culprit(live)}`,
+  };
+}
+
+/** Why a Service cannot be reached as it says, however many of its Containers are Ready. */
+export function reachObstacle({
+  published: { conflicts },
+  exhausted = [],
+}: Pick<StatusInput, 'published' | 'exhausted'>): { readonly reason: string; readonly message: string } | undefined {
+  if (conflicts.length > 0) return { reason: 'PortConflict', message: conflicts.join(', ') };
+  if (exhausted.length === 0) return undefined;
+  const where = exhausted.length === 1 ? `network ${exhausted[0]}` : `networks ${exhausted.join(', ')}`;
+  return {
+    reason: 'VirtualIPsExhausted',
+    message: `no virtual address is left on ${where}: use a larger subnet, delete Services there, or endpointMode DNSRR`,
   };
 }
 

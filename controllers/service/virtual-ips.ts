@@ -10,6 +10,8 @@ type VirtualIps = NonNullable<ServiceStatus['virtualIPs']>;
 export interface VirtualIpAllocator {
   /** The addresses `service` should have. What it has is kept while it fits; a new one is reserved until the cache shows it. */
   allocate(service: Service): VirtualIps;
+  /** Networks of `service` that have no address for it left. */
+  exhausted(service: Service): string[];
   /** Gives back what was reserved for a Service that is gone. */
   release(serviceUid: string): void;
 }
@@ -32,7 +34,7 @@ export function createVirtualIpAllocator(deps: {
     return taken;
   }
 
-  return {
+  const allocator: VirtualIpAllocator = {
     allocate(service) {
       const { namespace = '', uid = '' } = service.metadata;
       if (service.spec.endpointMode !== 'VIP') return [];
@@ -53,12 +55,21 @@ export function createVirtualIpAllocator(deps: {
       }
       return result;
     },
+    exhausted(service) {
+      if (service.spec.endpointMode !== 'VIP') return [];
+      const { namespace = '' } = service.metadata;
+      const given = new Set(allocator.allocate(service).map(({ network }) => network));
+      return networksOf({ spec: service.spec.template.spec }).filter(
+        (name) => !given.has(name) && (deps.network(namespace, name)?.status?.subnets?.length ?? 0) > 0,
+      );
+    },
     release(serviceUid) {
       for (const addresses of reserved.values()) {
         for (const [ip, holder] of addresses) if (holder === serviceUid) addresses.delete(ip);
       }
     },
   };
+  return allocator;
 }
 
 function isVirtual(ip: string, subnets: NonNullable<NonNullable<Network['status']>['subnets']>): boolean {

@@ -30,19 +30,15 @@ spec:
   command: [sleep, '3600']
   networks: [{ name: mesh, aliases: [caller] }]
 `);
-    await cluster
-      .kubectlOk(['wait', '--for=condition=Ready', 'svc/web', 'ctr/client', '--timeout=90s'], { timeoutMs: 100_000 })
-      .catch(async (error) => {
-        console.error((await cluster.kubectl(['get', 'ctr,svc,net,node', '-A', '-o', 'wide'])).stdout);
-        console.error((await cluster.kubectl(['get', 'net', 'mesh', '-o', 'yaml'])).stdout);
-        console.error(cluster.controllers.tail());
-        throw error;
-      });
+    await cluster.kubectlOk(['wait', '--for=condition=Ready', 'svc/web', 'ctr/client', '--timeout=120s'], {
+      timeoutMs: 130_000,
+    });
   });
   after(async () => cluster?.[Symbol.asyncDispose]());
 
-  const who = (node: ClusterNode, port = PORT): Promise<string | undefined> =>
-    cluster.curl(`http://${node.ipv4}:${port}/cgi-bin/who`, 2);
+  /** `<replica> <address that it sees>`. */
+  const who = async (node: ClusterNode, port = PORT): Promise<string | undefined> =>
+    (await cluster.curl(`http://${node.ipv4}:${port}/cgi-bin/who`, 2))?.replace(/\[::ffff:(.*)\]/, '$1');
   const placed = async (name = 'web'): Promise<Map<string, string>> => {
     const path = 'jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{"\\n"}{end}';
     const text = await cluster.kubectlOk(['get', 'ctr', '-l', `windlass.dev/service=${name}`, '-o', path]);

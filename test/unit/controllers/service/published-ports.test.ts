@@ -37,8 +37,10 @@ test('planPublishedPorts() leaves a port with who has it, and gives a free one t
 test('planPublishedPorts() tells protocols and modes apart, and frees what a deleted Service had', () => {
   const old = make('old', '01', [8080], [{ protocol: 'UDP' }]);
   assert.equal(plan(make('a', '02'), old), '8080/TCP');
-  const host = make('host', '01', [], [{ mode: 'Host' }]);
-  assert.equal(plan(make('a', '02'), host), '8080/TCP');
+  const [host, another] = ['01', '02'].map((created) => make(`host${created}`, created, [], [{ mode: 'Host' }]));
+  assert.equal(plan(another as Service, host as Service), '', 'two on different nodes');
+  assert.equal(plan(make('a', '02'), host as Service), 'port 8080/TCP is published by Service shop/host01');
+  assert.equal(plan(host as Service, make('a', '00', [8080])), 'port 8080/TCP is published by Service shop/a');
   const going = make('old', '01', [8080]);
   going.metadata.deletionTimestamp = '2026-01-01T00:00:00Z';
   assert.equal(plan(make('a', '02'), going), '8080/TCP');

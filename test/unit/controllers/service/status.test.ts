@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Revision } from '../../../../controllers/service/revision.ts';
 import { REVISION_LABEL, SLOT_LABEL } from '../../../../controllers/service/slots.ts';
+import { findUnsupportedField } from '../../../../controllers/service/unsupported.ts';
 import { planStatus } from '../../../../controllers/service/status.ts';
 import type { Update, UpdateDecision } from '../../../../controllers/service/update-state.ts';
 import { createVirtualIpAllocator } from '../../../../controllers/service/virtual-ips.ts';
@@ -23,6 +24,7 @@ function child(slot: number, ready: boolean, revision = 'new'): Container {
 
 interface Input {
   readonly conflicts?: string[];
+  readonly exhausted?: string[];
   readonly update?: Partial<Update>;
   readonly decision?: Partial<UpdateDecision>;
   readonly now?: number;
@@ -38,7 +40,7 @@ const REVISIONS = ['old', 'new'].map((hash, index) => ({
 function statusOf(
   service: Service,
   children: Container[],
-  { conflicts = [], update, decision, now = NOW }: Input = {},
+  { conflicts = [], exhausted = [], update, decision, now = NOW }: Input = {},
 ) {
   const [before, newest] = REVISIONS as [Revision, Revision];
   const state: Update = {
@@ -59,6 +61,7 @@ function statusOf(
     decision: { update: state, target: newest, fallback: before, ...decision },
     history: REVISIONS,
     conflicts,
+    exhausted,
     virtualIPs: [],
     published: { held: [], conflicts: [] },
     now,
@@ -181,6 +184,14 @@ test('planStatus() does not touch lastTransitionTime while nothing turns', () =>
   assert.deepEqual(again.status, first);
 });
 
+test('findUnsupportedField() names what is not built yet', () => {
+  assert.equal(findUnsupportedField(makeService('web')), undefined);
+  assert.equal(
+    findUnsupportedField(makeService('web', { clientAddress: 'ProxyProtocol' })),
+    'spec.clientAddress: ProxyProtocol',
+  );
+});
+
 test('allocate() gives each Service its own address before the cache shows the first, and keeps it', () => {
   const network = makeNetwork('default', { status: { subnets: [{ cidr: '10.128.0.0/24', gateway: '10.128.0.1' }] } });
   const services: Service[] = [];
@@ -208,4 +219,15 @@ test('allocate() stops when the block is used up', () => {
   const allocator = createVirtualIpAllocator({ network: () => network, services: () => [] });
   const given = Array.from({ length: 20 }, (_, index) => allocator.allocate(makeService(`s${index}`))).flat();
   assert.equal(new Set(given.map(({ ip }) => ip)).size, 15);
+  assert.deepEqual(allocator.exhausted(makeService('s1')), []);
+  assert.deepEqual(allocator.exhausted(makeService('late')), ['default']);
+  assert.deepEqual(allocator.exhausted(makeService('late', { endpointMode: 'DNSRR' })), []);
+});
+
+test('planStatus() is not Ready without a virtual address, and names the network', () => {
+  const { conditions } = status(makeService('web', { replicas: 1 }), [child(1, true)], { exhausted: ['default'] });
+  assert.match(
+    conditions['Ready'] ?? '',
+    /^False VirtualIPsExhausted: 1 of 1 Ready; no virtual address is left on network default: /,
+  );
 });
