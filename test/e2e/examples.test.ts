@@ -236,6 +236,16 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       assert.equal(await exec('here', 'wget', '-qO-', 'http://store/'), 'data\n');
     },
   },
+  'routing-mesh.yaml': {
+    async check({ ready, port }) {
+      await ready('front-1', 'front-2', 'edge-1');
+      const ask = async (wanted: number): Promise<string> =>
+        (await fetch(`http://127.0.0.1:${port(wanted)}/`, { signal: AbortSignal.timeout(5000) })).text();
+      const first = await ask(8085);
+      for (let index = 0; index < 5; index += 1) assert.equal(await ask(8085), first, 'the same replica');
+      assert.equal(await ask(8086), 'edge-1\n');
+    },
+  },
   'ports.yaml': {
     async check({ instance, ready, port }) {
       await ready('ports');
@@ -425,7 +435,7 @@ test('examples', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft', 'kubectl')) return;
   await using instance = await startInstance({ sandboxPool: 0, env: SHORT_TIMES });
   await importBusybox(instance);
-  const [identity, written] = [describeInstance(instance.home, instance.run), [8081, 8082, 8083, 8084]];
+  const [identity, written] = [describeInstance(instance.home, instance.run), [8081, 8082, 8083, 8084, 8085, 8086]];
   const free = await freePorts(written.length);
   const port = (wanted: number): number => free[written.indexOf(wanted)] ?? wanted;
   const context: Context = {
@@ -461,7 +471,7 @@ test('examples', async (t) => {
     await t.test(name, async (step) => {
       if (name === 'image.yaml' && !requirePrograms(step, 'docker-registry')) return;
       const before = leftOvers();
-      let text = readFileSync(new URL(name, FOLDER), 'utf8').replaceAll(/\b808[1-4]\b/g, (found) =>
+      let text = readFileSync(new URL(name, FOLDER), 'utf8').replaceAll(/\b808[1-6]\b/g, (found) =>
         String(port(Number(found))),
       );
       text = (await prepare?.(text)) ?? text;
