@@ -237,8 +237,11 @@ chain early {
   iifname @bridges ip daddr 127.0.0.0/8 drop
   udp dport . @th,96,32 @vnis jump tunnel
   ip daddr @vips iifname . ip daddr != @vipbridges drop
-  iifname . ip daddr @ingress ct original zone set ether saddr map @peerzones
-  ip daddr @ingressips iifname != "lo" iifname . ip daddr != @ingress drop
+  ip daddr @ingressips jump arrival
+}
+chain arrival {
+  iifname . ip daddr @ingress ct original zone set ether saddr map @peerzones return
+  iifname != "lo" drop
 }
 chain mesh {
   type filter hook prerouting priority -150; policy accept;
@@ -287,13 +290,14 @@ chain input {
 }
 chain forward {
   type filter hook forward priority 0; policy accept;
+  tcp flags & (syn | rst) == syn oifname @ingresslinks tcp option maxseg size set rt mtu
+  ct state established,related accept
   oifname @ingresslinks goto topeer
   iifname != @bridges oifname != @bridges accept
   ct status dnat iifname . oifname @same meta mark set meta mark or ${BACK_TO_SENDER}
   iifname . oifname @same accept
   iifname @internal drop
   oifname @internal drop
-  ct state established,related accept
   ct status dnat accept
   iifname @bridges oifname != @bridges accept
   drop
@@ -301,8 +305,6 @@ chain forward {
 chain topeer {
   iifname @ingresslinks drop
   iifname @internal drop
-  tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
-  ct state established,related accept
   ct status dnat accept
   drop
 }
