@@ -10,11 +10,12 @@ import { openCgroups } from './cgroups/cgroups.ts';
 import { umountTree } from './host/mount.ts';
 import { readNft } from './host/nft.ts';
 import { deleteLink, listLinks, openRtnetlink } from './host/rtnetlink.ts';
+import { removeIngressRoutes } from './network/ingress-routes.ts';
 
 const STEP_TIMEOUT_MS = 30_000;
 const CONMON_GRACE_MS = 2_000;
 
-/** Ends containers and conmons, then removes mounts, links, tables and cgroups; each step succeeds when nothing is there. */
+/** Ends containers and conmons, then removes mounts, links, routing rules, tables and cgroups; each step succeeds when nothing is there. */
 export async function purgeInstance(instance: Instance): Promise<void> {
   const cgroups = openCgroups();
   const parent = kernelNames.cgroupParent(instance);
@@ -23,16 +24,17 @@ export async function purgeInstance(instance: Instance): Promise<void> {
   // cut short.
   await Promise.all(findMonitors(instance).map((monitor) => endProcess(monitor, CONMON_GRACE_MS)));
   for (const folder of [instance.run, instance.home]) umountTree(folder);
-  deleteLinks(kernelNames.linkPrefix(instance));
+  deleteLinks(instance);
   for (const family of ['inet', 'ip', 'ip6', 'bridge', 'arp']) {
     await readNft(['delete', 'table', family, kernelNames.nftTable(instance)]);
   }
   cgroups.remove(parent);
 }
 
-function deleteLinks(prefix: string): void {
+function deleteLinks(instance: Instance): void {
   using socket = openRtnetlink();
-  for (const link of listLinks(socket, prefix)) deleteLink(socket, link.name);
+  removeIngressRoutes(instance, socket);
+  for (const link of listLinks(socket, kernelNames.linkPrefix(instance))) deleteLink(socket, link.name);
 }
 
 function findMonitors(instance: Instance): ProcessIdentity[] {

@@ -75,6 +75,12 @@ export function syncIngressRoutes(instance: Instance, state: NetworkState, socke
   return syncRules(socket, instance, plan.rules) + syncTables(socket, instance, plan.gateways, link);
 }
 
+/** Removes every rule and table of the instance, found from the kernel alone. */
+export function removeIngressRoutes(instance: Instance, socket: NetlinkSocket): void {
+  syncRules(socket, instance, []);
+  syncTables(socket, instance, new Map(), 0);
+}
+
 /** Clients' addresses come in by this link, although the way to them is another one: the mark tells the filter why. */
 function allowSources(bridge: string): void {
   writeSysctl(`net/ipv4/conf/${bridge}/src_valid_mark`, '1');

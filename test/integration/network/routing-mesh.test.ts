@@ -2,6 +2,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, describe, it } from 'node:test';
 import type { IngressSpec, ServiceBackend, ServicePort } from '../../../runtime-shim/network/node-network.ts';
+import { describeInstance, kernelNames } from '../../../lib/instance.ts';
+import { openRtnetlink } from '../../../runtime-shim/host/rtnetlink.ts';
+import { removeIngressRoutes, syncIngressRoutes } from '../../../runtime-shim/network/ingress-routes.ts';
+import { emptyState } from '../../../runtime-shim/network/state.ts';
 import { becomeRouter, startMeshHost, type MeshHost } from '../../support/mesh.ts';
 import {
   becomePrivateHost,
@@ -262,5 +266,32 @@ describe('routing mesh of three hosts', { skip: isRoot ? false : 'needs root' },
     // Before anybody has told them again.
     await open('after', 2);
     assert.equal(await say('after'), `a ${CLIENT} after`);
+  });
+});
+
+describe('routes of the ingress network', { skip: isRoot ? false : 'needs root' }, () => {
+  it('are found and removed from the kernel alone, and those of others are left', () => {
+    becomePrivateHost();
+    const instance = describeInstance('/tmp/mesh-routes/home', '/tmp/mesh-routes/run');
+    const ip = (...args: string[]): string => execFileSync('ip', args, { encoding: 'utf8' });
+    ip('link', 'add', kernelNames.bridge(instance, INGRESS), 'type', 'bridge');
+    ip('link', 'set', kernelNames.bridge(instance, INGRESS), 'up');
+    ip('rule', 'add', 'pref', '20000', 'fwmark', '0x10000/0xffff0000', 'lookup', '99');
+    const before = ip('rule');
+    const state = emptyState();
+    const subnets = [{ cidr: '10.255.0.0/20', gateway: '10.255.0.1', ranges: [] }];
+    const settings = { internal: false, isolated: false, mtu: 1500, domain: '' };
+    state.networks.set(INGRESS, { id: INGRESS, subnets, ...settings });
+    state.ingress = {
+      ...{ network: INGRESS, ip: '10.255.0.1' },
+      peers: [2, 3].map((n) => ({ ip: `10.255.0.${n}`, mac: `0a:00:0a:ff:00:0${n}`, hosts: [] })),
+    };
+    using socket = openRtnetlink();
+    assert.equal(syncIngressRoutes(instance, state, socket), 7);
+    assert.equal(syncIngressRoutes(instance, state, socket), 0, 'nothing differs any more');
+    assert.match(ip('route', 'show', 'table', 'all'), /^default via 10\.255\.0\.3 dev wl/m);
+    removeIngressRoutes(instance, socket);
+    assert.equal(ip('rule'), before);
+    assert.doesNotMatch(ip('route', 'show', 'table', 'all'), /^default/m);
   });
 });

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeInstance } from '../../../../lib/instance.ts';
 import type { ServiceBackend, ServicePort } from '../../../../runtime-shim/network/node-network.ts';
-import { diffServices, planServices, serviceChain } from '../../../../runtime-shim/network/service-plan.ts';
+import {
+  diffServices,
+  planServices,
+  serviceChain,
+  staleUdpFlows,
+} from '../../../../runtime-shim/network/service-plan.ts';
 import { renderServiceChains, renderTables, serviceRules } from '../../../../runtime-shim/network/table.ts';
 
 const instance = describeInstance('/var/lib/windlass', '/run/windlass');
@@ -76,5 +81,104 @@ test('renderServiceChains() and renderTables() name only tables of the instance'
   assert.match(
     renderServiceChains(instance, { set: chains, remove: ['svc-old'] }),
     /^add chain inet windlass-\w+ svc-\w+\nflush chain .*\nadd rule .* dnat .*\ndelete chain inet windlass-\w+ svc-old\n$/,
+  );
+});
+
+const remote = (last: number): ServiceBackend => backend(last, { ip: '10.255.0.2', port: 9090, isRemote: true });
+
+test('planServices() leads what other nodes send to backends of this node alone', () => {
+  const mixed = port({ virtualIp: '', publishedPort: 9090, backends: [backend(2), remote(3), remote(4)] });
+  const { elements, chains } = plan(mixed);
+  const chain = serviceChain('default/web', mixed);
+  assert.deepEqual(
+    elements.map(({ words }) => words),
+    [`tcp . 9090 : goto ${chain}`, `tcp . 9090 : goto ${chain}-l`],
+  );
+  assert.match(chains.get(chain)?.[0] ?? '', /mod 3 map \{ 0 : 10\.1\.0\.2 \. 8080, 1-2 : 10\.255\.0\.2 \. 9090 \}$/);
+  assert.match(chains.get(`${chain}-l`)?.[0] ?? '', /mod 1 map \{ 0 : 10\.1\.0\.2 \. 8080 \}$/);
+  const elsewhere = plan({ ...mixed, backends: [remote(3)] }).elements;
+  assert.deepEqual(
+    elsewhere.map(({ set }) => set),
+    ['serviceports'],
+    'nothing here: nothing is taken in',
+  );
+});
+
+test('planServices() has only its own backends without an ingress network', () => {
+  const mixed = port({ virtualIp: '', publishedPort: 9090, backends: [backend(2), remote(3)] });
+  const { elements, chains } = planServices(instance, [{ id: 'default/web', ports: [mixed] }], {
+    ...surroundings,
+    hasIngress: false,
+  });
+  assert.deepEqual(
+    elements.map(({ set }) => set),
+    ['serviceports'],
+  );
+  assert.match([...chains.values()][0]?.[0] ?? '', /mod 1 map/);
+});
+
+test('serviceRules() hides the client on request', () => {
+  const [rule = ''] = serviceRules(port({ clientAddress: 'Masquerade' }));
+  assert.match(rule, /^ip protocol tcp ct mark set ct mark or 0x20000000 dnat ip to /);
+});
+
+/** Backend of each bucket. */
+function buckets(...backends: ServiceBackend[]): string[] {
+  const [rule = ''] = serviceRules(port({ sessionAffinity: true, backends }));
+  const owners: string[] = [];
+  for (const [, first, last, ip] of rule.matchAll(/(\d+)(?:-(\d+))? : (\S+) \. \d+/g))
+    for (let bucket = Number(first); bucket <= Number(last ?? first); bucket += 1) owners[bucket] = ip ?? '';
+  return owners;
+}
+
+test('serviceRules() with affinity: every bucket has a backend, about equally many each', () => {
+  const owners = buckets(backend(2), backend(3), backend(4), backend(5));
+  assert.equal(owners.length, 1024);
+  for (const last of [2, 3, 4, 5]) {
+    const share = owners.filter((ip) => ip === `10.1.0.${last}`).length;
+    assert.ok(share > 200 && share < 312, `${last} has ${share}`);
+  }
+});
+
+test('serviceRules() with affinity: who goes moves only its own buckets, and nodes agree in any order', () => {
+  const all = buckets(backend(2), backend(3), backend(4));
+  assert.deepEqual(buckets(backend(4), backend(2), backend(3)), all);
+  const without = buckets(backend(2), backend(4));
+  assert.deepEqual(
+    without.filter((ip, bucket) => all[bucket] !== '10.1.0.3' && ip !== all[bucket]),
+    [],
+  );
+  // On the node that has 2 and 3 elsewhere, and on that which takes in what is for them.
+  const byNode = buckets(remote(2), remote(3), backend(4));
+  assert.deepEqual(
+    byNode.map((ip) => ip === '10.255.0.2'),
+    all.map((ip) => ip !== '10.1.0.4'),
+  );
+  const taken = buckets(backend(2), backend(3));
+  assert.deepEqual(
+    all.filter((ip, bucket) => ip !== '10.1.0.4' && ip !== taken[bucket]),
+    [],
+  );
+});
+
+test('staleUdpFlows() names the changed ports with the backends that remain', () => {
+  const service = (...backends: ServiceBackend[]) => [
+    { id: 'default/dns', ports: [port({ protocol: 'UDP', port: 53, publishedPort: 5353, backends }), port()] },
+  ];
+  const flows = staleUdpFlows(service(backend(2), backend(3)), service(backend(3), remote(4)));
+  assert.deepEqual(
+    [...flows].map(([number, ips]) => [number, [...ips].toSorted()]),
+    [
+      [53, ['10.1.0.3', '10.255.0.2']],
+      [5353, ['10.1.0.3', '10.255.0.2']],
+    ],
+  );
+  assert.deepEqual([...staleUdpFlows(service(backend(2)), service(backend(2)))], []);
+  assert.deepEqual(
+    [...staleUdpFlows(service(backend(2)), [])].map(([number, ips]) => [number, ips.size]),
+    [
+      [53, 0],
+      [5353, 0],
+    ],
   );
 });

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { describeInstance } from '../../../../lib/instance.ts';
+import { planIngressRoutes } from '../../../../runtime-shim/network/ingress-routes.ts';
+import { BACK_TO_SENDER, MASQUERADED, PEER, peerMark, peerNumber } from '../../../../runtime-shim/network/marks.ts';
+
+const instance = describeInstance('/var/lib/windlass', '/run/windlass');
+
+test('peerNumber() is the same whoever else is there, and refuses what has no number', () => {
+  assert.equal(peerNumber('10.255.0.0/20', '10.255.0.2'), 2);
+  assert.equal(peerNumber('10.255.0.0/20', '10.255.15.255'), 4095);
+  for (const ip of ['10.255.0.0', '10.255.16.0', '10.254.255.255', '192.0.2.1'])
+    assert.throws(() => peerNumber('10.255.0.0/20', ip), { reason: 'Invalid' }, ip);
+  assert.throws(() => peerNumber('10.0.0.0/8', '10.1.0.0'), { reason: 'Invalid' }, 'more than the bits hold');
+});
+
+test('peerMark() stays in its own bits', () => {
+  const [mask, rest] = [Number(PEER.mask), Number(PEER.rest)];
+  assert.equal((mask ^ rest) >>> 0, 0xffffffff);
+  assert.equal(peerMark(PEER.max), mask);
+  for (const other of [BACK_TO_SENDER, MASQUERADED]) assert.equal(Number(other) & mask, 0);
+});
+
+test('planIngressRoutes() passes all others by with one rule, and leads each mark to its node', () => {
+  const { rules, gateways } = planIngressRoutes(instance, 'br', new Map([[2, '10.255.0.2']]));
+  const [skip, incoming, peer, end] = rules;
+  assert.deepEqual(skip?.action, { goto: end?.preference });
+  assert.deepEqual(skip?.mark, { value: 0, mask: 0x0fff0000 });
+  assert.deepEqual([incoming?.inputLink, incoming?.action], ['br', { goto: end?.preference }]);
+  assert.deepEqual(peer?.mark, { value: 0x20000, mask: 0x0fff0000 });
+  assert.deepEqual([...gateways.values()], ['10.255.0.2']);
+  assert.deepEqual(peer?.action, { table: [...gateways.keys()][0] });
+  assert.deepEqual([end?.action, end?.mark], ['nop', undefined]);
+  const preferences = rules.map(({ preference }) => preference);
+  assert.deepEqual(
+    preferences,
+    preferences.toSorted((a, b) => a - b),
+  );
+  assert.ok(preferences.every((preference) => preference >= 1000 && preference < 1000 + 4 * 0x1000));
+  assert.deepEqual(planIngressRoutes(instance, 'br', new Map()).rules, []);
+});
