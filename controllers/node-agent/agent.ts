@@ -25,6 +25,7 @@ import { serveMetrics, type Registry } from '../../lib/metrics.ts';
 import { runAll } from '../../lib/run-all.ts';
 import { readVersion } from '../../lib/version.ts';
 import { HOST_ROUTES_ANNOTATION, keyOf } from '../runtime/object-key.ts';
+import { portConflictsAnnotation, type PortConflicts } from '../runtime/port-conflicts.ts';
 import { createLoopMetrics } from '../runtime/queue-metrics.ts';
 import { cleanUpContainer } from './clean-up.ts';
 import { createContainerController, HOST_STEPS } from './container/controller.ts';
@@ -136,6 +137,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         { kept: undefined, signal },
       ),
   };
+  let portConflicts: PortConflicts = new Map();
   const tables = createServiceTablesReconciler({
     cluster,
     runtime,
@@ -145,6 +147,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     recordConflict: (id, message) => {
       const service = cluster.services.list().find((one) => keyOf(one) === id);
       if (service) recorder(serviceKind)(service, 'Warning', 'PortConflict', message);
+    },
+    onConflicts(conflicts) {
+      portConflicts = conflicts;
+      registrar.look();
     },
   });
 
@@ -217,6 +223,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     facts,
     // Networks are given ranges that clash with none of these.
     annotations: () => ({
+      ...portConflictsAnnotation(portConflicts),
       [HOST_ROUTES_ANNOTATION]: [
         ...new Set(readHostRoutes(kernelNames.linkPrefix(instance)).map(({ cidr }) => cidr)),
       ].join(','),

@@ -8,6 +8,7 @@ import type { RunPart } from '../../lib/run-all.ts';
 import { createIndex, type Cache } from '../runtime/cache.ts';
 import { createController, watch, type Watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
+import { portConflictsOf } from '../runtime/port-conflicts.ts';
 import { controllerOf, joinKey, keyOf } from '../runtime/object-key.ts';
 import { networksOf } from '../network/plan.ts';
 import { portKeysOf } from './published-ports.ts';
@@ -52,6 +53,7 @@ export function createServiceController(deps: ControllerDeps): RunPart {
     healed,
     written,
     servicesByPort,
+    nodesInConflict: createIndex(nodes, (node) => portConflictsOf(node).keys()),
   };
   return createController(deps, {
     name: 'service',
@@ -71,6 +73,7 @@ export function createServiceController(deps: ControllerDeps): RunPart {
         return prefixesOf(container.metadata.name).map((name) => joinKey(container.metadata.namespace, name));
       }),
       placementChanges(nodes, () => byMode.get('Global').map(keyOf)),
+      conflictChanges(nodes),
       subnetChanges(networks, (network) => byNetwork.get(keyOf(network)).map(keyOf)),
     ],
   });
@@ -96,6 +99,21 @@ function placementChanges(nodes: Cache<Node>, keys: () => readonly string[]): Wa
       nodes.subscribe(({ object, previous, deleted }) => {
         if (previous && !deleted && isDeepStrictEqual(relevant(previous), relevant(object))) return;
         for (const key of keys()) queue.add(key);
+      }),
+  };
+}
+
+// A Node is written often, its conflicts seldom; with a node that dies they are over.
+function conflictChanges(nodes: Cache<Node>): Watch {
+  const factsOf = (node: Node | undefined): string =>
+    JSON.stringify(node === undefined ? [] : [...portConflictsOf(node)]);
+  return {
+    synced: (signal) => nodes.synced(signal),
+    subscribe: (queue) =>
+      nodes.subscribe(({ object, previous, deleted }) => {
+        if (!deleted && factsOf(previous) === factsOf(object)) return;
+        for (const node of [object, previous])
+          for (const key of node ? portConflictsOf(node).keys() : []) queue.add(key);
       }),
   };
 }

@@ -3,6 +3,7 @@ import { containerKind, type ContainerSpec } from '../../crds/container.ts';
 import { serviceKind, type Service } from '../../crds/service.ts';
 import { findCondition } from '../runtime/conditions.ts';
 import { forEachLimit } from '../runtime/fan-out.ts';
+import { keyOf } from '../runtime/object-key.ts';
 import type { Result } from '../runtime/reconciler.ts';
 import { writeStatus } from '../runtime/write.ts';
 import { createChild, isForeign, PARALLEL_WRITES } from './create-child.ts';
@@ -45,7 +46,11 @@ export async function reconcileJob(deps: ServiceDeps, service: Service, signal: 
     conflicts,
     virtualIPs: deps.virtualIps.allocate(service),
     exhausted: deps.virtualIps.exhausted(service),
-    published: planPublishedPorts(service, (port) => deps.servicesByPort.get(port)),
+    published: planPublishedPorts(
+      service,
+      (port) => deps.servicesByPort.get(port),
+      deps.nodesInConflict.get(keyOf(service)),
+    ),
     now,
   });
   await writeStatus(deps.client.kind(serviceKind), service, status, signal);

@@ -1,7 +1,9 @@
 // Which Service has a published port. In mode Ingress it is one port of every node, so that only one Service can; in mode
 // Host only of nodes with a replica, where two Services may have it as long as they do not meet. Pure.
+import type { Node } from '../../crds/builtin.ts';
 import type { Service, ServicePort, ServiceStatus } from '../../crds/service.ts';
 import { isDeleting, keyOf } from '../runtime/object-key.ts';
+import { portConflictsOf } from '../runtime/port-conflicts.ts';
 
 export type PublishedPort = NonNullable<ServiceStatus['publishedPorts']>[number];
 
@@ -15,15 +17,19 @@ export interface PublishedPorts {
 export const portKeysOf = (service: Service): string[] => wantedPorts(service).map(portKey);
 
 /**
- * What `service` may publish. Who has a port keeps it, whoever comes later; of two that have it (each was decided while
+ * What `service` may publish; `nodesInConflict` are the nodes that could not do so. Who has a port keeps it, whoever comes later; of two that have it (each was decided while
  * the cache did not show the other), or of two that ask at once, the older one stays.
  */
 export function planPublishedPorts(
   service: Service,
   servicesByPort: (key: string) => readonly Service[],
+  nodesInConflict: readonly Node[] = [],
 ): PublishedPorts {
   const held: PublishedPort[] = [];
-  const conflicts: string[] = [];
+  const conflicts = nodesInConflict.flatMap((node) => {
+    const why = portConflictsOf(node).get(keyOf(service));
+    return why === undefined ? [] : [`on node ${node.metadata.name} ${why}`];
+  });
   for (const { port, protocol, mode } of wantedPorts(service)) {
     const key = portKey({ port, protocol });
     const rivals = servicesByPort(key).filter(

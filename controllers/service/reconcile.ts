@@ -37,6 +37,8 @@ export interface ServiceDeps {
   readonly written: Map<string, Service>;
   /** Services by portKeysOf(). */
   readonly servicesByPort: Index<Service>;
+  /** Nodes by the Services whose ports somebody else has there. */
+  readonly nodesInConflict: Index<Node>;
   readonly events: Events;
   readonly clock: Clock;
 }

@@ -3,6 +3,7 @@ import { containerKind, type Container } from '../../crds/container.ts';
 import { serviceKind, type Service, type ServiceStatus } from '../../crds/service.ts';
 import { findCondition } from '../runtime/conditions.ts';
 import { forEachLimit } from '../runtime/fan-out.ts';
+import { keyOf } from '../runtime/object-key.ts';
 import type { Result } from '../runtime/reconciler.ts';
 import { writeStatus } from '../runtime/write.ts';
 import { createChild, isForeign, PARALLEL_WRITES } from './create-child.ts';
@@ -59,7 +60,11 @@ export async function reconcileReplicas(deps: ServiceDeps, seen: Service, signal
   });
   forgetHealed(deps, service, children);
 
-  const published = planPublishedPorts(service, (port) => deps.servicesByPort.get(port));
+  const published = planPublishedPorts(
+    service,
+    (port) => deps.servicesByPort.get(port),
+    deps.nodesInConflict.get(keyOf(service)),
+  );
   const virtualIPs = deps.virtualIps.allocate(service);
   const exhausted = deps.virtualIps.exhausted(service);
   const input = { service, children, wanted, decision, history, conflicts, virtualIPs, exhausted, published, now };

@@ -111,7 +111,10 @@ spec:
   });
 
   it('mode Host answers where a replica is, and names who has a port', async () => {
-    await cluster.put(`${service('local', 8089, 1, 'Host')}\n---\n${service('late', PORT, 1)}`);
+    const [first, , third] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
+    const holderPid = await third.sh('busybox httpd -f -p 8091 >/dev/null 2>&1 & echo $!');
+    const services = [service('local', 8089, 1, 'Host'), service('late', PORT, 1), service('taken', 8091, 1)];
+    await cluster.put(services.join('\n---\n'));
     await cluster.kubectlOk(['wait', '--for=condition=Ready', 'svc/local', '--timeout=60s'], { timeoutMs: 70_000 });
     const at = (await placed('local')).get('local-1');
     for (const node of cluster.nodes) {
@@ -119,14 +122,25 @@ spec:
       else await waitFor(async () => (await who(node, 8089)) === `local-1 ${GATEWAY.ipv4}`, { what: 'local' });
     }
     const ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].message}';
-    await waitFor(
-      async () =>
-        (await cluster.kubectlOk(['get', 'svc', 'late', '-o', ready])).includes(
-          `port ${PORT}/TCP is published by Service default/web`,
-        ),
-      { what: 'the holder of the port' },
-    );
-    await cluster.kubectlOk(['delete', 'svc', 'local', 'late', '--wait=false']);
+    for (const [name, holder] of [
+      ['late', new RegExp(`port ${PORT}/TCP is published by Service default/web`)],
+      ['taken', /on node node-3 port 8091\/TCP is taken by process \d+ \(busybox\)/],
+    ] as const)
+      await waitFor(async () => holder.test(await cluster.kubectlOk(['get', 'svc', name, '-o', ready])), {
+        what: `the holder of the port of ${name}`,
+        timeoutMs: 30_000,
+      });
+    await waitFor(async () => (await who(first, 8091)) === `taken-1 ${GATEWAY.ipv4}`, {
+      what: 'the other nodes going on',
+      timeoutMs: 30_000,
+    });
+    await third.sh(`kill ${holderPid.trim()}`);
+    await waitFor(async () => (await who(third, 8091)) === `taken-1 ${GATEWAY.ipv4}`, {
+      what: 'the port being taken when it is free',
+      timeoutMs: 30_000,
+    });
+    await cluster.kubectlOk(['wait', '--for=condition=Ready', 'svc/taken', '--timeout=30s'], { timeoutMs: 40_000 });
+    await cluster.kubectlOk(['delete', 'svc', 'local', 'late', 'taken', '--wait=false']);
   });
 
   it('a node that dies gets nobody sent to it within 2 s of the decision', async () => {

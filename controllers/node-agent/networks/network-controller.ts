@@ -10,7 +10,8 @@ import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
 import type { Cluster } from '../cluster.ts';
 import { networkNamesOf } from '../container/sandbox-config.ts';
 import { canonicalJson } from '../container/spec-hash.ts';
-import type { Ingress, NodeRuntime } from '../runtime/node-runtime.ts';
+import type { PortConflicts } from '../../runtime/port-conflicts.ts';
+import type { Ingress, NodeRuntime, PortConflict } from '../runtime/node-runtime.ts';
 import type { NodeNetworks } from './node-networks.ts';
 import { buildServiceTables } from './service-tables.ts';
 
@@ -91,6 +92,22 @@ export interface ServiceTablesDeps {
   readonly nodeName: string;
   readonly log: Logger;
   readonly recordConflict: (serviceId: string, message: string) => void;
+  /** Told whenever they are not what they were: what this node cannot publish now. */
+  readonly onConflicts: (conflicts: PortConflicts) => void;
+}
+
+/** By Service. Without a holder the runtime has no Services at all, which is no conflict. */
+function describeConflicts(conflicts: readonly PortConflict[]): PortConflicts {
+  const byService = Map.groupBy(
+    conflicts.filter(({ holder }) => holder !== ''),
+    ({ serviceId }) => serviceId,
+  );
+  return new Map(
+    [...byService].map(([id, list]) => [
+      id,
+      list.map(({ port, protocol, holder }) => `port ${port}/${protocol} is taken by ${holder}`).join(', '),
+    ]),
+  );
 }
 
 /** Changes that come together are told together. */
@@ -135,6 +152,7 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps) {
         deps.recordConflict(serviceId, `port ${port}/${protocol} on node ${deps.nodeName} ${why}`);
       }
     }
+    if ((conflicts.length > 0 ? conflictText : '') !== toldConflicts) deps.onConflicts(describeConflicts(conflicts));
     toldConflicts = conflicts.length > 0 ? conflictText : '';
     return conflicts.length > 0 || isCutOff ? { requeueAfterMs: 5000 } : {};
   };

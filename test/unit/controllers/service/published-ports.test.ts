@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { planPublishedPorts, portKeysOf } from '../../../../controllers/service/published-ports.ts';
+import type { Node } from '../../../../crds/builtin.ts';
+import { portConflictsAnnotation, portConflictsOf } from '../../../../controllers/runtime/port-conflicts.ts';
 import { ServiceSpec, type Service } from '../../../../crds/service.ts';
 
 function make(name: string, created: string, held: readonly number[] = [], ports: readonly object[] = [{}]): Service {
@@ -44,4 +46,36 @@ test('planPublishedPorts() tells protocols and modes apart, and frees what a del
   const going = make('old', '01', [8080]);
   going.metadata.deletionTimestamp = '2026-01-01T00:00:00Z';
   assert.equal(plan(make('a', '02'), going), '8080/TCP');
+});
+
+test('planPublishedPorts() names the nodes where somebody else has a port, while they live', () => {
+  const node = (name: string, ready: string): Node =>
+    ({
+      metadata: {
+        name,
+        annotations: portConflictsAnnotation(new Map([['shop/web', 'port 8080/TCP is taken by process 812 (nginx)']])),
+      },
+      status: { conditions: [{ type: 'Ready', status: ready }] },
+    }) as unknown as Node;
+  const { held, conflicts } = planPublishedPorts(make('web', '01'), () => [], [
+    node('n1', 'True'),
+    node('n2', 'Unknown'),
+  ]);
+  assert.deepEqual(held, [{ port: 8080, protocol: 'TCP' }], 'other nodes go on');
+  assert.deepEqual(conflicts, ['on node n1 port 8080/TCP is taken by process 812 (nginx)']);
+});
+
+test('portConflictsOf() takes nothing but what an agent writes', () => {
+  const read = (text: string) =>
+    [
+      ...portConflictsOf({
+        metadata: { name: 'n', annotations: { 'windlass.dev/port-conflicts': text } },
+        status: { conditions: [{ type: 'Ready', status: 'True', reason: '', message: '' }] },
+      }),
+    ].length;
+  assert.equal(portConflictsAnnotation(new Map())['windlass.dev/port-conflicts'], '');
+  for (const text of ['', '{', 'null', '7', '"x"', '[1]', '{"a/b": 7}']) assert.equal(read(text), 0, text);
+  assert.equal(read(JSON.stringify({ 'a/b': 'taken' })), 1);
+  const many = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`a/${index}`, 'taken']));
+  assert.equal(read(JSON.stringify(many)), 100);
 });
