@@ -151,7 +151,7 @@ spec:
     for (const node of [first, second])
       await waitFor(async () => !(await node.sh('bridge fdb')).includes(lost), {
         what: `${node.name} forgetting the dead`,
-        timeoutMs: 2000,
+        timeoutMs: 6000,
       });
     await cluster.kubectlOk([
       'patch',

@@ -213,7 +213,7 @@ describe('overlay over three hosts', { skip: isRoot ? false : 'needs root' }, ()
       const expected = await entries(host, PLAIN);
       await host.exec(...words);
       const isBack = async (): Promise<boolean> => (await isHealed()) && (await entries(host, PLAIN)) === expected;
-      await waitFor(isBack, { what: `repair after ${words.join(' ')}`, timeoutMs: 10_000 });
+      await waitFor(isBack, { what: `repair after ${words.join(' ')}`, timeoutMs: 20_000 });
     }
     await host.exec('bridge', 'fdb', 'append', '00:00:00:00:00:00', 'dev', name, 'dst', '192.0.2.77', 'self');
     const isGone = async (): Promise<boolean> =>
