@@ -78,7 +78,6 @@ export function reasonOf(error: unknown): Reason | undefined {
 export const isNotFound = (error: unknown): boolean => reasonOf(error) === 'NotFound';
 export const isAlreadyExists = (error: unknown): boolean => reasonOf(error) === 'AlreadyExists';
 export const isConflict = (error: unknown): boolean => reasonOf(error) === 'Conflict';
-export const isTooManyRequests = (error: unknown): boolean => reasonOf(error) === 'TooManyRequests';
 export const isExpired = (error: unknown): boolean => reasonOf(error) === 'Expired' || reasonOf(error) === 'Gone';
 export const isUnavailable = (error: unknown): boolean => reasonOf(error) === 'Unavailable';
 

@@ -48,10 +48,9 @@ export function planDrain({ node, containers, now }: DrainObserved): DrainPlan {
 }
 
 // What is over holds nothing: its Service keeps it for its exit code and logs, or replaces it anyway.
-const isOfService = (container: Container): boolean =>
-  controllerOf(container) !== undefined &&
-  container.status?.phase !== 'Succeeded' &&
-  container.status?.phase !== 'Failed';
+const isOver = ({ status }: Container): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
+
+const isOfService = (container: Container): boolean => controllerOf(container) !== undefined && !isOver(container);
 
 /** A Global Service has one for each node, and takes it away itself where it is not wanted. */
 const isMovable = (container: Container): boolean => isOfService(container) && slotOf(container) !== undefined;
@@ -88,7 +87,8 @@ export function drainConditions(
   const leaving = containers.filter(
     (container) => isOfService(container) && toleratedUntil(container, taint, now) !== Number.POSITIVE_INFINITY,
   );
-  const next = describe(leaving, blocked);
+  const standing = containers.filter((container) => controllerOf(container) === undefined && !isOver(container));
+  const next = describe(leaving, { blocked, standing: standing.length });
   if (before?.status === next.status && before.reason === next.reason && before.message === next.message)
     return undefined;
   const lastTransitionTime = before?.status === next.status ? before.lastTransitionTime : undefined;
@@ -97,10 +97,11 @@ export function drainConditions(
 
 function describe(
   leaving: readonly Container[],
-  blocked: ReadonlyMap<string, string>,
+  { blocked, standing }: { blocked: ReadonlyMap<string, string>; standing: number },
 ): Pick<NodeCondition, 'status' | 'reason' | 'message'> {
   if (leaving.length === 0) {
-    return { status: 'True', reason: DRAINED, message: 'no Container of a Service is left that has to go' };
+    const stay = standing === 0 ? '' : `; ${standing} that stand alone stay`;
+    return { status: 'True', reason: DRAINED, message: `no Container of a Service is left that has to go${stay}` };
   }
   const kept = leaving.filter((container) => blocked.has(keyOf(container)));
   const count = `${leaving.length} container(s) left`;

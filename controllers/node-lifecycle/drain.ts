@@ -3,7 +3,7 @@ import type { ApiClient } from '../../client/client.ts';
 import { nodeKind, type Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { isTooManyRequests, messageOf, WindlassError } from '../../lib/errors.ts';
+import { isEvictionRefused, refusalOf } from '../disruption/refusal.ts';
 import type { Events } from '../runtime/events.ts';
 import { forEachLimit } from '../runtime/fan-out.ts';
 import { keyOf } from '../runtime/object-key.ts';
@@ -43,18 +43,12 @@ export async function drainNode(
       const message = `evicted from node ${name}, which has a taint of effect NoExecute`;
       events.record(container, { type: 'Normal', reason: 'TaintEviction', message });
     } catch (error) {
-      if (!isTooManyRequests(error)) throw error;
-      blocked.set(keyOf(container), causeOf(error));
+      if (!isEvictionRefused(error)) throw error;
+      blocked.set(keyOf(container), refusalOf(error));
     }
   });
   const conditions = drainConditions({ node, containers, now: clock.now() }, blocked);
   if (conditions) await writeStatus(nodes, node, { conditions }, signal);
   const waits = [plan.requeueAfterMs, blocked.size > 0 ? RETRY_MS : undefined].filter((wait) => wait !== undefined);
   return waits.length === 0 ? {} : { requeueAfterMs: Math.min(...waits) };
-}
-
-/** What the budget said, in place of the general sentence. */
-function causeOf(error: unknown): string {
-  const causes = error instanceof WindlassError ? error.details.causes : undefined;
-  return causes?.[0]?.message ?? messageOf(error);
 }

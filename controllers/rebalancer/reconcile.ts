@@ -5,7 +5,7 @@ import type { Container } from '../../crds/container.ts';
 import type { DisruptionBudget } from '../../crds/disruption-budget.ts';
 import type { Service } from '../../crds/service.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { isTooManyRequests } from '../../lib/errors.ts';
+import { isEvictionRefused } from '../disruption/refusal.ts';
 import { beyondBudgets } from '../disruption/violations.ts';
 import type { Cache } from '../runtime/cache.ts';
 import type { Events } from '../runtime/events.ts';
@@ -49,7 +49,7 @@ export function createRebalanceReconciler(deps: RebalancerDeps): Reconcile {
       await deps.client.evict(name, namespace, { uid }, signal);
     } catch (error) {
       // Somebody else spent the budget meanwhile; its next change brings another look.
-      if (isTooManyRequests(error)) return;
+      if (isEvictionRefused(error)) return;
       throw error;
     }
     moving.set(key, uid);

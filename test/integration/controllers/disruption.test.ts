@@ -175,7 +175,14 @@ test('disruption budgets over a real API server', async (t) => {
     });
     assert.match(message, /^4 container\(s\) left, 4 of them kept by a disruption budget \(default\/web-\d: The/);
     assert.match(await kubectlOk('get', 'node', 'n2'), /n2\s+Ready,SchedulingDisabled\s/);
-    await kubectlOk('delete', 'pdb', 'web');
+    await kubectlOk('create', 'pdb', 'extra', '--selector=windlass.dev/service=web', '--min-available=0');
+    await waitFor(
+      async () => /more than one PodDisruptionBudget.*: extra, web/.test((await drained())?.message ?? ''),
+      {
+        timeoutMs: 30_000,
+      },
+    );
+    await kubectlOk('delete', 'pdb', 'web', 'extra');
     await kubectlOk('wait', '--for=condition=Drained', 'node/n2', '--timeout=60s');
     await waitFor(async () => (await on('n2')).length === 0 && (await isReady(4)), { timeoutMs: 30_000 });
     assert.equal((await on('n1')).length, 4);
