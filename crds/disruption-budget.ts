@@ -18,6 +18,11 @@ export interface DisruptionBudgetStatus {
   observedGeneration?: number;
   /** Evictions that were granted and not seen done yet: name of the Container -> when. */
   disruptedPods?: Record<string, string> | null;
+  /**
+   * Not upstream's: the UIDs of those. A slot keeps its name, and its next Container may be Ready within the second of the
+   * eviction, so that no time tells the two apart.
+   */
+  disruptedUIDs?: Record<string, string> | null;
   disruptionsAllowed?: number;
   currentHealthy?: number;
   desiredHealthy?: number;

@@ -44,12 +44,16 @@ export function judgeEviction(container: Container, budgets: readonly Disruption
 }
 
 /**
- * `budget` (a private copy) with one disruption less, on which Container `name` is noted. Throws TooManyRequests when
- * it has none left. Written on the condition that the budget is still this one, two evictions cannot spend the same.
+ * `budget` (a private copy) with one disruption less, on which the Container is noted. Throws TooManyRequests when it
+ * has none left. Written on the condition that the budget is still this one, two evictions cannot spend the same.
  */
-export function spendDisruption(budget: DisruptionBudget, name: string, now: number): DisruptionBudget {
+export function spendDisruption(
+  budget: DisruptionBudget,
+  { name, uid = '' }: Container['metadata'],
+  now: number,
+): DisruptionBudget {
   const { status = {}, metadata } = budget;
-  const { disruptionsAllowed = 0, disruptedPods } = status;
+  const { disruptionsAllowed = 0, disruptedPods, disruptedUIDs } = status;
   if ((status.observedGeneration ?? 0) < (metadata.generation ?? 0)) {
     throw exhausted(`The disruption budget ${metadata.name} is still being processed by the server.`);
   }
@@ -67,6 +71,7 @@ export function spendDisruption(budget: DisruptionBudget, name: string, now: num
       ...status,
       disruptionsAllowed: disruptionsAllowed - 1,
       disruptedPods: { ...disruptedPods, [name]: rfc3339(now) },
+      disruptedUIDs: { ...disruptedUIDs, [name]: uid },
     },
   };
 }

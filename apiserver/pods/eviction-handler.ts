@@ -79,10 +79,11 @@ async function evict(store: Store, eviction: Eviction): Promise<boolean> {
   const budgets = entries.map(({ object }) => object as unknown as DisruptionBudget);
   const verdict = judgeEviction(entry.object as unknown as Container, budgets);
   if (context.dryRun) {
-    if (verdict.kind === 'spend') spendDisruption(verdict.budget, name, context.now);
+    if (verdict.kind === 'spend') spendDisruption(verdict.budget, entry.object.metadata, context.now);
     return true;
   }
-  if (verdict.kind === 'spend' && !(await spend(store, verdict.budget, eviction))) return false;
+  if (verdict.kind === 'spend' && !(await spend(store, verdict.budget, { evicted: entry, now: context.now })))
+    return false;
   return remove(store, { ...eviction, entry, verdict });
 }
 
@@ -90,11 +91,11 @@ async function evict(store: Store, eviction: Eviction): Promise<boolean> {
 async function spend(
   store: Store,
   { metadata }: DisruptionBudget,
-  { namespace, name, context }: Eviction,
+  { evicted, now }: { evicted: Entry; now: number },
 ): Promise<boolean> {
   try {
-    await store.guaranteedUpdate(disruptionBudgetKind, namespace, metadata.name, (entry) => {
-      const next = spendDisruption(entry.clone() as unknown as DisruptionBudget, name, context.now);
+    await store.guaranteedUpdate(disruptionBudgetKind, evicted.namespace, metadata.name, (entry) => {
+      const next = spendDisruption(entry.clone() as unknown as DisruptionBudget, evicted.object.metadata, now);
       return { kind: 'put', object: next as unknown as StoredObject };
     });
     return true;

@@ -23,9 +23,10 @@ export interface BudgetObserved {
 }
 
 export interface BudgetPlan {
-  /** For a merge patch: a name in disruptedPods whose eviction is done is null. */
-  readonly status: Omit<DisruptionBudgetStatus, 'disruptedPods' | 'conditions'> & {
-    readonly disruptedPods?: Readonly<Record<string, string | null>>;
+  /** For a merge patch: a name whose eviction is done is null. */
+  readonly status: Omit<DisruptionBudgetStatus, 'disruptedPods' | 'disruptedUIDs' | 'conditions'> & {
+    readonly disruptedPods?: Readonly<Record<string, null>>;
+    readonly disruptedUIDs?: Readonly<Record<string, null>>;
     readonly conditions: readonly ConditionLike[];
   };
   /** A granted eviction runs out then. */
@@ -37,7 +38,7 @@ export function planBudget(observed: BudgetObserved): BudgetPlan {
   const { budget, now } = observed;
   const containers = observed.containers.filter(({ status }) => !isOver(status?.phase));
   const granted = budget.status?.disruptedPods ?? {};
-  const disrupted = pendingEvictions(granted, containers, now);
+  const disrupted = pendingEvictions(observed, containers);
   const currentHealthy = containers.filter((one) => isHealthy(one) && !(one.metadata.name in disrupted)).length;
   const generation = budget.metadata.generation;
   let expectedPods = 0;
@@ -56,12 +57,10 @@ export function planBudget(observed: BudgetObserved): BudgetPlan {
       : disruptionsAllowed > 0
         ? ({ status: 'True', reason: 'SufficientPods', message: '' } as const)
         : ({ status: 'False', reason: 'InsufficientPods', message: whyNot(observed, desiredHealthy) } as const);
-  const done = Object.keys(granted).filter((name) => !(name in disrupted));
+  const done = Object.fromEntries(Object.keys(granted).flatMap((name) => (name in disrupted ? [] : [[name, null]])));
   const status: BudgetPlan['status'] = {
     ...(generation === undefined ? {} : { observedGeneration: generation }),
-    ...(done.length > 0
-      ? { disruptedPods: { ...disrupted, ...Object.fromEntries(done.map((name) => [name, null])) } }
-      : {}),
+    ...(Object.keys(done).length > 0 ? { disruptedPods: done, disruptedUIDs: done } : {}),
     disruptionsAllowed,
     currentHealthy,
     desiredHealthy,
@@ -86,26 +85,17 @@ function whyNot({ budget, containers }: BudgetObserved, desiredHealthy: number):
 }
 
 // What was evicted leaves the list when it is seen to go, or when another one has its name.
-function pendingEvictions(
-  disruptedPods: Readonly<Record<string, string>>,
-  containers: readonly Container[],
-  now: number,
-): Record<string, string> {
+function pendingEvictions({ budget, now }: BudgetObserved, containers: readonly Container[]): Record<string, string> {
+  const { disruptedPods, disruptedUIDs } = budget.status ?? {};
   const byName = new Map(containers.map((container) => [container.metadata.name, container]));
   return Object.fromEntries(
-    Object.entries(disruptedPods).filter(([name, at]) => {
+    Object.entries(disruptedPods ?? {}).filter(([name, at]) => {
       const container = byName.get(name);
-      if (!container || isDeleting(container) || isSuccessor(container, Date.parse(at))) return false;
-      return Date.parse(at) + EVICTION_TIMEOUT_MS > now;
+      if (!container || isDeleting(container)) return false;
+      const uid = disruptedUIDs?.[name];
+      return (uid === undefined || uid === container.metadata.uid) && Date.parse(at) + EVICTION_TIMEOUT_MS > now;
     }),
   );
-}
-
-// Slots keep their names. Times are whole seconds: within one, only what became Ready later is certainly another one.
-function isSuccessor({ metadata, status }: Container, evictedAt: number): boolean {
-  const createdAt = Date.parse(metadata.creationTimestamp ?? '');
-  const ready = status?.conditions?.find(({ type, status: value }) => type === 'Ready' && value === 'True');
-  return createdAt > evictedAt || (createdAt === evictedAt && Date.parse(ready?.lastTransitionTime ?? '') > evictedAt);
 }
 
 function planNumbers(

@@ -45,6 +45,7 @@ export const policySchemas: Readonly<Record<string, StructuralSchema>> = {
           type: 'string',
           format: 'date-time',
         }),
+        disruptedUIDs: texts('The UIDs of the Containers in disruptedPods: a successor may have the same name.'),
         disruptionsAllowed: int32('How many may be evicted now.'),
         currentHealthy: int32('How many are healthy.'),
         desiredHealthy: int32('How many have to stay healthy.'),

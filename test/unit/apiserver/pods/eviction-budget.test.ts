@@ -10,6 +10,7 @@ const running = ({ isReady = true, phase = 'Running' as ContainerPhase, deleting
     metadata: { labels: { app: 'web' }, ...(deleting ? { deletionTimestamp: secondsAgo(1) } : {}) },
     status: { phase, conditions: [readyCondition(isReady ? 'True' : 'False')] },
   });
+const WEB = { name: 'web-1', uid: 'uid-web-1' };
 const status: DisruptionBudgetStatus = { disruptionsAllowed: 0, currentHealthy: 2, desiredHealthy: 2 };
 
 test('judgeEviction() asks the one budget that is about the Container', () => {
@@ -49,15 +50,16 @@ test('spendDisruption() takes one and notes for whom', () => {
   const budget = makeBudget('web', {
     status: { ...status, disruptionsAllowed: 2, disruptedPods: { 'web-9': secondsAgo(5) } },
   });
-  const spent = spendDisruption(budget, 'web-1', NOW).status;
+  const spent = spendDisruption(budget, WEB, NOW).status;
   assert.equal(spent?.disruptionsAllowed, 1);
   assert.deepEqual(spent?.disruptedPods, { 'web-9': secondsAgo(5), 'web-1': secondsAgo(0) });
+  assert.deepEqual(spent?.disruptedUIDs, { 'web-1': 'uid-web-1' });
 });
 
 test('spendDisruption() says why there is nothing to take', () => {
   const causeOf = (budget: Parameters<typeof spendDisruption>[0]): string => {
     try {
-      spendDisruption(budget, 'web-1', NOW);
+      spendDisruption(budget, WEB, NOW);
     } catch (error) {
       return (error as { details: { causes: { message: string }[] } }).details.causes[0]?.message ?? '';
     }
@@ -91,7 +93,7 @@ test('spendDisruption() says why there is nothing to take', () => {
   );
   const many = Object.fromEntries(Array.from({ length: 2001 }, (_, index) => [`web-${index}`, secondsAgo(1)]));
   assert.throws(
-    () => spendDisruption(makeBudget('web', { status: { disruptionsAllowed: 1, disruptedPods: many } }), 'x', NOW),
+    () => spendDisruption(makeBudget('web', { status: { disruptionsAllowed: 1, disruptedPods: many } }), WEB, NOW),
     { reason: 'Forbidden' },
   );
 });

@@ -6,17 +6,13 @@ import { makeBudget, makeContainer, NOW, readyCondition, secondsAgo } from '../.
 
 const OWNER = { apiVersion: 'windlass.dev/v1', kind: 'Service', name: 'web', uid: 'uid-web', controller: true };
 
-const replica = (
-  slot: number,
-  { isReady = true, createdAt = 3600, readyFor = 600, deleting = false } = {},
-): Container =>
+const replica = (slot: number, { isReady = true, deleting = false } = {}): Container =>
   makeContainer(`web-${slot}`, {
     metadata: {
       ownerReferences: [OWNER],
-      creationTimestamp: secondsAgo(createdAt),
       ...(deleting ? { deletionTimestamp: secondsAgo(1) } : {}),
     },
-    status: { phase: 'Running', conditions: [readyCondition(isReady ? 'True' : 'False', { seconds: readyFor })] },
+    status: { phase: 'Running', conditions: [readyCondition(isReady ? 'True' : 'False')] },
   });
 const replicas = (count: number): Container[] => Array.from({ length: count }, (_, index) => replica(index + 1));
 
@@ -65,14 +61,18 @@ test('planBudget() does not count what was granted to go, until that is seen don
   assert.deepEqual(late.status.disruptedPods, { 'web-1': null });
 });
 
-test('planBudget() counts the successor of the same name', () => {
-  const status = { disruptedPods: { 'web-1': secondsAgo(20) } };
-  const later = replica(1, { createdAt: 19, readyFor: 18 });
-  assert.deepEqual(numbers(plan({ minAvailable: 1, status }, [later, replica(2)])), [1, 2, 1, 2]);
-  const sameSecond = replica(1, { createdAt: 20, readyFor: 20 });
-  assert.deepEqual(numbers(plan({ minAvailable: 1, status }, [sameSecond, replica(2)])), [0, 1, 1, 2]);
-  const readyLater = replica(1, { createdAt: 20, readyFor: 19 });
-  assert.deepEqual(numbers(plan({ minAvailable: 1, status }, [readyLater, replica(2)])), [1, 2, 1, 2]);
+test('planBudget() counts the successor of the same name, which may have come within the same second', () => {
+  const at = { 'web-1': secondsAgo(0) };
+  const same = plan(
+    { minAvailable: 1, status: { disruptedPods: at, disruptedUIDs: { 'web-1': 'uid-web-1' } } },
+    replicas(2),
+  );
+  assert.deepEqual(numbers(same), [0, 1, 1, 2]);
+  const status = { disruptedPods: at, disruptedUIDs: { 'web-1': 'uid-before' } };
+  const other = plan({ minAvailable: 1, status }, replicas(2));
+  assert.deepEqual(numbers(other), [1, 2, 1, 2]);
+  assert.deepEqual(other.status.disruptedPods, { 'web-1': null });
+  assert.deepEqual(other.status.disruptedUIDs, { 'web-1': null });
 });
 
 test('planBudget() allows nothing where it cannot know, and says why', () => {
