@@ -1,15 +1,15 @@
 // The service definitions, read from the .proto files once per process that asks for them.
 import { fileURLToPath } from 'node:url';
-import { loadPackageDefinition, type ServiceClientConstructor } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import type { GrpcService } from './grpc/method.ts';
 
 /** Lists of hundreds of containers with full status outgrow gRPC's default of 4 MiB. */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
 export interface CriServices {
-  readonly runtime: ServiceClientConstructor;
-  readonly image: ServiceClientConstructor;
-  readonly node: ServiceClientConstructor;
+  readonly runtime: GrpcService;
+  readonly image: GrpcService;
+  readonly node: GrpcService;
 }
 
 /** Loads proto/runtime.proto and proto/node.proto with the conventions of messages.ts. */
@@ -18,13 +18,10 @@ export function loadCriServices(): CriServices {
     fileURLToPath(new URL(file, import.meta.url)),
   );
   const definition = loadSync(files, { keepCase: false, longs: Number, enums: String, defaults: true });
-  const root = loadPackageDefinition(definition) as unknown as {
-    runtime: { v1: { RuntimeService: ServiceClientConstructor; ImageService: ServiceClientConstructor } };
-    windlass: { node: { v1: { NodeService: ServiceClientConstructor } } };
-  };
+  const service = (name: string): GrpcService => definition[name] as unknown as GrpcService;
   return {
-    runtime: root.runtime.v1.RuntimeService,
-    image: root.runtime.v1.ImageService,
-    node: root.windlass.node.v1.NodeService,
+    runtime: service('runtime.v1.RuntimeService'),
+    image: service('runtime.v1.ImageService'),
+    node: service('windlass.node.v1.NodeService'),
   };
 }

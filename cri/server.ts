@@ -1,16 +1,9 @@
 // Registers implementations of the CRI services and of our node service on a gRPC server.
-import { once } from 'node:events';
-import {
-  Server,
-  status,
-  type Deadline,
-  type handleServerStreamingCall,
-  type handleUnaryCall,
-  type ServiceClientConstructor,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js';
 import { WindlassError } from '../lib/errors.ts';
-import { toGrpcError } from './errors.ts';
+import { toGrpcFailure } from './errors.ts';
+import { nameOfCode } from './grpc/codes.ts';
+import { labelOf, type GrpcService } from './grpc/method.ts';
+import { createGrpcServer, type GrpcCall, type GrpcRoute, type GrpcServer } from './grpc/server.ts';
 import { loadCriServices, MAX_MESSAGE_BYTES } from './protos.ts';
 import type {
   CallContext,
@@ -37,53 +30,37 @@ export interface CriServerOptions {
 
 type UnaryHandler = (request: object, context: CallContext) => Promise<object>;
 type StreamHandler = (request: object, context: CallContext) => AsyncIterable<object>;
-interface IncomingCall {
-  getDeadline(): Deadline;
-  on(event: 'cancelled', listener: () => void): unknown;
-}
-
 /** A server with all three services, not yet bound. Calls without a handler answer Unimplemented and their name. */
-export function createCriServer(handlers: CriHandlers, options: CriServerOptions = {}): Server {
+export function createCriServer(handlers: CriHandlers, options: CriServerOptions = {}): GrpcServer {
   const services = loadCriServices();
-  const server = new Server({
-    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-  });
   const onCall = options.onCall ?? ((): void => undefined);
-  addService(server, services.runtime, handlers.runtime, onCall);
-  addService(server, services.image, handlers.images, onCall);
-  addService(server, services.node, handlers.node, onCall);
-  return server;
+  const routes = [
+    ...planRoutes(services.runtime, handlers.runtime, onCall),
+    ...planRoutes(services.image, handlers.images, onCall),
+    ...planRoutes(services.node, handlers.node, onCall),
+  ];
+  return createGrpcServer(routes, MAX_MESSAGE_BYTES);
 }
 
-function addService(
-  server: Server,
-  constructor: ServiceClientConstructor,
-  handlers: object,
-  onCall: NonNullable<CriServerOptions['onCall']>,
-): void {
+type OnCall = NonNullable<CriServerOptions['onCall']>;
+
+function planRoutes(service: GrpcService, handlers: object, onCall: OnCall): GrpcRoute[] {
   const table = handlers as Readonly<Record<string, UnaryHandler | StreamHandler | undefined>>;
-  const implementation: UntypedServiceImplementation = {};
-  const serviceName = constructor.serviceName.split('.').pop() ?? '';
-  for (const [name, method] of Object.entries(constructor.service)) {
+  return Object.entries(service).map(([name, method]) => {
     const handler = table[name.charAt(0).toLowerCase() + name.slice(1)];
-    const label = `${serviceName}/${name}`;
+    const label = labelOf(method);
     const unimplemented = (): never => {
-      throw new WindlassError('Unimplemented', `${serviceName}.${name} is not supported by this runtime`);
+      throw new WindlassError('Unimplemented', `${label.replace('/', '.')} is not supported by this runtime`);
     };
-    implementation[name] = method.responseStream
+    const handle = method.responseStream
       ? serveStream(label, (handler as StreamHandler | undefined) ?? unimplemented, onCall)
       : serveUnary(label, (handler as UnaryHandler | undefined) ?? unimplemented, onCall);
-  }
-  server.addService(constructor.service, implementation);
+    return { method, handle };
+  });
 }
 
-function serveUnary(
-  label: string,
-  handler: UnaryHandler,
-  onCall: NonNullable<CriServerOptions['onCall']>,
-): handleUnaryCall<object, object> {
-  return (call, callback) => {
+function serveUnary(label: string, handler: UnaryHandler, onCall: OnCall): GrpcRoute['handle'] {
+  return (call) => {
     const start = performance.now();
     const { signal, finish } = watchCall(call, label);
     const run = async (): Promise<void> => {
@@ -92,12 +69,12 @@ function serveUnary(
         signal.throwIfAborted();
         const response = await handler(call.request, { signal });
         onCall(label, (performance.now() - start) / 1000, 'OK', undefined);
-        callback(null, response);
+        call.end(response);
       } catch (error) {
         const isTimeout = signal.aborted && signal.reason instanceof WindlassError;
-        const answer = toGrpcError(isTimeout ? signal.reason : error);
-        onCall(label, (performance.now() - start) / 1000, status[answer.code], error);
-        callback(answer, null);
+        const failure = toGrpcFailure(isTimeout ? signal.reason : error);
+        onCall(label, (performance.now() - start) / 1000, nameOfCode(failure.code), error);
+        call.fail(failure);
       } finally {
         finish();
       }
@@ -106,11 +83,7 @@ function serveUnary(
   };
 }
 
-function serveStream(
-  label: string,
-  handler: StreamHandler,
-  onCall: NonNullable<CriServerOptions['onCall']>,
-): handleServerStreamingCall<object, object> {
+function serveStream(label: string, handler: StreamHandler, onCall: OnCall): GrpcRoute['handle'] {
   return (call) => {
     const start = performance.now();
     const { signal, finish } = watchCall(call, label);
@@ -119,7 +92,7 @@ function serveStream(
       for await (const message of handler(call.request, { signal })) {
         signal.throwIfAborted();
         // A reader that does not keep up holds back its own stream only.
-        if (!call.write(message)) await once(call, 'drain', { signal });
+        await call.write(message);
       }
       // A stream cut off by its deadline must not look like one that came to its end.
       signal.throwIfAborted();
@@ -132,26 +105,25 @@ function serveStream(
       },
       (error: unknown) => {
         finish();
-        const answer = toGrpcError(signal.aborted ? signal.reason : error);
-        onCall(label, (performance.now() - start) / 1000, status[answer.code], error);
-        call.emit('error', answer);
+        const failure = toGrpcFailure(signal.aborted ? signal.reason : error);
+        onCall(label, (performance.now() - start) / 1000, nameOfCode(failure.code), error);
+        call.fail(failure);
       },
     );
   };
 }
 
 /** A signal that fires on cancellation and at the caller's deadline, with a reason that tells the two apart. */
-function watchCall(call: IncomingCall, label: string): { signal: AbortSignal; finish: () => void } {
+function watchCall(call: GrpcCall, label: string): { signal: AbortSignal; finish: () => void } {
   const controller = new AbortController();
-  const deadline = call.getDeadline();
-  const remainingMs = deadline instanceof Date ? deadline.getTime() - Date.now() : deadline - Date.now();
-  const expire = (): void =>
-    controller.abort(new WindlassError('Timeout', `${label} did not finish within its deadline`));
-  if (remainingMs <= 0) expire();
-  const timer =
-    remainingMs > 0 && Number.isFinite(remainingMs) && remainingMs < 2 ** 31
-      ? setTimeout(expire, remainingMs)
-      : undefined;
-  call.on('cancelled', () => controller.abort());
+  const { timeoutMs } = call;
+  const expire = (): void => {
+    const late = new WindlassError('Timeout', `${label} did not finish within its deadline`);
+    controller.abort(late);
+    // The caller is not kept waiting for a handler that does not heed the signal at once.
+    call.fail(toGrpcFailure(late));
+  };
+  const timer = timeoutMs !== undefined && timeoutMs < 2 ** 31 ? setTimeout(expire, timeoutMs) : undefined;
+  call.onCancelled(() => controller.abort());
   return { signal: controller.signal, finish: () => clearTimeout(timer) };
 }

@@ -26,7 +26,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
 const OWNERS: Readonly<Record<string, readonly string[]>> = {
   etcd3: ['apiserver', 'test'],
   koffi: ['runtime-shim'],
-  '@grpc/grpc-js': ['cri', 'runtime-shim', 'test', 'bench'],
+  '@grpc/grpc-js': ['test'],
   '@peculiar/x509': ['lib'],
 };
 

@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { ServerCredentials } from '@grpc/grpc-js';
 import { createCriClient, type CriClient } from '../../cri/client.ts';
 import { createCriServer, type CriHandlers } from '../../cri/server.ts';
 
@@ -12,15 +11,11 @@ export async function connectCri(t: TestContext, handlers: Partial<CriHandlers>)
   const folder = mkdtempSync(join(tmpdir(), 'windlass-cri-'));
   const server = createCriServer({ runtime: {}, images: {}, node: {}, ...handlers });
   const socketPath = join(folder, 'cri.sock');
-  await new Promise<void>((resolve, reject) => {
-    server.bindAsync(`unix:${socketPath}`, ServerCredentials.createInsecure(), (error) =>
-      error ? reject(error) : resolve(),
-    );
-  });
+  await server.listen(socketPath);
   const client = createCriClient({ socketPath });
-  t.after(() => {
+  t.after(async () => {
     client[Symbol.dispose]();
-    server.forceShutdown();
+    await server.close(0);
     rmSync(folder, { recursive: true, force: true });
   });
   return client;

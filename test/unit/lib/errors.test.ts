@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { status } from '@grpc/grpc-js';
 import { toStatus } from '../../../apiserver/routes/status.ts';
-import { toGrpcError } from '../../../cri/errors.ts';
+import { toGrpcFailure } from '../../../cri/errors.ts';
+import { nameOfCode } from '../../../cri/grpc/codes.ts';
 import { isNotFound, reasonOf, REASONS, WindlassError } from '../../../lib/errors.ts';
 
 test('docs/errors.md lists every reason, in order, with the codes that the edges answer', () => {
@@ -11,7 +11,7 @@ test('docs/errors.md lists every reason, in order, with the codes that the edges
   const rows = [...text.matchAll(/^\| ([A-Za-z]+) \| (\d{3}) \| ([A-Z_]+) \|/gm)].map((match) => match.slice(1));
   const expected = REASONS.map((reason) => {
     const error = new WindlassError(reason, 'x');
-    return [reason, String(toStatus(error).code), status[toGrpcError(error).code]];
+    return [reason, String(toStatus(error).code), nameOfCode(toGrpcFailure(error).code)];
   });
   assert.deepEqual(rows, expected);
 });

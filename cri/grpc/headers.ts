@@ -1,0 +1,84 @@
+// Headers and trailers of a call (PROTOCOL-HTTP2.md).
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http2';
+import { CODES, type GrpcFailure } from './codes.ts';
+
+export const CONTENT_TYPE = 'application/grpc';
+const REASON_HEADER = 'windlass-reason';
+const UNITS_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
+/** What eight digits of milliseconds can say. */
+const MAX_TIMEOUT_MS = 99_999_999;
+
+/** `250m` for a quarter of a second. */
+export function encodeTimeout(ms: number): string {
+  return ms > MAX_TIMEOUT_MS ? `${Math.ceil(ms / 1000)}S` : `${Math.max(1, Math.ceil(ms))}m`;
+}
+
+/** Milliseconds; undefined without a (valid) timeout. */
+export function decodeTimeout(text: string | string[] | undefined): number | undefined {
+  const [, digits, unit = ''] = (typeof text === 'string' && /^(\d{1,8})([HMSmun])$/.exec(text)) || [];
+  return digits === undefined ? undefined : Number(digits) * (UNITS_MS[unit] ?? 0);
+}
+
+/** Trailers of a call that ended well. */
+export const OK_TRAILERS: OutgoingHttpHeaders = { 'grpc-status': String(CODES.OK) };
+
+/** Trailers of one that failed. */
+export function failureTrailers({ code, message, reason }: GrpcFailure): OutgoingHttpHeaders {
+  return {
+    'grpc-status': String(code),
+    'grpc-message': percentEncode(message),
+    ...(reason === undefined ? {} : { [REASON_HEADER]: reason }),
+  };
+}
+
+/** What the trailers say; undefined for a call that ended well. One without a status did not come to its end. */
+export function readTrailers(trailers: IncomingHttpHeaders | undefined): GrpcFailure | undefined {
+  const status = trailers?.['grpc-status'];
+  if (status === undefined) return { code: CODES.UNAVAILABLE, message: 'the connection ended within the call' };
+  const code = Number(status);
+  if (code === CODES.OK) return undefined;
+  const reason = trailers?.[REASON_HEADER];
+  return {
+    code: Number.isInteger(code) ? code : CODES.UNKNOWN,
+    message: percentDecode(String(trailers?.['grpc-message'] ?? '')),
+    ...(typeof reason === 'string' ? { reason } : {}),
+  };
+}
+
+/** The code for a stream that was reset instead of being answered. */
+export function codeOfReset(rstCode: number | undefined): number {
+  switch (rstCode) {
+    case constants.NGHTTP2_CANCEL:
+      return CODES.CANCELLED;
+    case constants.NGHTTP2_ENHANCE_YOUR_CALM:
+      return CODES.RESOURCE_EXHAUSTED;
+    case constants.NGHTTP2_INADEQUATE_SECURITY:
+      return CODES.PERMISSION_DENIED;
+    case constants.NGHTTP2_NO_ERROR:
+    case constants.NGHTTP2_REFUSED_STREAM:
+    case undefined:
+      return CODES.UNAVAILABLE;
+    default:
+      return CODES.INTERNAL;
+  }
+}
+
+/** Bytes outside of printable ASCII, and the percent sign, as %XX of their UTF-8. */
+function percentEncode(text: string): string {
+  if (/^[ -$&-~]*$/.test(text)) return text;
+  return [...Buffer.from(text)]
+    .map((byte) =>
+      byte < 0x20 || byte > 0x7e || byte === 0x25
+        ? `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+        : String.fromCharCode(byte),
+    )
+    .join('');
+}
+
+function percentDecode(text: string): string {
+  if (!text.includes('%')) return text;
+  const bytes = text.replaceAll(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return Buffer.from(bytes, 'latin1').toString('utf8');
+}
