@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, wr
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type * as components from '../../cli/components.ts';
 import { createCriClient } from '../../cri/client.ts';
 import { findProgram } from '../../cli/preflight.ts';
 import { describeInstance, kernelNames, paths } from '../../lib/instance.ts';
@@ -53,7 +54,7 @@ export async function createShim(input: SharedInput, options: ShimOptions): Prom
   const program = (path: string): string => join(checkout, path);
   for (const name of ['conmon', ociRuntime])
     if (!findProgram(name, process.env['PATH'])) throw new PeerMissing(`${name} is not installed`);
-  const flags = (await import(program('cli/components.ts'))) as typeof import('../../cli/components.ts');
+  const flags = (await import(program('cli/components.ts'))) as typeof components;
   const root = mkdtempSync(join(tmpdir(), 'windlass-bench-shim-'));
   const run = makeRunFolder('shim');
   const instance = describeInstance(join(root, 'home'), run);

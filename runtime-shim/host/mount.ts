@@ -1,5 +1,5 @@
 // Mounts. "Already gone" is success for every unmount; everything else that fails is a SystemError.
-import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { check, kernel, lastErrno, libc, SystemError } from './libc.ts';
 
 /** Flags of mount(2). */
@@ -59,6 +59,8 @@ export function umount(target: string, flags: number = 0): void {
 export async function umountMeanwhile(targets: readonly string[], flags: number): Promise<void> {
   await Promise.all(
     targets.map(async (target) => {
+      // What is not there needs neither a thread nor an error.
+      if (!existsSync(target)) return;
       // Why it failed stays on the thread: the same here says it.
       if (!(await libc.umount2OnThread(target, flags | MNT.noFollow))) umount(target, flags);
     }),

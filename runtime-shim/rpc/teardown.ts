@@ -1,6 +1,7 @@
 // Taking sandboxes and containers off the host. Every step succeeds when there is nothing to do, so that a teardown
 // that was cut short is simply run again.
-import { rmSync } from 'node:fs';
+import { rmdirSync, rmSync } from 'node:fs';
+import { errnoOf } from '../../lib/errors.ts';
 import { join } from 'node:path';
 import type { ProcessIdentity } from '../../lib/process-identity.ts';
 import { signalExactProcess } from '../host/processes.ts';
@@ -78,8 +79,20 @@ export async function releaseSandbox(shim: Shim, record: SandboxRecord): Promise
   await removePidHolder(shim, record.id);
   const { user, net, ipc, uts } = record.namespaces;
   const pins = [net, ipc, uts, user?.path].flatMap((pin) => (pin?.startsWith(`${record.directory}/`) ? [pin] : []));
-  await shim.host.unmountTogether([...pins, join(record.directory, 'shm')]);
+  const shm = join(record.directory, 'shm');
+  await shim.host.unmountTogether([...pins, shm]);
   for (const pin of pins) rmSync(pin, { force: true });
+  // Gone like the pins, so that a second call finds nothing to unmount.
+  removeEmptyFolder(shm);
+}
+
+/** One in which something is still mounted, or was left, stays for the removal of the whole folder. */
+function removeEmptyFolder(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+  }
 }
 
 /** Removes the sandbox with its containers, the record last; unknown = success. */

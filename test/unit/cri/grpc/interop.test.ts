@@ -25,9 +25,10 @@ import { WindlassError } from '../../../../lib/errors.ts';
 const definition = loadSync(fileURLToPath(new URL('../../../../cri/proto/runtime.proto', import.meta.url)), {
   ...{ keepCase: false, longs: Number, enums: String, defaults: true },
 });
-const { RuntimeService } = (loadPackageDefinition(definition) as unknown as Record<string, Record<string, never>>)[
-  'runtime'
-]?.['v1'] as unknown as { RuntimeService: typeof Client & { service: never } };
+const { runtime } = loadPackageDefinition(definition) as unknown as {
+  runtime: { v1: { RuntimeService: typeof Client & { service: never } } };
+};
+const { RuntimeService } = runtime.v1;
 
 function makeSocket(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'windlass-grpc-'));
@@ -97,9 +98,10 @@ test('messages of megabytes pass both ways, in unary calls and in a stream that 
     [id.length, 4],
   );
   const seen: string[] = [];
-  for await (const message of client['streamContainers']?.({}) as unknown as AsyncIterable<{
+  const stream = client['streamContainers'] as unknown as (request: object) => AsyncIterable<{
     containers: { id: string }[];
-  }>) {
+  }>;
+  for await (const message of stream.call(client, {})) {
     await new Promise((resolve) => setImmediate(resolve));
     seen.push(message.containers[0]?.id.slice(0, 1) ?? '');
   }
