@@ -1,9 +1,9 @@
 // Configuration of one process: flags over environment over file over default, parsed once by zod, then frozen.
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { WindlassError } from './errors.ts';
+import { parseYaml } from './parse-yaml.ts';
 
 export interface ConfigSource {
   readonly argv: readonly string[];

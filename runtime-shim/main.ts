@@ -1,7 +1,6 @@
 // The runtime shim: CRI v1 and the node service on <run>/cri.sock.
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import { createCriServer } from '../cri/server.ts';
 import { loadConfig } from '../lib/config.ts';
 import { messageOf } from '../lib/errors.ts';
@@ -9,6 +8,7 @@ import { parseHostPort } from '../lib/host-port.ts';
 import { describeInstance, paths } from '../lib/instance.ts';
 import { createLogger } from '../lib/log.ts';
 import { createMetrics, serveMetrics } from '../lib/metrics.ts';
+import { parseYaml } from '../lib/parse-yaml.ts';
 import { runAll } from '../lib/run-all.ts';
 import { parseRegistriesConfig } from '../oci/distribution/registries.ts';
 import { Config, storageRules } from './config.ts';

@@ -1,12 +1,12 @@
-// A method as @grpc/proto-loader describes it: its path, and how its messages become bytes and back.
+// A method: its path, and how its messages become bytes and back.
 
 export interface GrpcMethod {
   /** `/runtime.v1.RuntimeService/Version` */
   readonly path: string;
   readonly responseStream: boolean;
-  readonly requestSerialize: (message: object) => Buffer;
+  readonly requestSerialize: (message: object) => Uint8Array;
   readonly requestDeserialize: (bytes: Buffer) => object;
-  readonly responseSerialize: (message: object) => Buffer;
+  readonly responseSerialize: (message: object) => Uint8Array;
   readonly responseDeserialize: (bytes: Buffer) => object;
 }
 
