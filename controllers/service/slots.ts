@@ -25,21 +25,26 @@ export const emptySlot = (slot: string): Slot => ({ slot, current: [], outdated:
 
 /** The Containers of a Service by slot. Those that name no slot of its mode are left out. */
 export function groupBySlot(service: Service, children: readonly Container[], revision: string): Map<string, Slot> {
-  const slots = new Map<string, Slot>();
-  const sorted = children.toSorted(
-    (a, b) => age(a).localeCompare(age(b)) || a.metadata.name.localeCompare(b.metadata.name),
-  );
-  for (const child of sorted) {
+  type Group = ReturnType<typeof groupOf>;
+  const slots = new Map<string, Slot & Record<Group, Container[]>>();
+  for (const child of children.toSorted(byAge)) {
     const slot = slotNameOf(service, child);
     if (slot === undefined) continue;
-    const entry = slots.get(slot) ?? emptySlot(slot);
-    const group = groupOf(child, revision);
-    slots.set(slot, { ...entry, [group]: [...entry[group], child] });
+    let entry = slots.get(slot);
+    if (!entry) slots.set(slot, (entry = { slot, current: [], outdated: [], failed: [], deleting: [] }));
+    entry[groupOf(child, revision)].push(child);
   }
   return slots;
 }
 
-const age = (container: Container): string => container.metadata.creationTimestamp ?? '';
+// Looked at for each change of each Container: the order of code units will do.
+function byAge({ metadata: a }: Container, { metadata: b }: Container): number {
+  const [one, other] =
+    a.creationTimestamp === b.creationTimestamp
+      ? [a.name, b.name]
+      : [a.creationTimestamp ?? '', b.creationTimestamp ?? ''];
+  return one < other ? -1 : Number(one > other);
+}
 
 function groupOf(child: Container, revision: string): 'current' | 'outdated' | 'failed' | 'deleting' {
   if (isDeleting(child)) return 'deleting';
