@@ -14,7 +14,7 @@ import { recordRevision, templateOf, type Revision } from './revision.ts';
 import { ensureSlotVolumes } from './slot-volumes.ts';
 import { HEALED_ANNOTATION, REVISION_LABEL, slotNameOf } from './slots.ts';
 import { planStatus } from './status.ts';
-import { planUpdateState } from './update-state.ts';
+import { planUpdateState, type Update } from './update-state.ts';
 import { specForSlot, wantedSlots } from './wanted-slots.ts';
 
 /** One look at a Service: where its update is, what that asks for, and what is to be told. */
@@ -27,21 +27,10 @@ export async function reconcileReplicas(deps: ServiceDeps, seen: Service, signal
   const wanted = wantedSlots(cached, deps.nodes.list(), children);
   const decision = planUpdateState({ service: cached, history, wanted, children, now });
 
-  // What was decided is written down before it is acted upon: the failure that it follows from may be gone then.
-  let service = cached;
-  const before = cached.status?.update;
   const { update, target, fallback } = decision;
-  if (
-    before?.phase !== update.phase ||
-    before.failedSlots !== update.failedSlots ||
-    before.revision !== update.revision
-  ) {
-    const { name, namespace, resourceVersion } = cached.metadata;
-    const patch = { metadata: { resourceVersion }, status: { update, revisions: [...history] } };
-    service = await services.mergePatch(name, namespace, patch, { subresource: 'status' }, signal);
-    deps.written.set(service.metadata.uid ?? '', service);
-  }
-
+  const service = isVerdict(cached.status?.update, update)
+    ? await writeVerdict(deps, cached, { update, revisions: [...history] }, signal)
+    : cached;
   const plan = planReplicas({
     service,
     wanted,
@@ -73,6 +62,25 @@ export async function reconcileReplicas(deps: ServiceDeps, seen: Service, signal
   tell(deps, service, { before: cached, status, published });
   const waits = [plan.requeueAfterMs, lookAgainMs].filter((wait) => wait !== undefined);
   return waits.length === 0 ? {} : { requeueAfterMs: Math.max(1, Math.min(...waits)) };
+}
+
+/** A failure is new, or something follows from one. */
+const isVerdict = (before: Update | undefined, { phase, failedSlots }: Update): boolean =>
+  (failedSlots !== '' && failedSlots !== before?.failedSlots) ||
+  (phase !== before?.phase && (phase === 'Paused' || phase === 'RollingBack' || phase === 'RollbackPaused'));
+
+// It is written down before it is acted upon: the Container that failed may be gone or well then.
+async function writeVerdict(
+  { client, written }: ServiceDeps,
+  { metadata }: Service,
+  status: Pick<ServiceStatus, 'update' | 'revisions'>,
+  signal: AbortSignal,
+): Promise<Service> {
+  const { name, namespace, resourceVersion, uid = '' } = metadata;
+  const patch = { metadata: { resourceVersion }, status };
+  const service = await client.kind(serviceKind).mergePatch(name, namespace, patch, { subresource: 'status' }, signal);
+  written.set(uid, service);
+  return service;
 }
 
 // A failure that was written down must not be forgotten because the cache does not show it yet.
