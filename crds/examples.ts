@@ -170,7 +170,7 @@ const service: Example<ServiceSpecInput> = {
     replicas: 3,
     template: {
       metadata: { labels: { app: 'web' }, annotations: { owner: 'team-web' } },
-      spec: { image: 'nginx:1.27' },
+      spec: { image: 'nginx:1.27', mounts: [{ mountPath: '/data', volume: 'data' }] },
     },
     ports: [{ name: 'http', port: 80, targetPort: 8080, publishedPort: 8080 }],
     volumeTemplates: [{ name: 'data', spec: {} }],
