@@ -45,7 +45,10 @@ export interface Peer {
 export async function startPeer(path?: string): Promise<Peer> {
   const [file, ...args] = [...(path ? ['nsenter', `--net=${path}`] : []), process.execPath, peerProgram];
   const { send: tell, stop } = await startLineProcess<PeerCommand>(file ?? '', args);
-  const send = async (command: PeerCommand): Promise<string> => String((await tell(command)) ?? '');
+  const send = async (command: PeerCommand): Promise<string> => {
+    const answer = await tell(command);
+    return typeof answer === 'string' ? answer : '';
+  };
   return {
     send,
     serve: (protocol, port, label) => send({ op: 'serve', protocol, port, label }),

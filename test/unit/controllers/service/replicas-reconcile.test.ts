@@ -24,10 +24,11 @@ function setUp(spec: Partial<ServiceSpecInput>) {
     nodes: { list: () => [] },
     childrenOf: { get: children },
     runsOf: { get: () => [] },
-    virtualIps: { allocate: () => [], release: () => {} },
+    virtualIps: { allocate: () => [], release: () => {}, exhausted: () => [] },
     healed: new Map(),
     written: new Map(),
     servicesByPort: { get: () => [] },
+    nodesInConflict: { get: () => [] },
     events: { record: (_, { type, reason }) => void told.push(`${type} ${reason}`) },
     clock: createFakeClock(),
   };
