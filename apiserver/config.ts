@@ -25,5 +25,9 @@ export const ApiServerConfig = z.object({
   etcdCert: z.string().optional(),
   etcdKey: z.string().optional(),
   etcdMetrics: z.string().optional(),
+  /** Where snapshots of the store go; absent or an interval of 0 = none are taken. */
+  snapshotFolder: z.string().optional(),
+  snapshotIntervalSeconds: z.coerce.number().int().min(0).default(0),
+  snapshotKeep: z.coerce.number().int().min(1).default(8),
 });
 export type ApiServerConfig = z.infer<typeof ApiServerConfig>;

@@ -23,6 +23,15 @@ async function main(): Promise<void> {
     ...readEtcdTls(config),
     ...(config.etcdMetrics === undefined ? {} : { etcdMetrics: config.etcdMetrics }),
     tls: { cert: read('apiserver.crt'), key: read('apiserver.key'), clientCa: read('ca.crt') },
+    ...(config.snapshotFolder === undefined || config.snapshotIntervalSeconds === 0
+      ? {}
+      : {
+          snapshots: {
+            folder: config.snapshotFolder,
+            intervalMs: config.snapshotIntervalSeconds * 1000,
+            keep: config.snapshotKeep,
+          },
+        }),
     log,
   });
   installPods(server, {

@@ -24,6 +24,7 @@ import { toStatus } from './routes/status.ts';
 import { registerPlainRoutes } from './routes/plain-routes.ts';
 import { createEtcdClient, type EtcdTls } from './storage/etcd-client.ts';
 import { createEtcdStore } from './storage/etcd-store.ts';
+import { runSnapshots, type SnapshotOptions } from './storage/snapshots.ts';
 import type { ResourceStore } from './storage/resource-store.ts';
 
 export interface ApiServerOptions {
@@ -38,6 +39,8 @@ export interface ApiServerOptions {
   readonly clock?: Clock;
   readonly compactionIntervalMs?: number;
   readonly patience?: Patience;
+  /** Copies of the store that this server takes; absent = none. */
+  readonly snapshots?: SnapshotOptions;
 }
 
 export interface ApiServer {
@@ -61,7 +64,7 @@ const KEEP_ALIVE_MS = 72_000;
 
 /** Composes the server. Nothing is connected before listen() and run(). */
 export function createApiServer(options: ApiServerOptions): ApiServer {
-  const { log, clock = systemClock } = options;
+  const { log, clock = systemClock, snapshots } = options;
   const metrics = createMetrics();
   const requestMetrics = createRequestMetrics(metrics);
   const client = createEtcdClient(options.etcdServers, options.etcdTls);
@@ -131,6 +134,14 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
             { name: 'custom-resources', run: customResources.run },
             { name: 'system-objects', run: systemObjects.run },
             authenticator,
+            ...(snapshots
+              ? [
+                  {
+                    name: 'snapshots',
+                    run: (stop: AbortSignal) => runSnapshots({ client, clock, log }, snapshots, stop),
+                  },
+                ]
+              : []),
           ],
           signal,
         );

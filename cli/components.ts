@@ -59,6 +59,8 @@ export function planServer(
           pki('etcd-client.key'),
         ],
         ...['--etcd-metrics', `127.0.0.1:${etcdPorts.metrics}`],
+        ...['--snapshot-folder', paths.etcdSnapshots(instance), '--snapshot-keep', String(options.snapshotKeep)],
+        ...['--snapshot-interval-seconds', String(options.snapshotIntervalSeconds)],
       ]
     : (['etcdCa', 'etcdCert', 'etcdKey'] as const).flatMap((name) => {
         const file = options[name];
@@ -143,11 +145,17 @@ function metricsAddress(listen: string, index: number): string {
   return formatHostPort({ host, port: port === 0 ? 0 : port + index });
 }
 
-function etcdArguments(instance: Instance, ports: EtcdPorts, pki: (file: string) => string): string[] {
+/** What the embedded etcd is run with. */
+export function etcdArguments(
+  instance: Instance,
+  ports: EtcdPorts,
+  pki: (file: string) => string,
+  dataFolder = paths.etcdData(instance),
+): string[] {
   const client = `https://127.0.0.1:${ports.client}`;
   const peer = `https://127.0.0.1:${ports.peer}`;
   return [
-    ...['--name', 'windlass', '--data-dir', paths.etcdData(instance), '--logger', 'zap', '--log-level', 'warn'],
+    ...['--name', 'windlass', '--data-dir', dataFolder, '--logger', 'zap', '--log-level', 'warn'],
     ...['--listen-client-urls', client, '--advertise-client-urls', client],
     ...[
       '--cert-file',

@@ -50,6 +50,12 @@ const controlPlaneOptions = {
   etcdCa: folder.optional(),
   etcdCert: folder.optional(),
   etcdKey: folder.optional(),
+  snapshotIntervalSeconds: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(6 * 3600),
+  snapshotKeep: z.coerce.number().int().min(1).default(8),
   caCert: folder.optional(),
   caKey: folder.optional(),
   nodeCertificateSeconds: z.coerce.number().int().min(10, 'want at least 10').optional(),
@@ -134,6 +140,8 @@ export const controlPlaneFlags = [
   },
   { flag: '--etcd-servers URLS', text: 'use an etcd cluster of your own instead of the embedded one' },
   { flag: '--etcd-ca, --etcd-cert, --etcd-key FILE', text: 'its TLS: authority, and what to show to it' },
+  { flag: '--snapshot-interval-seconds N', text: 'how often the embedded etcd is copied (default 6 h; 0 = never)' },
+  { flag: '--snapshot-keep N', text: 'how many of these copies are kept (default 8)' },
   {
     flag: '--ca-cert FILE, --ca-key FILE',
     text: 'the authority of another server on the same etcd: its pki/ca.crt and ca.key',

@@ -34,3 +34,6 @@ export function rfc3339(ms: number): string {
 export function rfc3339Micro(ms: number): string {
   return new Date(ms).toISOString().replace('Z', '000Z');
 }
+
+/** A moment for the name of a file, sorted by name as by time: `20260131T120000Z`. */
+export const compactTime = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`;

@@ -41,6 +41,8 @@ export const paths = {
   pki: (instance: Instance): string => join(instance.home, 'pki'),
   adminKubeconfig: (instance: Instance): string => join(instance.home, 'admin.kubeconfig'),
   etcdData: (instance: Instance): string => join(instance.home, 'etcd'),
+  /** Copies of the embedded etcd. */
+  etcdSnapshots: (instance: Instance): string => join(instance.home, 'etcd-snapshots'),
   logs: (instance: Instance): string => join(instance.home, 'logs'),
   /** OCI image layout: blobs/, index.json, oci-layout. */
   content: (instance: Instance): string => join(instance.home, 'content'),
