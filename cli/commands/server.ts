@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { createApiClient } from '../../client/api-client.ts';
 import { readKubeconfig } from '../../client/kubeconfig.ts';
 import { keyHashOf } from '../../lib/certificate-request.ts';
@@ -39,7 +40,9 @@ export const serverCommand: Command = {
     const instance = instanceOf(config);
     const programs = config.etcdServers === undefined ? ['etcd'] : [];
     await prepareInstance(instance, { command: 'server', listen: config.listen, programs }, context);
-    const tell = (): Promise<void> => printJoinCommand(config, context);
+    // Later starts may be at boot, into a log, which is no place for a token.
+    const isFirst = !existsSync(paths.adminKubeconfig(instance));
+    const tell = (): Promise<void> => printJoinCommand(config, isFirst, context);
     if (config.detach) {
       const argv = withoutFlags(context.argv, [{ name: '--detach', hasValue: false }]);
       const options = { timeoutSeconds: config.timeoutSeconds, argv, env: { WINDLASS_IS_BEHIND: 'true' } };
@@ -65,12 +68,16 @@ export const serverCommand: Command = {
   },
 };
 
-/** A cluster that has a token, or had one in the last day, has been told how to join. */
-async function printJoinCommand(config: ServerOptions, { output, signal }: CommandContext): Promise<void> {
+/** Whoever has started a server before, or beside another one, has been told how to join. */
+async function printJoinCommand(
+  config: ServerOptions,
+  isFirst: boolean,
+  { output, signal }: CommandContext,
+): Promise<void> {
   const connection = readKubeconfig(paths.adminKubeconfig(instanceOf(config)));
   const client = createApiClient(connection);
   try {
-    if ((await listTokens(client, signal)).length > 0) {
+    if (!isFirst || (await listTokens(client, signal)).length > 0) {
       output.note('\nAnother machine joins with what this prints: windlass token create --print-join-command');
       return;
     }
