@@ -2,7 +2,7 @@
 import type { Cluster } from '../cluster.ts';
 import { waitFor } from '../wait.ts';
 import { runChaos, type ChaosOptions } from './chaos.ts';
-import { CHAOS_PORT, readWanted, startChaosServices } from './chaos-services.ts';
+import { CHAOS_OVERLAY, CHAOS_PORT, CHAOS_PUBLISHED, readWanted, startChaosServices } from './chaos-services.ts';
 import { checkCluster } from './check-cluster.ts';
 
 export interface ChaosRound {
@@ -21,7 +21,9 @@ export async function runChaosRound(cluster: Cluster, options: Omit<ChaosOptions
   await readWanted(cluster, services);
   let problems: string[] = [];
   const isWell = async (): Promise<boolean> => {
-    problems = await checkCluster(cluster, { services: services.wanted, port: CHAOS_PORT });
+    problems = await checkCluster(cluster, {
+      ...{ services: services.wanted, port: CHAOS_PORT, overlays: [CHAOS_OVERLAY], published: CHAOS_PUBLISHED },
+    });
     return problems.length === 0;
   };
   await cluster.waitForReady(...cluster.nodes.map(({ name }) => name));

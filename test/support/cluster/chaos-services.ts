@@ -9,6 +9,9 @@ export const CHAOS_PORT = 8080;
 const HOLDER = 'holder';
 const SHARED = ['web', 'api'] as const;
 const MOST_REPLICAS = 5;
+/** An overlay, on which `web` is; it is published too. */
+export const CHAOS_OVERLAY = 'fabric';
+export const CHAOS_PUBLISHED: ReadonlyMap<number, string> = new Map([[30081, 'web']]);
 
 export interface ChaosServices {
   /** Replicas that each should have now. */
@@ -35,23 +38,29 @@ export async function startChaosServices(cluster: Cluster): Promise<ChaosService
   const containers = cluster.api.kind(containerKind);
   const wanted = new Map<string, number>([...SHARED.map((name) => [name, 3] as const), [HOLDER, 1]]);
   const container = { image: BUSYBOX, terminationGracePeriodSeconds: 2 };
+  const templates: Readonly<Record<string, object>> = {
+    web: { ...container, command: ['sh', '-c', SERVE], networks: [{ name: CHAOS_OVERLAY }] },
+    api: { ...container, command: ['sh', '-c', SERVE] },
+    [HOLDER]: { ...container, command: ['sh', '-c', HOLD], mounts: [{ mountPath: '/data', volume: 'held' }] },
+  };
+  const portsOf = (name: string): object[] =>
+    [...CHAOS_PUBLISHED].flatMap(([publishedPort, service]) =>
+      service === name ? [{ port: 80, targetPort: CHAOS_PORT, publishedPort }] : [],
+    );
+  const make = (kind: string, name: string, spec: object): object => ({
+    ...{ apiVersion: 'windlass.dev/v1', kind, metadata: { name }, spec },
+  });
   const yaml = [
-    { apiVersion: 'windlass.dev/v1', kind: 'Volume', metadata: { name: 'held' } },
-    ...[...wanted].map(([name, replicas]) => ({
-      apiVersion: 'windlass.dev/v1',
-      kind: 'Service',
-      metadata: { name },
-      spec: {
+    make('Volume', 'held', {}),
+    make('Network', CHAOS_OVERLAY, { driver: 'overlay' }),
+    ...[...wanted].map(([name, replicas]) =>
+      make('Service', name, {
         replicas,
+        ports: portsOf(name),
         updateStrategy: { parallelism: 2, monitorSeconds: 0 },
-        template: {
-          spec:
-            name === HOLDER
-              ? { ...container, command: ['sh', '-c', HOLD], mounts: [{ mountPath: '/data', volume: 'held' }] }
-              : { ...container, command: ['sh', '-c', SERVE] },
-        },
-      },
-    })),
+        template: { spec: templates[name] },
+      }),
+    ),
   ];
   await cluster.put(yaml.map((one) => JSON.stringify(one)).join('\n---\n'));
   const change = async (act: () => Promise<unknown>): Promise<void> => {

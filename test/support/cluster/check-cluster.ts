@@ -2,13 +2,18 @@
 // not only with what the API says.
 import { containerKind, type Container } from '../../../crds/container.ts';
 import { serviceKind, type Service } from '../../../crds/service.ts';
-import type { Cluster } from '../cluster.ts';
+import type { Cluster, ClusterNode } from '../cluster.ts';
+import { curlArguments } from './node.ts';
 
 export interface CheckOptions {
   /** Services that were created and not deleted, with the replicas they should have. */
   readonly services: ReadonlyMap<string, number>;
   /** Port on which every replica answers with its own name. */
   readonly port: number;
+  /** Names of overlay networks: what is on one answers to all that is on it, whatever node they are on. */
+  readonly overlays: readonly string[];
+  /** Published ports, and the Service that answers there on every node. */
+  readonly published: ReadonlyMap<number, string>;
 }
 
 /** What is wrong, one line each; none when all is well. */
@@ -23,7 +28,8 @@ export async function checkCluster(cluster: Cluster, options: CheckOptions): Pro
     ...checkSlots(services, containers),
     ...checkAddresses(containers),
     ...checkHosts(containers, hosts),
-    ...(await checkEndpoints(cluster, containers, options.port)),
+    ...(await checkEndpoints(cluster, containers, options)),
+    ...(await checkPublished(cluster, containers, options.published)),
   ];
 }
 
@@ -86,21 +92,70 @@ function checkHosts(containers: readonly Container[], hosts: ReadonlyMap<string,
   });
 }
 
-/** Each Ready endpoint answers, with its own name, on the node it is on. */
-async function checkEndpoints(cluster: Cluster, containers: readonly Container[], port: number): Promise<string[]> {
+/**
+ * Each Ready endpoint answers with its own name: on the node it is on, and on an overlay to a container of the network on
+ * every other node.
+ */
+async function checkEndpoints(
+  cluster: Cluster,
+  containers: readonly Container[],
+  { port, overlays }: CheckOptions,
+): Promise<string[]> {
+  const ready = containers.filter(isReady);
+  const endpoints = ready.flatMap(({ metadata, spec, status }) =>
+    (status?.networks ?? []).map(({ name: network, ipv4Address = '' }) => ({
+      ...{ name: metadata.name, node: spec.nodeName ?? '', network, url: `http://${ipv4Address}:${port}/` },
+    })),
+  );
   const problems = await Promise.all(
     cluster.nodes.map(async (node) => {
-      const endpoints = containers
-        .filter((one) => isReady(one) && one.spec.nodeName === node.name)
-        .map(({ metadata, status }) => ({ name: metadata.name, ip: status?.networks?.[0]?.ipv4Address ?? '' }));
-      const asked = endpoints.map(async ({ name, ip }) => {
-        const answer = (await node.curl(`http://${ip}:${port}/`))?.trim();
-        return answer === name ? [] : [`${name} at ${ip} on ${node.name} answers ${JSON.stringify(answer)}`];
+      const local = endpoints.filter((one) => one.node === node.name && !overlays.includes(one.network));
+      const asked = local.map(async ({ name, url }) => ({ name, url, answer: await node.curl(url), from: node.name }));
+      const askers = overlays.flatMap((network) => {
+        const asker = ready.find((one) => one.spec.nodeName === node.name && networkNames(one).includes(network));
+        return asker === undefined
+          ? []
+          : endpoints.filter((one) => one.network === network).map((one) => ({ one, asker }));
       });
-      return (await Promise.all(asked)).flat();
+      const askedFar = askers.map(async ({ one: { name, url }, asker }) => {
+        const from = `${asker.metadata.name} on ${node.name}`;
+        return { name, url, answer: await curlFrom(node, asker, url), from };
+      });
+      return await Promise.all([...asked, ...askedFar]);
     }),
   );
-  return problems.flat();
+  return problems
+    .flat()
+    .filter(({ name, answer }) => answer?.trim() !== name)
+    .map(({ name, url, answer, from }) => `${name} at ${url} answers ${JSON.stringify(answer)} to ${from}`);
+}
+
+const networkNames = ({ status }: Container): string[] => (status?.networks ?? []).map(({ name }) => name);
+
+/** From the network namespace of a container; undefined when there was no answer. */
+async function curlFrom(node: ClusterNode, container: Container, url: string): Promise<string | undefined> {
+  const pid = `$(cat ${node.instance.run}/shim/b/${container.status?.containerID ?? ''}/pid)`;
+  const asked = node.sh(`nsenter -t ${pid} -n curl ${curlArguments(url, 5).join(' ')}`);
+  return asked.catch(() => undefined);
+}
+
+/** Every node answers on every published port of a Service that has something Ready. */
+async function checkPublished(
+  cluster: Cluster,
+  containers: readonly Container[],
+  published: ReadonlyMap<number, string>,
+): Promise<string[]> {
+  const asked = [...published].flatMap(([port, service]) => {
+    const names = containers
+      .filter((one) => isReady(one) && one.metadata.labels?.['windlass.dev/service'] === service)
+      .map(({ metadata }) => metadata.name);
+    return names.length === 0 ? [] : cluster.nodes.map(({ name, ipv4 }) => ({ port, names, name, ipv4 }));
+  });
+  const problems = asked.map(async ({ port, names, name, ipv4 }) => {
+    const answer = (await cluster.curl(`http://${ipv4}:${port}/`))?.trim() ?? '';
+    return names.includes(answer) ? [] : [`${name} answers ${JSON.stringify(answer)} on published port ${port}`];
+  });
+  return (await Promise.all(problems)).flat();
 }
 
 const isReady = ({ status }: Container): boolean =>
