@@ -45,10 +45,7 @@ export interface Peer {
 export async function startPeer(path?: string): Promise<Peer> {
   const [file, ...args] = [...(path ? ['nsenter', `--net=${path}`] : []), process.execPath, peerProgram];
   const { send: tell, stop } = await startLineProcess<PeerCommand>(file ?? '', args);
-  const send = async (command: PeerCommand): Promise<string> => {
-    const answer = await tell(command);
-    return typeof answer === 'string' ? answer : '';
-  };
+  const send = async (command: PeerCommand): Promise<string> => ((await tell(command)) as string | undefined) ?? '';
   return {
     send,
     serve: (protocol, port, label) => send({ op: 'serve', protocol, port, label }),
