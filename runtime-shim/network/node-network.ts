@@ -84,6 +84,8 @@ export interface ServicePort {
   readonly sessionAffinity: boolean;
   /** Whether backends see the client's address or this node's. */
   readonly clientAddress: 'Preserve' | 'Masquerade';
+  /** Somebody else has the published port on this host: only what other nodes send to it is taken in. */
+  readonly isTaken?: boolean;
 }
 
 /** Another node on the ingress network. */

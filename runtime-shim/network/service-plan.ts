@@ -47,7 +47,7 @@ export function planServices(
         elements.push(describe.ofVipPort(port, chain));
       }
       if (port.publishedPort === 0) continue;
-      elements.push(describe.ofServicePort('serviceports', port, chain));
+      if (!port.isTaken) elements.push(describe.ofServicePort('serviceports', port, chain));
       // What another node sends here ends here: it is not sent on.
       if (!hasIngress || local.length === 0) continue;
       const isAlone = local.length === port.backends.length;

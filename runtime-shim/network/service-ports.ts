@@ -12,7 +12,10 @@ export interface ServicePortConflict {
 }
 
 export interface ClaimedServices {
-  /** The services without the published ports that could not be had. */
+  /**
+   * The services as they can be. A port that another service has is not published; one that a container or a process of the
+   * host has is marked: other nodes go on sending what is for the backends here.
+   */
   readonly services: readonly ServiceSpec[];
   readonly conflicts: readonly ServicePortConflict[];
 }
@@ -25,6 +28,7 @@ export function claimServicePorts(
 ): ClaimedServices {
   const keep = new Map(after.map((service) => [service.id, publishedPorts(service)]));
   for (const { id } of before) ports.release(holderOf(id), keep.get(id) ?? []);
+  const labels = new Set(after.map(({ id }) => labelOf(id)));
   const conflicts: ServicePortConflict[] = [];
   const services = after.map((service) => ({
     ...service,
@@ -32,7 +36,7 @@ export function claimServicePorts(
       const holder = port.publishedPort === 0 ? undefined : claim(ports, service.id, port);
       if (holder === undefined) return port;
       conflicts.push({ serviceId: service.id, protocol: port.protocol, port: port.publishedPort, holder });
-      return { ...port, publishedPort: 0 };
+      return labels.has(holder) ? { ...port, publishedPort: 0 } : { ...port, isTaken: true };
     }),
   }));
   return { services, conflicts };
@@ -63,7 +67,7 @@ const labelOf = (serviceId: string): string => `Service ${serviceId}`;
 export const holderOf = (serviceId: string): string => `service/${serviceId}`;
 
 const publishedPorts = (service: ServiceSpec): PublishedPort[] =>
-  service.ports.filter(({ publishedPort }) => publishedPort !== 0).map(asPublished);
+  service.ports.filter(({ publishedPort, isTaken }) => publishedPort !== 0 && !isTaken).map(asPublished);
 
 const asPublished = ({ protocol, port, publishedPort }: ServicePort): PublishedPort => ({
   ...{ protocol, containerPort: port, hostPort: publishedPort, hostIp: '' },

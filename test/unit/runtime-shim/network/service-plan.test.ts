@@ -117,6 +117,14 @@ test('planServices() has only its own backends without an ingress network', () =
   assert.match([...chains.values()][0]?.[0] ?? '', /mod 1 map/);
 });
 
+test('planServices() takes in what other nodes send although somebody else has the port here', () => {
+  const taken = port({ virtualIp: '', publishedPort: 9090, isTaken: true });
+  assert.deepEqual(
+    plan(taken).elements.map(({ set }) => set),
+    ['ingressports'],
+  );
+});
+
 test('serviceRules() hides the client on request', () => {
   const [rule = ''] = serviceRules(port({ clientAddress: 'Masquerade' }));
   assert.match(rule, /^ip protocol tcp ct mark set ct mark or 0x20000000 dnat ip to /);
