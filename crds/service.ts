@@ -40,7 +40,9 @@ const ServicePort = z.object({
   mode: z
     .enum(['Ingress', 'Host'])
     .default('Ingress')
-    .describe('Ingress = every node answers; Host = only nodes that run a container of the Service.'),
+    .describe(
+      'Ingress = every node answers, for all containers of the Service; Host = only nodes that run some, for those.',
+    ),
 });
 export type ServicePort = z.infer<typeof ServicePort>;
 
@@ -138,12 +140,12 @@ export const ServiceSpec = withRules(
     sessionAffinity: z
       .enum(['None', 'ClientIP'])
       .default('None')
-      .describe('ClientIP = one client always gets to the same container.'),
+      .describe('ClientIP = one client always gets to the same container, by whatever node it comes.'),
     clientAddress: z
       .enum(['Preserve', 'Masquerade', 'ProxyProtocol'])
       .default('Preserve')
       .describe(
-        "How containers see the client's address: as it is where possible, as the node's, or in a PROXY protocol header.",
+        "How containers see the client's address at a published port: as it is where possible, as a node's, or (not supported yet) in a PROXY protocol header.",
       ),
     updateStrategy: UpdateStrategy.prefault({}).describe('How a change of the template reaches the Containers.'),
     rollbackTo: integer(1, Number.MAX_SAFE_INTEGER)
