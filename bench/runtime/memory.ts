@@ -21,7 +21,9 @@ export async function measureMemory(input: SharedInput, count: number): Promise<
     await sleep(REST_MS);
     const half = readKilobytes(shim.pid, 'status', 'VmRSS');
     await inFlight(8, rest, shim.start);
+    await shim.longestTurn();
     await sleep(REST_MS);
+    const atRest = await shim.longestTurn();
     const full = readKilobytes(shim.pid, 'status', 'VmRSS');
     const conmons = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isConmonOf(name, shim.run));
     const shares = conmons.map((pid) => readKilobytes(Number(pid), 'smaps_rollup', 'Pss'));
@@ -30,7 +32,8 @@ export async function measureMemory(input: SharedInput, count: number): Promise<
     return (
       `Resident size of the shim: ${megabytes(idle)} MB idle, ${megabytes(full)} MB with ${count} containers ` +
       `(${((full - half) / rest.length).toFixed(0)} KB for each of the last ${rest.length}); ` +
-      `conmon: ${(share / 1024).toFixed(2)} MB (PSS) each.`
+      `conmon: ${(share / 1024).toFixed(2)} MB (PSS) each. Longest turn while it comes to rest: ` +
+      `${atRest.cpuMs.toFixed(0)} ms of processor time.`
     );
   } finally {
     await shim.close();
