@@ -7,6 +7,7 @@ import test from 'node:test';
 import { importBusybox } from '../support/busybox.ts';
 import { applyContainer, deleteContainers, readyOf, runToEnd, statusOf, waitForStatus } from '../support/containers.ts';
 import { startInstance } from '../support/instance.ts';
+import { startPretendAgent } from '../support/pretend-agent.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -298,5 +299,27 @@ test('containers', async (t) => {
     assert.match(readyOf(waiting)?.message ?? '', /base/);
     await applyContainer(instance, 'base', { command: ['sleep', '1000000'] });
     await running('dependent');
+  });
+
+  await t.test('dependsOn waits for a Service whose replica is on another node', async () => {
+    await applyContainer(instance, 'client', {
+      command: ['sleep', '1000000'],
+      dependsOn: [{ kind: 'Service', name: 'db', condition: 'Healthy' }],
+    });
+    const reasonIs = (reason: string) =>
+      waitForStatus(instance, 'client', (status) => readyOf(status)?.reason === reason);
+    await reasonIs('DependencyNotFound');
+    await instance.apply(`
+apiVersion: windlass.dev/v1
+kind: Service
+metadata: { name: db }
+spec:
+  template: { spec: { image: busybox, placement: { constraints: [node.name == n2] } } }`);
+    assert.equal(readyOf(await reasonIs('WaitingForDependency'))?.message, 'service "db" is not Healthy yet');
+    await using other = await startPretendAgent(instance.kubeconfig, 'n2');
+    await running('client');
+    assert.equal(other.seen.size, 1);
+    assert.notEqual(await kubectlOk(['get', 'ctr', 'client', '-o', 'jsonpath={.spec.nodeName}']), 'n2');
+    await kubectlOk(['delete', 'services.windlass.dev/db', '--timeout=30s']);
   });
 });
