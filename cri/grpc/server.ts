@@ -96,6 +96,8 @@ function failOnly(stream: ServerHttp2Stream, failure: GrpcFailure): void {
   }
 }
 
+const tooMany: GrpcFailure = { code: CODES.INTERNAL, message: 'a call takes one message: more came' };
+
 function serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, route: GrpcRoute, maxBytes: number): void {
   const reader = createFrameReader(maxBytes);
   const messages: Buffer[] = [];
@@ -109,6 +111,8 @@ function serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, route: G
     if (hasFailed) return;
     try {
       messages.push(...reader.push(chunk));
+      // Not kept until the caller ends: it may never do so.
+      if (messages.length > 1) fail(tooMany);
     } catch (error) {
       if (!(error instanceof GrpcError)) throw error;
       fail(error);
@@ -117,8 +121,8 @@ function serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, route: G
   stream.once('end', () => {
     if (hasFailed) return;
     const [message] = messages;
-    if (messages.length !== 1 || message === undefined || reader.isWithinFrame()) {
-      fail({ code: CODES.INTERNAL, message: `a call takes one message, ${messages.length} came` });
+    if (message === undefined || reader.isWithinFrame()) {
+      fail({ code: CODES.INTERNAL, message: 'a call takes one whole message: none came' });
       return;
     }
     let request: object;
