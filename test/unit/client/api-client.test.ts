@@ -275,3 +275,32 @@ test('raw() gives status and body of any path', async () => {
   const nodes = client.api.kind<Node>(nodeKind);
   await assert.rejects(nodes.list(), { reason: 'Unavailable' });
 });
+
+test('a server that cannot be reached is left for the next one, also by writes, which nobody has heard', async () => {
+  await using server = await startFakeApiServer((_, response) => reply(response, 200, volume('a')));
+  const dead = 'http://127.0.0.1:1';
+  const api = createApiClient({ ...server.connection, server: dead, otherServers: [server.connection.server] });
+  try {
+    await api.kind(volumeKind).create({ metadata: { name: 'a', namespace: 'default' }, spec: {} } as never);
+    assert.equal((await api.kind(volumeKind).get('a', 'default'))?.metadata.name, 'a');
+    assert.equal(server.requests.length, 2);
+  } finally {
+    await api.close();
+  }
+});
+
+test('a write that the server may have heard is not made again elsewhere', async () => {
+  await using first = await startFakeApiServer((request) => request.socket.destroy());
+  await using second = await startFakeApiServer((_, response) => reply(response, 200, volume('a')));
+  const api = createApiClient({ ...first.connection, otherServers: [second.connection.server] });
+  const create = (): Promise<unknown> =>
+    api.kind(volumeKind).create({ metadata: { name: 'a', namespace: 'default' }, spec: {} } as never);
+  try {
+    await assert.rejects(create(), (error) => reasonOf(error) === 'Unavailable');
+    assert.deepEqual(second.requests, []);
+    await create();
+    assert.equal(second.requests.length, 1);
+  } finally {
+    await api.close();
+  }
+});
