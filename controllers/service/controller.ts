@@ -12,6 +12,7 @@ import { portConflictsOf } from '../runtime/port-conflicts.ts';
 import { controllerOf, joinKey, keyOf } from '../runtime/object-key.ts';
 import { networksOf } from '../network/plan.ts';
 import { portKeysOf } from './published-ports.ts';
+import { withPossibleTimes } from './possible-times.ts';
 import { createServiceReconciler, writeServiceRefusal, type ServiceDeps } from './reconcile.ts';
 import { createVirtualIpAllocator } from './virtual-ips.ts';
 
@@ -36,15 +37,16 @@ export function createServiceController(deps: ControllerDeps): RunPart {
     healed.delete(object.metadata.uid ?? '');
     written.delete(object.metadata.uid ?? '');
   });
+  const byService = createIndex(containers, (container) => {
+    const owner = controllerOf(container);
+    return owner?.kind === 'Service' ? [owner.uid] : [];
+  });
   const serviceDeps: ServiceDeps = {
     ...deps,
     services,
     containers,
     nodes,
-    childrenOf: createIndex(containers, (container) => {
-      const owner = controllerOf(container);
-      return owner?.kind === 'Service' ? [owner.uid] : [];
-    }),
+    childrenOf: withPossibleTimes(byService, deps.clock),
     runsOf: createIndex(services, (service) => {
       const owner = controllerOf(service);
       return owner?.kind === 'Service' ? [owner.uid] : [];

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { nodeKind, type Node } from '../../crds/builtin.ts';
 import { containerKind, type Container } from '../../crds/container.ts';
 import { networkKind } from '../../crds/network.ts';
+import { serviceKind } from '../../crds/service.ts';
 import { BUSYBOX, startCluster, type Cluster, type ClusterNode } from '../support/cluster.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
@@ -31,10 +32,12 @@ interface Asked {
   readonly replicas?: number;
   readonly command: string;
   readonly ports?: readonly object[];
+  /** Further fields of the Container's spec. */
   readonly more?: object;
+  readonly minReadySeconds?: number;
 }
 
-function service(name: string, { replicas = 1, command, ports = [], more = {} }: Asked): string {
+function service(name: string, { replicas = 1, command, ports = [], more = {}, minReadySeconds = 0 }: Asked): string {
   return JSON.stringify({
     apiVersion: 'windlass.dev/v1',
     kind: 'Service',
@@ -42,6 +45,7 @@ function service(name: string, { replicas = 1, command, ports = [], more = {} }:
     spec: {
       replicas,
       ports,
+      minReadySeconds,
       template: {
         spec: {
           image: BUSYBOX,
@@ -334,8 +338,12 @@ test('clocks of nodes that are minutes off kill nobody and hold nothing up', asy
   await ahead?.setAgentClock(600_000);
   await behind?.setAgentClock(-600_000);
   await allWell();
-  await cluster().put(service('skewed', { replicas: 3, command: 'sleep 1000' }));
+  await cluster().put(service('skewed', { replicas: 3, command: 'sleep 1000', minReadySeconds: 1 }));
   await settled('skewed', 3, ALL);
+  await waitFor(
+    async () => (await cluster().api.kind(serviceKind).get('skewed', 'default'))?.status?.availableReplicas === 3,
+    { ...SOON, what: 'three replicas that were Ready for a second' },
+  );
   await ahead?.agent.kill();
   await marked(ahead?.name ?? '');
   await settled('skewed', 3, others(ahead?.name ?? ''));
