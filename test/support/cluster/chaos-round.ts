@@ -12,6 +12,8 @@ export interface ChaosRound {
 }
 
 const REST_MS = 120_000;
+/** What takes longer than this to come to rest is told meanwhile. */
+const PATIENCE_SECONDS = 15;
 
 /** Breaks, repairs, and waits until nothing is wrong any more, two minutes at most. */
 export async function runChaosRound(cluster: Cluster, options: Omit<ChaosOptions, 'disturb'>): Promise<ChaosRound> {
@@ -24,10 +26,12 @@ export async function runChaosRound(cluster: Cluster, options: Omit<ChaosOptions
     problems = await checkCluster(cluster, {
       ...{ services: services.wanted, port: CHAOS_PORT, overlays: [CHAOS_OVERLAY], published: CHAOS_PUBLISHED },
     });
+    const seconds = Math.round((performance.now() - startedAt) / 1000);
+    if (seconds >= PATIENCE_SECONDS && problems.length > 0) options.say?.(`not yet after ${seconds} s: ${problems[0]}`);
     return problems.length === 0;
   };
   await cluster.waitForReady(...cluster.nodes.map(({ name }) => name));
-  await waitFor(isWell, { timeoutMs: REST_MS, intervalMs: 500 }).catch(() => undefined);
+  await waitFor(isWell, { timeoutMs: REST_MS, intervalMs: 1_000 }).catch(() => undefined);
   const restedAfterMs = performance.now() - startedAt;
   if (problems.length > 0) problems.push(`the controllers said: ${cluster.controllers.tail(30)}`);
   const violations = await services.violations();
