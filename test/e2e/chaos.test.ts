@@ -1,5 +1,5 @@
-// Half a minute of random failures and changes on three hosts; then everything is as it should be. The long form is
-// bench/chaos/run.ts.
+// Half a minute of random failures and changes on three hosts; then everything is as it should be. Longer forms are
+// `npm run test:long` and bench/chaos/run.ts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startCluster } from '../support/cluster.ts';
@@ -13,7 +13,7 @@ test('a cluster that is broken at random comes to rest with nothing lost and not
   await using cluster = await startCluster({ nodes: 3 });
   const lines: string[] = [];
   const { problems, restedAfterMs } = await runChaosRound(cluster, {
-    ...{ seed, durationMs: 30_000, outageMs: 8_000 },
+    ...{ seed, durationMs: process.env['WINDLASS_LONG'] ? 300_000 : 30_000, outageMs: 8_000 },
     say: (line) => lines.push(line),
   });
   t.diagnostic(`at rest after ${Math.round(restedAfterMs / 1000)} s`);
