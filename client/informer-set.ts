@@ -16,6 +16,8 @@ export interface InformerSet extends RunPart {
   ): Informer<T>;
   /** Resolves once every informer of the set has synced. */
   synced(signal: AbortSignal): Promise<void>;
+  /** As of each informer. */
+  reconnect(openedBeforeMs: number): void;
 }
 
 /** An empty set over `client`. */
@@ -25,7 +27,7 @@ export function createInformerSet(deps: {
   clock: Clock;
   metrics?: InformerMetrics;
 }): InformerSet {
-  const parts: (RunPart & { synced(signal: AbortSignal): Promise<void> })[] = [];
+  const parts: (RunPart & Pick<InformerSet, 'synced' | 'reconnect'>)[] = [];
   return {
     name: 'informers',
     add(kind, options = {}) {
@@ -36,6 +38,9 @@ export function createInformerSet(deps: {
     },
     async synced(signal) {
       await Promise.all(parts.map((part) => part.synced(signal)));
+    },
+    reconnect(openedBeforeMs) {
+      for (const part of parts) part.reconnect(openedBeforeMs);
     },
     run: (signal) => runAll(parts, signal),
   };

@@ -29,6 +29,11 @@ export interface Informer<T extends KubernetesObject> extends Lister<T>, RunPart
   synced(signal: AbortSignal): Promise<void>;
   /** Calls `handler` for each change, at once for what is already cached. It must not throw or wait. Returns how to stop. */
   subscribe(handler: (change: Change<T>) => void): () => void;
+  /**
+   * Opens the watch anew, where it was, when it was opened before `openedBeforeMs`: its connection may have been cut
+   * without a word, and would look alive until the transport gives it up.
+   */
+  reconnect(openedBeforeMs: number): void;
 }
 
 export interface InformerOptions<T> extends ListOptions {
@@ -120,10 +125,14 @@ export function createInformer<T extends KubernetesObject>(
     }
   };
 
-  const run = async (signal: AbortSignal): Promise<void> => {
+  let attempt = { openedAt: 0, cut: new AbortController() };
+
+  const run = async (stop: AbortSignal): Promise<void> => {
     let version: string | undefined;
     let failures = 0;
-    while (!signal.aborted) {
+    while (!stop.aborted) {
+      const { cut } = (attempt = { openedAt: clock.now(), cut: new AbortController() });
+      const signal = AbortSignal.any([stop, cut.signal]);
       try {
         version ??= await relist(signal);
         await follow(
@@ -135,7 +144,8 @@ export function createInformer<T extends KubernetesObject>(
           signal,
         );
       } catch (err) {
-        if (signal.aborted) return;
+        if (stop.aborted) return;
+        if (cut.signal.aborted) continue;
         failures += 1;
         options.metrics?.failed(kind.plural);
         if (!mayContinue(err) || failures % RELIST_AFTER_FAILURES === 0) version = undefined;
@@ -170,6 +180,9 @@ export function createInformer<T extends KubernetesObject>(
         callHandler(handler, { key: objectKey(object), object, previous: undefined, deleted: false });
       }
       return () => handlers.delete(handler);
+    },
+    reconnect(openedBeforeMs) {
+      if (attempt.openedAt < openedBeforeMs) attempt.cut.abort();
     },
     async run(signal) {
       await Promise.all([run(signal), ...(options.resyncMs === undefined ? [] : [resync(options.resyncMs, signal)])]);

@@ -74,22 +74,28 @@ async function createOrRetry(
 
 /**
  * A part that renews `lease` every quarter of its duration; a failure is retried sooner and never ends it. `onRegained` is
- * called after the first renewal that follows a failed one.
+ * called after the first renewal that follows a failed one, with the time of the last failure.
  */
-export function createLeaseRenewer(deps: LeaseDeps, lease: HeldLease, onRegained?: () => void): RunPart {
+export function createLeaseRenewer(
+  deps: LeaseDeps,
+  lease: HeldLease,
+  onRegained?: (failedAtMs: number) => void,
+): RunPart {
   const intervalMs = (lease.leaseDurationSeconds * 1000) / 4;
   return {
     name: `lease ${lease.name}`,
     async run(signal) {
       let failures = 0;
+      let failedAtMs = 0;
       while (!signal.aborted) {
         try {
           await renewLease(deps, lease, AbortSignal.any([signal, AbortSignal.timeout(intervalMs)]));
-          if (failures > 0) onRegained?.();
+          if (failures > 0) onRegained?.(failedAtMs);
           failures = 0;
         } catch (err) {
           if (signal.aborted) return;
           failures += 1;
+          failedAtMs = deps.clock.now();
           if (failures === 3) deps.log.warn({ err, lease: lease.name }, 'lease cannot be renewed');
         }
         await pause(deps.clock, failures === 0 ? intervalMs : Math.min(intervalMs, 500 * failures), signal);

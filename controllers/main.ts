@@ -67,7 +67,11 @@ try {
     await runAll(parts, signal).finally(() => metrics.leader(LEASE, false));
   };
   const leader = { name: 'leader', run: (signal: AbortSignal) => runAsLeader(election, lead, signal) };
-  const heartbeat = createLeaseRenewer({ client, clock, log }, metricsLease('controllers', server.address));
+  const heartbeat = createLeaseRenewer(
+    { client, clock, log },
+    metricsLease('controllers', server.address),
+    (failedAtMs) => informers.reconnect(failedAtMs),
+  );
   await runAll([informers, recorder, heartbeat, leader], stop.signal);
 } catch (err) {
   log.fatal({ err }, 'stopped by a failure');

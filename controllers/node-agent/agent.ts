@@ -285,7 +285,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
             leaseDurationSeconds: options.leaseSeconds,
           },
           // While it was cut off it may have been marked as dead, and what it ran given away.
-          () => {
+          (failedAtMs) => {
+            informers.reconnect(failedAtMs);
             registrar.look();
             strays.look();
           },

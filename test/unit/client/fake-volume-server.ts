@@ -15,6 +15,8 @@ export interface FakeVolumeServer extends AsyncDisposable {
   inject(text: string): void;
   /** Ends every open watch cleanly. */
   closeWatches(): void;
+  /** Open watches hear nothing any more, and are not told: their wire was cut. */
+  muteWatches(): void;
   openWatches(): number;
   lists(): number;
 }
@@ -89,6 +91,7 @@ export async function startFakeVolumeServer(): Promise<FakeVolumeServer> {
     closeWatches() {
       for (const watch of watches) watch.end();
     },
+    muteWatches: () => watches.clear(),
     openWatches: () => watches.size,
     lists: () => api.requests.filter((line) => !line.includes('watch=true')).length,
     [Symbol.asyncDispose]: () => api[Symbol.asyncDispose](),

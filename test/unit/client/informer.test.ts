@@ -74,6 +74,21 @@ test('a reset connection continues from the last version without a new list', as
   assert.equal(server.lists(), 1);
 });
 
+test('reconnect() opens a watch that was cut in silence anew, where it was', async () => {
+  await using server = await startFakeVolumeServer();
+  server.put('a');
+  await using follower = follow(server);
+  await watching(server);
+  server.muteWatches();
+  server.put('b');
+  // It was opened after that.
+  follower.informer.reconnect(Date.now() - 60_000);
+  assert.equal(server.openWatches(), 0);
+  follower.informer.reconnect(Date.now() + 1);
+  await waitFor(() => follower.names().includes('b'));
+  assert.deepEqual([server.lists(), server.openWatches()], [1, 1]);
+});
+
 test('a watch that the server closes is opened again from the last bookmark', async () => {
   await using server = await startFakeVolumeServer();
   await using follower = follow(server);
