@@ -31,7 +31,7 @@ import {
   peerElements,
   sandboxElements,
 } from './state.ts';
-import { peerNumber } from './marks.ts';
+import { requirePeerNumbers } from './marks.ts';
 import type { TableElement } from './table.ts';
 import { createTables } from './tables.ts';
 import { watchDrift } from './watch-drift.ts';
@@ -164,15 +164,24 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     if (JSON.stringify(before.ports) !== JSON.stringify(after.ports)) forgetFlows([...before.ports, ...after.ports]);
   };
 
-  const setIngress = async (ingress: IngressSpec | undefined): Promise<void> => {
-    if (JSON.stringify(ingress) === JSON.stringify(state.ingress)) return;
-    const cidr = ingress && requireNetwork(state, ingress.network).subnets[0]?.cidr;
-    for (const { ip } of ingress?.peers ?? []) peerNumber(cidr ?? '', ip);
+  /** Makes the change, of networks or of the ingress network, and what it means for the elements. */
+  const followIngress = async (change: () => void): Promise<void> => {
     const before = ingressElements(instance, state);
-    state.ingress = ingress;
+    change();
     const after = ingressElements(instance, state);
     tables.remove(minus(before, after));
     await tables.add(minus(after, before));
+  };
+  const setIngress = async (ingress: IngressSpec | undefined): Promise<void> => {
+    if (JSON.stringify(ingress) === JSON.stringify(state.ingress)) return;
+    if (ingress) {
+      const [subnet] = requireNetwork(state, ingress.network).subnets;
+      requirePeerNumbers(
+        subnet?.cidr ?? '',
+        ingress.peers.map(({ ip }) => ip),
+      );
+    }
+    await followIngress(() => void (state.ingress = ingress));
     syncIngressRoutes(instance, state, links);
   };
 
@@ -223,7 +232,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       if (linkIndex(kernelNames.bridge(instance, spec.id)) === 0)
         refuseTakenRoutes(spec, readHostRoutes(kernelNames.linkPrefix(instance)));
       if (!before || JSON.stringify(before) !== JSON.stringify(spec)) records.saveNetwork(spec);
-      state.networks.set(spec.id, spec);
+      await followIngress(() => void state.networks.set(spec.id, spec));
       const bridge = ensureBridge(links, instance, spec);
       const elementsOf = (one: NetworkSpec): TableElement[] => [
         ...networkElements(instance, one),
@@ -234,6 +243,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       await tables.add(elementsOf(spec));
       if (isOverlay(spec)) repairOverlay(instance, state, links, spec);
       syncVirtualIps(instance, state, links);
+      if (state.ingress?.network === spec.id) syncIngressRoutes(instance, state, links);
       nameServer.sync();
       return { bridge };
     },
@@ -256,7 +266,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
         endpoints.some(({ network }) => network === networkId),
       );
       if (user) throw new WindlassError('Conflict', `network ${networkId} is in use by ${user.label}`);
-      state.networks.delete(networkId);
+      await followIngress(() => void state.networks.delete(networkId));
       lastAddress.delete(networkId);
       nameServer.sync();
       if (isOverlay(spec)) deleteLink(links, kernelNames.vxlan(instance, networkId));
@@ -264,6 +274,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       tables.remove([...networkElements(instance, spec), ...peerElements(instance, spec, state.peers.get(networkId))]);
       state.peers.delete(networkId);
       records.deleteNetwork(networkId);
+      if (state.ingress?.network === networkId) syncIngressRoutes(instance, state, links);
       await tables.syncServices();
     },
 

@@ -67,9 +67,11 @@ export function syncIngressRoutes(instance: Instance, state: NetworkState, socke
   const ingress = ingressOf(state);
   const bridge = ingress ? kernelNames.bridge(instance, ingress.network) : '';
   const link = ingress ? linkIndex(bridge) : 0;
-  const peers = new Map(
-    ingress && link !== 0 ? ingress.peers.map(({ ip }) => [peerNumber(ingress.cidr, ip), ip] as const) : [],
-  );
+  const peers = new Map<number, string>();
+  for (const { ip } of ingress && link !== 0 ? ingress.peers : []) {
+    const number = ingress && peerNumber(ingress.cidr, ip);
+    if (number !== undefined) peers.set(number, ip);
+  }
   const plan = planIngressRoutes(instance, bridge, peers);
   if (peers.size > 0) allowSources(bridge);
   return syncRules(socket, instance, plan.rules) + syncTables(socket, instance, plan.gateways, link);

@@ -18,13 +18,18 @@ export const peerMark = (number: number): number => number << PEER.shift;
 
 /**
  * The number of a node: what is left of its address without the network's part, so that it is the same after a restart,
- * when connections still carry it. Invalid when the network is too large for the bits there are.
+ * when connections still carry it. Undefined for an address that is elsewhere, or beyond the bits there are.
  */
-export function peerNumber(cidr: string, ip: string): number {
+export function peerNumber(cidr: string, ip: string): number | undefined {
   const { base, last } = parseCidr(cidr);
   const address = parseIp(ip);
   const number = address - base;
-  if (address <= base || address > last || number > PEER.max)
-    throw new WindlassError('Invalid', `${ip} is not among the first ${PEER.max} addresses of ${cidr}`);
-  return number;
+  return address > base && address <= last && number <= PEER.max ? number : undefined;
+}
+
+/** Throws Invalid naming the first address that has no number. */
+export function requirePeerNumbers(cidr: string, ips: readonly string[]): void {
+  const stranger = ips.find((ip) => peerNumber(cidr, ip) === undefined);
+  if (stranger !== undefined)
+    throw new WindlassError('Invalid', `${stranger} is not among the first ${PEER.max} addresses of ${cidr}`);
 }

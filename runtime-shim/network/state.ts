@@ -131,7 +131,10 @@ export function ingressElements(instance: Instance, state: NetworkState): TableE
   const elements = describeElements(instance);
   return [
     ...elements.ofIngress(kernelNames.bridge(instance, ingress.network), ingress.ip),
-    ...ingress.peers.flatMap((peer) => elements.ofIngressPeer(peer, peerNumber(ingress.cidr, peer.ip))),
+    ...ingress.peers.flatMap((peer) => {
+      const number = peerNumber(ingress.cidr, peer.ip);
+      return number === undefined ? [] : elements.ofIngressPeer(peer, number);
+    }),
   ];
 }
 

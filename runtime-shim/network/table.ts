@@ -234,7 +234,7 @@ chain tunnel {
 }
 chain early {
   type filter hook prerouting priority -310; policy accept;
-  iifname @bridges ip daddr 127.0.0.0/8 drop
+  ip daddr 127.0.0.0/8 iifname @bridges drop
   udp dport . @th,96,32 @vnis jump tunnel
   ip daddr @vips iifname . ip daddr != @vipbridges drop
   ip daddr @ingressips jump arrival
@@ -290,9 +290,8 @@ chain input {
 }
 chain forward {
   type filter hook forward priority 0; policy accept;
-  tcp flags & (syn | rst) == syn oifname @ingresslinks tcp option maxseg size set rt mtu
-  ct state established,related accept
   oifname @ingresslinks goto topeer
+  ct state established,related accept
   iifname != @bridges oifname != @bridges accept
   ct status dnat iifname . oifname @same meta mark set meta mark or ${BACK_TO_SENDER}
   iifname . oifname @same accept
@@ -303,6 +302,8 @@ chain forward {
   drop
 }
 chain topeer {
+  tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
+  ct state established,related accept
   iifname @ingresslinks drop
   iifname @internal drop
   ct status dnat accept

@@ -238,6 +238,15 @@ describe('routing mesh of three hosts', { skip: isRoot ? false : 'needs root' },
     assert.equal(await client.ask('TCP', host(1).ip, PORT), `b ${CLIENT}`);
     await host(2).tell({ op: 'services', services: [] });
     assert.doesNotMatch(await rules(), /fwmark/);
+    const ingress = {
+      network: INGRESS,
+      ip: '10.255.0.2',
+      peers: [{ ip: '192.0.2.9', mac: '0a:00:00:00:00:09', hosts: [] }],
+    };
+    await assert.rejects(
+      host(2).tell({ op: 'services', services: [], ingress }),
+      /192\.0\.2\.9 is not among the first/,
+    );
   });
 
   it('an endpoint that leaves gets no new connection, and the open ones go on, over a restart of the shim too', async () => {

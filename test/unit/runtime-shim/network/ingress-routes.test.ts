@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeInstance } from '../../../../lib/instance.ts';
 import { planIngressRoutes } from '../../../../runtime-shim/network/ingress-routes.ts';
-import { BACK_TO_SENDER, MASQUERADED, PEER, peerMark, peerNumber } from '../../../../runtime-shim/network/marks.ts';
+import {
+  BACK_TO_SENDER,
+  MASQUERADED,
+  PEER,
+  peerMark,
+  peerNumber,
+  requirePeerNumbers,
+} from '../../../../runtime-shim/network/marks.ts';
 
 const instance = describeInstance('/var/lib/windlass', '/run/windlass');
 
@@ -10,8 +17,12 @@ test('peerNumber() is the same whoever else is there, and refuses what has no nu
   assert.equal(peerNumber('10.255.0.0/20', '10.255.0.2'), 2);
   assert.equal(peerNumber('10.255.0.0/20', '10.255.15.255'), 4095);
   for (const ip of ['10.255.0.0', '10.255.16.0', '10.254.255.255', '192.0.2.1'])
-    assert.throws(() => peerNumber('10.255.0.0/20', ip), { reason: 'Invalid' }, ip);
-  assert.throws(() => peerNumber('10.0.0.0/8', '10.1.0.0'), { reason: 'Invalid' }, 'more than the bits hold');
+    assert.equal(peerNumber('10.255.0.0/20', ip), undefined, ip);
+  assert.equal(peerNumber('10.0.0.0/8', '10.1.0.0'), undefined, 'more than the bits hold');
+  assert.throws(() => requirePeerNumbers('10.255.0.0/20', ['10.255.0.2', '192.0.2.1']), {
+    reason: 'Invalid',
+    message: '192.0.2.1 is not among the first 4095 addresses of 10.255.0.0/20',
+  });
 });
 
 test('peerMark() stays in its own bits', () => {
