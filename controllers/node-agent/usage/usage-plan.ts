@@ -36,9 +36,11 @@ export function chooseBase(samples: readonly Sample[], now: number): Sample | un
   return usable.findLast(({ atMs }) => now - atMs >= MIN_WINDOW_MS) ?? usable[0];
 }
 
-/** The samples worth keeping once `now` has passed. */
-export const keepSamples = (samples: readonly Sample[], now: number): Sample[] =>
-  samples.filter(({ atMs }) => now - atMs <= MAX_WINDOW_MS);
+/** The samples worth keeping: what is older than the one to measure from now will never be measured from. */
+export function keepSamples(samples: readonly Sample[], now: number): Sample[] {
+  const base = samples.findLastIndex(({ atMs }) => now - atMs >= MIN_WINDOW_MS);
+  return samples.slice(Math.max(0, base)).filter(({ atMs }) => now - atMs <= MAX_WINDOW_MS);
+}
 
 /** What was used from `base` to `last`. A container that was started in between is measured from its start. */
 export function reportUsage(base: Sample, last: Sample): UsageReport {
