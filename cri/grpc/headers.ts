@@ -5,6 +5,8 @@ import { CODES, type GrpcFailure } from './codes.ts';
 export const CONTENT_TYPE = 'application/grpc';
 const REASON_HEADER = 'windlass-reason';
 const UNITS_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
+/** Of a failure's words; a peer drops the connection over headers that are too long for it. */
+const MAX_WORDS = 4096;
 /** What eight digits of milliseconds can say. */
 const MAX_TIMEOUT_MS = 99_999_999;
 
@@ -26,7 +28,7 @@ export const OK_TRAILERS: OutgoingHttpHeaders = { 'grpc-status': String(CODES.OK
 export function failureTrailers({ code, message, reason }: GrpcFailure): OutgoingHttpHeaders {
   return {
     'grpc-status': String(code),
-    'grpc-message': percentEncode(message),
+    'grpc-message': percentEncode(message.length > MAX_WORDS ? `${message.slice(0, MAX_WORDS)}...` : message),
     ...(reason === undefined ? {} : { [REASON_HEADER]: reason }),
   };
 }

@@ -31,6 +31,8 @@ test('messages of a failure pass through headers whatever they hold', () => {
   const trailers = failureTrailers(failure);
   assert.match(String(trailers['grpc-message']), /^[ -~]*$/);
   assert.deepEqual(readTrailers(trailers as Record<string, string>), failure);
+  const long = failureTrailers({ code: 5, message: `container ${'x'.repeat(1e6)} does not exist` });
+  assert.ok(String(long['grpc-message']).length < 5000);
   assert.equal(readTrailers({ 'grpc-status': '0' }), undefined);
   assert.equal(readTrailers({})?.code, 14);
 });
