@@ -22,6 +22,7 @@ import { canPassThrough, readConmonVersion } from './oci-runtime/conmon.ts';
 import { createKnownSpecs } from './oci-runtime/known-specs.ts';
 import { createReadyShell } from './oci-runtime/ready-shell.ts';
 import { findProgram, openOciRuntime } from './oci-runtime/runtime.ts';
+import { createSeccompProfiles } from './oci-runtime/seccomp-choice.ts';
 import type { RuntimeRights } from './oci-runtime/try-rights.ts';
 import { findOrphans, recordExit } from './rpc/container-exit.ts';
 import { createSandboxPool } from './pool/sandbox-pool.ts';
@@ -97,6 +98,7 @@ export function openShim(options: ShimOptions): Shim {
     spawner,
     runtime,
     filters: createFilterCache(runtime.readFilter),
+    profiles: createSeccompProfiles(),
     specs: createKnownSpecs(),
     conmonPath,
     execMonitorPath: runtime.kind === 'runc' && canPassThrough(readConmonVersion(conmonPath)) ? conmonPath : undefined,

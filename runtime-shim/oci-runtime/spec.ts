@@ -8,7 +8,7 @@ import type { WritableResources } from '../cgroups/resources.ts';
 import { planCapabilities } from './capabilities.ts';
 import type { OciSpec, UserMapping } from './oci-spec.ts';
 import { lookOnce } from './rooted-path.ts';
-import { planSeccomp } from './seccomp-choice.ts';
+import { planSeccomp, type SeccompProfiles } from './seccomp-choice.ts';
 import { planDevices } from './spec-devices.ts';
 import { checkRoot, planMounts, type TmpfsRequest } from './spec-mounts.ts';
 import { planArgs, planCwd, planEnv, planRlimits, type Ulimit } from './spec-process.ts';
@@ -54,6 +54,7 @@ export interface SpecInput {
   readonly init: string | undefined;
   /** Capabilities of this process. */
   readonly own: ReadonlySet<string>;
+  readonly profiles?: SeccompProfiles;
 }
 
 export interface PlannedSpec {
@@ -105,7 +106,7 @@ export function buildSpec(input: SpecInput): PlannedSpec {
     init: input.init,
   });
   const { devices, rules } = planDevices(config.devices, privileged);
-  const seccomp = privileged ? undefined : planSeccomp(security, granted);
+  const seccomp = privileged ? undefined : planSeccomp(security, granted, input.profiles);
   const oomScoreAdj = planOomScore(config.linux?.resources?.oomScoreAdj ?? 0, own, warnings);
   const ambient = privileged ? [] : (security?.capabilities?.addAmbientCapabilities ?? []).map(withPrefix);
   const spec: OciSpec = {

@@ -229,6 +229,7 @@ async function writeBundle(shim: Shim, making: Making, record: ContainerRecord):
     groups: groupsOf(config.annotations),
     init: wantsInit(config.annotations) ? findInit() : undefined,
     own: shim.ownCapabilities,
+    profiles: shim.profiles,
   });
   writeFileSync(bundleFiles.config(record.bundle), stringifySpec(shim.filters.apply(planned.spec)), { mode: 0o600 });
   return { planned, pidNamespace, mapped };

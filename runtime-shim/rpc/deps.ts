@@ -17,6 +17,7 @@ import type { KnownSpecs } from '../oci-runtime/known-specs.ts';
 import type { ReadyShell } from '../oci-runtime/ready-shell.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
 import type { RuntimeRights } from '../oci-runtime/try-rights.ts';
+import type { SeccompProfiles } from '../oci-runtime/seccomp-choice.ts';
 import type { SandboxPool } from '../pool/sandbox-pool.ts';
 import type { EventHub } from '../store/events.ts';
 import type { ExitFiles } from '../store/exit-watcher.ts';
@@ -57,6 +58,7 @@ export interface Shim {
   readonly spawner: Spawner;
   readonly runtime: OciRuntime;
   readonly filters: FilterCache;
+  readonly profiles: SeccompProfiles;
   readonly specs: KnownSpecs;
   readonly conmonPath: string;
   /** conmon where programs are run in containers through it: see startExec(). */

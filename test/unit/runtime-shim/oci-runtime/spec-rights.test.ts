@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { LinuxContainerSecurityContext } from '../../../../cri/messages.ts';
-import { planSeccomp } from '../../../../runtime-shim/oci-runtime/seccomp-choice.ts';
+import { createSeccompProfiles, planSeccomp } from '../../../../runtime-shim/oci-runtime/seccomp-choice.ts';
 import { planDevices } from '../../../../runtime-shim/oci-runtime/spec-devices.ts';
 import { destinationOf } from '../../../../runtime-shim/oci-runtime/spec-mounts.ts';
 
@@ -37,6 +37,21 @@ test('planSeccomp() knows the profile, the old path and a file; nothing said is 
     assert.throws(() => local(join(folder, name)), { reason: 'Invalid' }, name);
   }
   assert.throws(() => local('/dev/zero'), { reason: 'Invalid' });
+});
+
+test('createSeccompProfiles() reads a file again when it was changed or replaced, and not before', () => {
+  const profiles = createSeccompProfiles();
+  const file = join(folder, 'changing.json');
+  writeFileSync(file, '{"defaultAction":"SCMP_ACT_ALLOW"}');
+  const first = profiles.inFile(file);
+  assert.equal(profiles.inFile(file), first);
+  // Of the same length.
+  writeFileSync(file, '{"defaultAction":"SCMP_ACT_ERRNO"}');
+  assert.equal(profiles.inFile(file).defaultAction, 'SCMP_ACT_ERRNO');
+  rmSync(file);
+  assert.throws(() => profiles.inFile(file), { reason: 'NotFound' });
+  assert.equal(profiles.forCapabilities(['CAP_CHOWN']), profiles.forCapabilities(['CAP_CHOWN']));
+  assert.notEqual(profiles.forCapabilities(['CAP_CHOWN']), profiles.forCapabilities([]));
 });
 
 test('planDevices() takes single devices and whole folders, with the rights that were asked for', () => {
