@@ -273,7 +273,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         shimLease,
         { name: 'agent server', run: agentServer.run },
         createCertificateRenewer({
-          ...{ client, nodeName, clock, log, folder: paths.pki(instance) },
+          ...{ client, nodeName, clock, log, folder: paths.pki(instance), cert: options.connection.cert },
           setServing: agentServer.setCertificate,
         }),
         createLeaseRenewer(

@@ -25,6 +25,8 @@ const SERVING = 'node-agent';
 export interface CertificateRenewerDeps {
   readonly client: ApiClient;
   readonly nodeName: string;
+  /** PEM of the certificate that the client shows now; the files are looked at when it carries the UID of a Node. */
+  readonly cert: string | undefined;
   /** `<home>/pki`. */
   readonly folder: string;
   readonly setServing: (pair: KeyPair) => void;
@@ -68,7 +70,7 @@ export function createCertificateRenewer(deps: CertificateRenewerDeps): RunPart 
   return {
     name: 'certificate renewer',
     async run(signal) {
-      const isIssued = certificateUserId(read(CLIENT).cert) !== undefined;
+      const isIssued = deps.cert !== undefined && certificateUserId(deps.cert) !== undefined;
       let failures = 0;
       while (!signal.aborted) {
         let waitMs: number;

@@ -37,7 +37,7 @@ before(async () => {
   authority = await createAuthority('agents', 1, now);
   const issue = (commonName: string, usage: 'client' | 'server') =>
     issueCertificate(authority, { commonName, usage, hosts: usage === 'server' ? ['127.0.0.1'] : [], days: 1, now });
-  serving = await issue('n1', 'server');
+  serving = await issue('system:node:n1', 'server');
   const toAgents = await issue('windlass:apiserver', 'client');
   api = cleanup.use(
     await startTestApiserver({
