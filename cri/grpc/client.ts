@@ -7,6 +7,7 @@ import {
   type IncomingHttpHeaders,
 } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
+import { messageOf } from '../../lib/errors.ts';
 import { CODES, GrpcError } from './codes.ts';
 import { createFrameReader, encodeFrame } from './framing.ts';
 import { codeOfReset, CONTENT_TYPE, encodeTimeout, readTrailers } from './headers.ts';
@@ -60,15 +61,22 @@ export function createGrpcChannel(socketPath: string, maxMessageBytes: number): 
   };
 
   const start = ({ method, message, timeoutMs }: GrpcRequest): ClientHttp2Stream => {
+    const frame = encodeFrame(method.requestSerialize(message));
     const connection = open();
     const { session } = connection;
-    const stream = session.request({
-      ':method': 'POST',
-      ':path': method.path,
-      'content-type': CONTENT_TYPE,
-      te: 'trailers',
-      ...(timeoutMs > 0 ? { 'grpc-timeout': encodeTimeout(timeoutMs) } : {}),
-    });
+    let stream: ClientHttp2Stream;
+    try {
+      stream = session.request({
+        ':method': 'POST',
+        ':path': method.path,
+        'content-type': CONTENT_TYPE,
+        te: 'trailers',
+        ...(timeoutMs > 0 ? { 'grpc-timeout': encodeTimeout(timeoutMs) } : {}),
+      });
+    } catch (error) {
+      // It is being closed, and has not said so yet.
+      throw new GrpcError({ code: CODES.UNAVAILABLE, message: messageOf(error) }, { cause: error });
+    }
     // An idle connection keeps no process alive, a call does.
     connection.callsUnderWay += 1;
     session.ref();
@@ -76,7 +84,7 @@ export function createGrpcChannel(socketPath: string, maxMessageBytes: number): 
       connection.callsUnderWay -= 1;
       if (connection.callsUnderWay === 0 && !session.destroyed) session.unref();
     });
-    stream.end(encodeFrame(method.requestSerialize(message)));
+    stream.end(frame);
     return stream;
   };
 
