@@ -186,10 +186,10 @@ export const ServiceSpec = withRules(
       .describe('Run the job again and again, in mode Job.'),
     autoscale: withRules(
       z.object({
-        minReplicas: integer(1, 1_000_000)
+        minReplicas: integer(1, MAX_REPLICAS)
           .default(1)
           .describe('Never fewer. Not 0: from there no use of CPU would ever lead back.'),
-        maxReplicas: integer(1, 1_000_000).describe('Never more.'),
+        maxReplicas: integer(1, MAX_REPLICAS).describe('Never more.'),
         cpuPercent: integer(1, 10_000)
           .default(80)
           .describe(

@@ -616,6 +616,11 @@ const CASES: readonly Case[] = [
     { autoscale: { maxReplicas: 2, cpuPercent: 0 } },
     'spec.autoscale.cpuPercent: Invalid value: 0: spec.autoscale.cpuPercent in body should be greater than or equal to 1',
   ),
+  service(
+    'autoscale beyond what replicas may be',
+    { autoscale: { maxReplicas: 50_001 } },
+    'spec.autoscale.maxReplicas: Invalid value: 50001: spec.autoscale.maxReplicas in body should be less than or equal to 50000',
+  ),
   service('autoscale without bound', { autoscale: { cpuPercent: 50 } }, 'spec.autoscale.maxReplicas: Required value'),
   service(
     'autoscale of a global service',
