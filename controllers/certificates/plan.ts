@@ -65,12 +65,17 @@ export function planCertificate(observed: Observed): CertificatePlan {
   if (isAnswered || !SIGNERS.has(csr.spec.signerName)) return wait;
   const flaw = flawOf(observed);
   if (has('Approved')) return flaw === undefined ? planSigning(observed) : fail('SignerValidationFailure', flaw);
-  const { username = '', groups = [] } = csr.spec;
-  const isNode = groups.includes(NODE_GROUP) && username.startsWith(NODE_USER);
-  if (!isNode && !groups.includes(BOOTSTRAPPERS)) return wait;
+  const isNode = isOfNode(csr);
+  if (!isNode && !csr.spec.groups?.includes(BOOTSTRAPPERS)) return wait;
   if (flaw !== undefined) return deny('InvalidRequest', flaw);
   return isNode ? planRenewal(observed) : planJoin(observed);
 }
+
+/** Whether a node asks, by a certificate that it has. */
+const isOfNode = ({ spec: { username = '', groups = [] } }: CertificateSigningRequest): boolean =>
+  groups.includes(NODE_GROUP) && username.startsWith(NODE_USER);
+
+const goneMessage = (name: string): string => `there is no node "${name}" any more: join again with a token`;
 
 const deny = (reason: string, message: string): CertificatePlan => ({ kind: 'deny', reason, message });
 const fail = (reason: string, message: string): CertificatePlan => ({ kind: 'fail', reason, message });
@@ -146,7 +151,7 @@ function planRenewal({ csr, request, node }: Observed): CertificatePlan {
   if (csr.spec.username !== asked.commonName) {
     return deny('Forbidden', `${csr.spec.username} may not ask for a certificate of ${asked.commonName}`);
   }
-  if (!node) return deny('Forbidden', `there is no node "${name}" any more: join again with a token`);
+  if (!node) return deny('Forbidden', goneMessage(name));
   if (isHeldByOther(node, asked)) {
     return deny('Forbidden', `the key is not the one that node "${name}" joined with: a node keeps its key`);
   }
@@ -159,6 +164,8 @@ function planSigning({ csr, request, node, maxSeconds }: Observed): CertificateP
   const nodeName = nodeNameOf(asked) as string;
   if (isHeldByOther(node, asked)) return fail('Forbidden', heldMessage(nodeName));
   if (!node) {
+    // Deleted between the approval and now: its own certificate must not bring it back.
+    if (isOfNode(csr)) return fail('Forbidden', goneMessage(nodeName));
     const annotations = { [NODE_KEY_ANNOTATION]: asked.keyHash, [JOIN_REQUEST_ANNOTATION]: csr.metadata.uid ?? '' };
     return { kind: 'claim', nodeName, annotations };
   }

@@ -157,6 +157,14 @@ test('requests of others wait for a person, and are signed once one has approved
   assert.equal(plan({ csr: csr({ signerName: 'example.com/mine' }) }).kind, 'wait');
 });
 
+test('a node that was deleted after its renewal was approved is not made anew', () => {
+  const renewal = csr(asNode, approved);
+  assert.equal(plan({ csr: renewal, node: node('sha256:k1') }).kind, 'sign');
+  const failed = plan({ csr: renewal });
+  assert.equal(failed.kind, 'fail');
+  assert.match((failed as { message: string }).message, /there is no node "a" any more/);
+});
+
 test('a certificate lasts no longer than asked for, and no longer than allowed', () => {
   const seconds = (expirationSeconds: number): unknown => {
     const found = plan({ csr: csr({ expirationSeconds }, approved), node: node('sha256:k1') });
