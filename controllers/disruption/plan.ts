@@ -39,7 +39,9 @@ export function planBudget(observed: BudgetObserved): BudgetPlan {
   const containers = observed.containers.filter(({ status }) => !isOver(status?.phase));
   const granted = budget.status?.disruptedPods ?? {};
   const disrupted = pendingEvictions(observed, containers);
-  const currentHealthy = containers.filter((one) => isHealthy(one) && !(one.metadata.name in disrupted)).length;
+  const currentHealthy = containers.filter(
+    (one) => isHealthy(one) && !Object.hasOwn(disrupted, one.metadata.name),
+  ).length;
   const generation = budget.metadata.generation;
   let expectedPods = 0;
   let desiredHealthy = 0;
@@ -57,7 +59,9 @@ export function planBudget(observed: BudgetObserved): BudgetPlan {
       : disruptionsAllowed > 0
         ? ({ status: 'True', reason: 'SufficientPods', message: '' } as const)
         : ({ status: 'False', reason: 'InsufficientPods', message: whyNot(observed, desiredHealthy) } as const);
-  const done = Object.fromEntries(Object.keys(granted).flatMap((name) => (name in disrupted ? [] : [[name, null]])));
+  const done = Object.fromEntries(
+    Object.keys(granted).flatMap((name) => (Object.hasOwn(disrupted, name) ? [] : [[name, null]])),
+  );
   const status: BudgetPlan['status'] = {
     ...(generation === undefined ? {} : { observedGeneration: generation }),
     ...(Object.keys(done).length > 0 ? { disruptedPods: done, disruptedUIDs: done } : {}),

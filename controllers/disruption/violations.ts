@@ -13,7 +13,8 @@ export function beyondBudgets<T extends Pick<Container, 'metadata'>>(
   for (const container of containers) {
     for (const budget of inNamespace.get(container.metadata.namespace) ?? []) {
       // One that was granted to go already is paid for.
-      if (!isBudgetOf(budget, container) || container.metadata.name in (budget.status?.disruptedPods ?? {})) continue;
+      const isGranted = Object.hasOwn(budget.status?.disruptedPods ?? {}, container.metadata.name);
+      if (!isBudgetOf(budget, container) || isGranted) continue;
       const allowed = left.get(budget) ?? 0;
       left.set(budget, allowed - 1);
       if (allowed <= 0) beyond.add(container);

@@ -21,6 +21,7 @@ test('beyondBudgets() lets go as many as each budget allows, in the order given'
 test('beyondBudgets() does not count twice what was granted to go', () => {
   const budget = makeBudget('a', { status: { disruptionsAllowed: 0, disruptedPods: { a1: '2026-01-01T00:00:00Z' } } });
   assert.deepEqual(names([of('a', 'a1'), of('a', 'a2')], [budget]), ['a2']);
+  assert.deepEqual(names([of('a', 'constructor')], [budget]), ['constructor']);
 });
 
 test('beyondBudgets() looks at the namespace of a budget only, and a budget without selector keeps nothing', () => {
