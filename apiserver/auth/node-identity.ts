@@ -51,12 +51,13 @@ export function createNodeIdentities(store: Pick<ResourceStore, 'get' | 'watch' 
 
   return {
     async check(user, socket) {
+      // First: a Node that is deleted while it is looked for closes this connection, too.
+      remember(user, socket);
       if (!(await isThere(user))) {
         const name = nodeNameOf(user) ?? user.name;
         const why = `Unauthorized: node "${name}" was deleted, or another machine has joined under its name; join again with a new token`;
         throw new WindlassError('Unauthorized', why);
       }
-      remember(user, socket);
       return user;
     },
     async run(signal) {

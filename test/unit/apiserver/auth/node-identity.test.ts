@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
+import test from 'node:test';
+import type { TLSSocket } from 'node:tls';
+import { createNodeIdentities } from '../../../../apiserver/auth/node-identity.ts';
+import type { ResourceStore } from '../../../../apiserver/storage/resource-store.ts';
+
+const USER = { name: 'system:node:n1', groups: ['system:nodes'], nodeUid: 'u1' };
+
+test('a Node that is deleted while it is looked for closes the connection that asked', async () => {
+  const [deleted, told] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const store = {
+    whenReady: async () => undefined,
+    get: async () => {
+      // What memory held a moment ago; the deletion is told before the answer arrives.
+      deleted.resolve();
+      await told.promise;
+      return { object: { metadata: { name: 'n1', uid: 'u1' } } };
+    },
+    async *watch(_resource: unknown, _options: unknown, signal: AbortSignal) {
+      await deleted.promise;
+      yield { events: [{ type: 'DELETED', entry: { object: { metadata: { name: 'n1', uid: 'u1' } } } }] };
+      told.resolve();
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    },
+  };
+  let isClosed = false;
+  const socket = Object.assign(new EventEmitter(), { destroy: () => void (isClosed = true) });
+  const stop = new AbortController();
+  const identities = createNodeIdentities(store as unknown as Pick<ResourceStore, 'get' | 'watch' | 'whenReady'>);
+  const running = identities.run(stop.signal);
+  await identities.check(USER, socket as unknown as TLSSocket);
+  assert.equal(isClosed, true);
+  socket.emit('close');
+  stop.abort();
+  await running;
+});
