@@ -32,6 +32,10 @@ export function authorizeNode(
   if (group === '' && resource === 'secrets' && (verb === 'list' || verb === 'watch')) {
     return { allowed: false, reason: 'a node may only get secrets by their name' };
   }
+  // Not for an agent, which writes them: they are what other nodes' Containers have said.
+  if (group === '' && resource === 'pods' && subresource === 'log') {
+    return { allowed: false, reason: 'a node may not read logs through the API server' };
+  }
   if (READ.has(verb)) return allow;
   if (group === '' && resource === 'nodes') {
     if (!WRITE.has(verb)) return { allowed: false, reason: 'a node may not delete nodes' };
