@@ -1,6 +1,5 @@
 // GET pods/{name}/log: the agent's answer, streamed through.
 import type { IncomingMessage } from 'node:http';
-import { text } from 'node:stream/consumers';
 import { WindlassError } from '../../lib/errors.ts';
 import { invalid } from '../routes/api-errors.ts';
 import type { FieldError } from '../schema/field-error.ts';
@@ -9,8 +8,12 @@ import type { ResourceStore } from '../storage/resource-store.ts';
 import type { AgentConnections } from './agent-connection.ts';
 import { agentError } from './agent-error.ts';
 import { findTarget } from './find-target.ts';
+import { readBody } from './read-body.ts';
 
 const PASSED_ON = ['follow', 'previous', 'timestamps', 'tailLines', 'limitBytes', 'sinceSeconds', 'sinceTime'];
+
+/** An agent says in a sentence why it has no log. */
+const MAX_REFUSAL_BYTES = 64 * 1024;
 
 /** The handler. */
 export function createLogHandler(store: Pick<ResourceStore, 'get'>, agents: AgentConnections): SubresourceHandler {
@@ -36,7 +39,8 @@ export function createLogHandler(store: Pick<ResourceStore, 'get'>, agents: Agen
       }
       const path = ['containerLogs', namespace, name, name].map(encodeURIComponent).join('/');
       const response = await agents.get(address, `/${path}?${query}`, request.signal);
-      if (response.statusCode !== 200) throw agentError(response.statusCode ?? 502, await text(response));
+      if (response.statusCode !== 200)
+        throw agentError(response.statusCode ?? 502, await readBody(response, MAX_REFUSAL_BYTES));
       return { status: 200, contentType: 'text/plain', body: readAll(response), mayStall: true };
     },
   };

@@ -1,16 +1,28 @@
 // Asks the agents of some nodes for the use of CPU and memory there.
-import { json } from 'node:stream/consumers';
 import { z } from 'zod';
 import type { Node } from '../../crds/builtin.ts';
 import type { UsageReport } from '../../crds/usage.ts';
 import { messageOf, WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { agentAddressOf, type AgentConnections } from '../pods/agent-connection.ts';
+import { readBody } from '../pods/read-body.ts';
 
 /** An agent that takes longer has no say in this answer. */
 const TIMEOUT_MS = 5_000;
 
-const usage = { cpuCores: z.number(), memoryBytes: z.number(), atMs: z.number(), windowMs: z.number() };
+/** Some 20,000 Containers. */
+const MAX_REPORT_BYTES = 4 * 1024 * 1024;
+
+/** The end of the year 9999, the last that RFC 3339 can say. */
+const LAST_MS = Date.UTC(10_000, 0) - 1;
+
+/** What cannot be on any machine is no report: a node must not spoil the answer about the others. */
+const usage = {
+  cpuCores: z.number().min(0).max(1_000_000),
+  memoryBytes: z.number().min(0).max(Number.MAX_SAFE_INTEGER),
+  atMs: z.number().min(0).max(LAST_MS),
+  windowMs: z.number().min(0).max(LAST_MS),
+};
 const Report = z.object({
   node: z.object(usage),
   containers: z.array(z.object({ namespace: z.string(), name: z.string(), uid: z.string(), ...usage })),
@@ -38,7 +50,7 @@ export async function collectUsage(
           response.resume();
           throw new WindlassError('Unavailable', `the agent answered ${response.statusCode}`);
         }
-        reports.set(name, Report.parse(await json(response)));
+        reports.set(name, Report.parse(JSON.parse(await readBody(response, MAX_REPORT_BYTES))));
       } catch (error) {
         signal.throwIfAborted();
         log.debug({ node: name, err: messageOf(error) }, 'no usage from a node');

@@ -66,12 +66,14 @@ export function metricsHandlers(deps: MetricsDeps): SubresourceHandler[] {
       const bound = new Set([...containers.values()].map(({ spec }) => spec.nodeName));
       const asked = await listNodes(deps, ({ metadata }) => bound.has(metadata.name));
       const reports = await collectUsage(deps, asked, signal);
-      return [...reports.values()].flatMap((report) =>
-        report.containers.flatMap((usage) => {
+      return [...reports].flatMap(([node, report]) => {
+        // Each once, and only by the node that it is bound to: none has a say about the Containers of another one.
+        const usages = new Map(report.containers.map((usage) => [usage.uid, usage]));
+        return [...usages.values()].flatMap((usage) => {
           const container = containers.get(usage.uid);
-          return container ? [podMetrics(container, usage)] : [];
-        }),
-      );
+          return container?.spec.nodeName === node ? [podMetrics(container, usage)] : [];
+        });
+      });
     }),
   ];
 }

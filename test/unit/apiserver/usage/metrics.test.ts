@@ -105,3 +105,21 @@ test('PodMetrics are never of a predecessor of the same name', async () => {
   const { get } = makeHandlers({ ...REPORT, containers: [use('a', 'uid-of-before')] });
   assert.deepEqual((await get('pods')).items, []);
 });
+
+test('a node has no say about the Containers of another one, and says each once', async () => {
+  const { get } = makeHandlers({ ...REPORT, containers: [use('far'), use('a'), use('a')] });
+  assert.deepEqual(
+    (await get('pods')).items.map(({ metadata }) => metadata.name),
+    ['a'],
+  );
+});
+
+test('a report that cannot be, or has no end, is no report, and spoils nothing else', async () => {
+  const wrong: Partial<UsageReport['node']>[] = [{ atMs: 1e300 }, { cpuCores: -1 }, { memoryBytes: 1e300 }];
+  for (const part of wrong) {
+    const { get } = makeHandlers({ ...REPORT, node: { ...REPORT.node, ...part } });
+    assert.deepEqual((await get('nodes')).items, [], JSON.stringify(part));
+  }
+  const { get } = makeHandlers({ ...REPORT, containers: [use('a', 'x'.repeat(5 * 1024 * 1024))] });
+  assert.deepEqual((await get('nodes')).items, []);
+});
