@@ -55,8 +55,18 @@ export function agentAddressOf(node: Node): AgentAddress {
   return { nodeName: node.metadata.name, host, port };
 }
 
+/** Ends a new connection whose handshake is not done in time; how long an answer takes is for who asked. */
+function limitConnect(socket: TLSSocket, timeoutMs: number): void {
+  if (!socket.connecting) return;
+  const onTimeout = (): void => void socket.destroy(new Error('no answer in time'));
+  socket.setTimeout(timeoutMs, onTimeout);
+  socket.once('secureConnect', () => {
+    socket.setTimeout(0, onTimeout);
+  });
+}
+
 /** Connections are kept open between requests. */
-export function createAgentConnections(tls: AgentTls): AgentConnections {
+export function createAgentConnections(tls: AgentTls, connectTimeoutMs = CONNECT_TIMEOUT_MS): AgentConnections {
   const agent = new Agent({ keepAlive: true, maxFreeSockets: 16, ...tls });
   const unreachable = ({ nodeName, host, port }: AgentAddress, cause: unknown): WindlassError =>
     new WindlassError(
@@ -71,6 +81,7 @@ export function createAgentConnections(tls: AgentTls): AgentConnections {
           ...{ agent, host: address.host, port: address.port, path, signal },
           ...identify(address.nodeName),
         });
+        request.once('socket', (socket) => limitConnect(socket as TLSSocket, connectTimeoutMs));
         request.once('error', (error) => reject(signal.aborted ? error : unreachable(address, error)));
         request.once('response', resolve);
         request.end();
@@ -78,17 +89,14 @@ export function createAgentConnections(tls: AgentTls): AgentConnections {
     open: (address, signal) =>
       new Promise((resolve, reject) => {
         const socket = connect({
-          ...{ host: address.host, port: address.port, ...tls, timeout: CONNECT_TIMEOUT_MS },
+          ...{ host: address.host, port: address.port, ...tls },
           ...identify(address.nodeName),
         });
+        limitConnect(socket, connectTimeoutMs);
         const onAbort = (): void => void socket.destroy();
         signal.addEventListener('abort', onAbort, { once: true });
-        socket.once('timeout', () => socket.destroy(new Error('no answer in time')));
         socket.once('error', (error) => reject(unreachable(address, error)));
-        socket.once('secureConnect', () => {
-          socket.setTimeout(0);
-          resolve(socket);
-        });
+        socket.once('secureConnect', () => resolve(socket));
         socket.once('close', () => {
           signal.removeEventListener('abort', onAbort);
           reject(unreachable(address, new Error('the connection was closed')));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import test from 'node:test';
 import { createAgentConnections } from '../../../../apiserver/pods/agent-connection.ts';
 import { createAuthority, issueCertificate } from '../../../../lib/pki.ts';
@@ -39,4 +39,16 @@ test('an agent is taken at any address, and for no node but its own', async (t) 
   await assert.rejects(agents.get(address(forged), '/', signal), /cannot be reached: unable to/);
   const misused = await serve(authority, 'system:node:a', 'client');
   await assert.rejects(agents.get(address(misused), '/', signal), /cannot be reached: unsuitable certificate purpose/);
+});
+
+test('what takes a connection and says nothing is given up in time', async (t) => {
+  const authority = await createAuthority('ca', 1, Date.now());
+  const silent = createTcpServer((socket) => t.after(() => socket.destroy()));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  t.after(() => void silent.close());
+  const agents = createAgentConnections({ ...authority, ca: authority.cert }, 50);
+  const address = { nodeName: 'a', host: '127.0.0.1', port: (silent.address() as AddressInfo).port };
+  const { signal } = new AbortController();
+  await assert.rejects(agents.get(address, '/', signal), /cannot be reached: no answer in time/);
+  await assert.rejects(agents.open(address, signal), /cannot be reached: no answer in time/);
 });
