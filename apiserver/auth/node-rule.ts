@@ -12,6 +12,8 @@ export function nodeNameOf(user: User): string | undefined {
 const READ = new Set(['get', 'list', 'watch']);
 const WRITE = new Set(['create', 'update', 'patch']);
 const EVENT_GROUPS = new Set(['', 'events.k8s.io']);
+/** What runs on a node and has a lease by which its metrics are found. */
+const NODE_COMPONENTS = ['node-agent', 'runtime-shim'];
 /** Kinds of windlass.dev whose status an agent reports on. */
 const REPORTED = new Set(['images', 'networks']);
 /** Kinds whose objects are bound to a node, which may then write them; anonymous volumes are made there too. */
@@ -62,5 +64,6 @@ export function authorizeNode(
 /** Leases of a node: its heartbeat, and where its components are found. */
 export function isOwnLease(namespace: string, name: string, node: string): boolean {
   if (namespace === 'kube-node-lease') return name === node;
-  return namespace === 'windlass-system' && name.endsWith(`-${node}`);
+  // By their whole names: who chose to be called `controllers` would hold the lease of the leader else.
+  return namespace === 'windlass-system' && NODE_COMPONENTS.some((component) => name === `${component}-${node}`);
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { authorize } from '../../../../apiserver/auth/authorize.ts';
+import { isOwnLease } from '../../../../apiserver/auth/node-rule.ts';
 
 const may = (verb: string, resource: string, { group = '', subresource = '', name = '' } = {}): boolean =>
   authorize(
@@ -29,4 +30,13 @@ test('a node may ask for certificates and not answer requests', () => {
   for (const subresource of ['approval', 'status']) {
     assert.equal(may('patch', 'certificatesigningrequests', { group, subresource, name: 'a' }), false, subresource);
   }
+});
+
+test('a node holds its own leases, whatever it is called', () => {
+  assert.equal(isOwnLease('kube-node-lease', 'n1', 'n1'), true);
+  assert.equal(isOwnLease('windlass-system', 'node-agent-n1', 'n1'), true);
+  assert.equal(isOwnLease('windlass-system', 'runtime-shim-n1', 'n1'), true);
+  assert.equal(isOwnLease('windlass-system', 'windlass-controllers', 'controllers'), false);
+  assert.equal(isOwnLease('windlass-system', 'node-agent-web-1', '1'), false);
+  assert.equal(isOwnLease('kube-node-lease', 'n2', 'n1'), false);
 });
