@@ -27,6 +27,9 @@ export function checkNodeRestriction(
     if (metadata.name !== node) refuse(`node "${node}" is not allowed to write node "${metadata.name}"`);
     if (old && keyOf(old) !== keyOf(object ?? old))
       refuse(`node "${node}" may not change its annotation ${NODE_KEY_ANNOTATION}`);
+    // Whether it is given anything to run is not for the node to say: it is cordoned and tainted by others.
+    if (old && object && !isDeepStrictEqual(old['spec'] ?? {}, object['spec'] ?? {}))
+      refuse(`node "${node}" may not change its spec`);
   } else if (resource.plural === 'leases') {
     if (!isOwnLease(metadata.namespace ?? '', metadata.name, node))
       refuse(`node "${node}" may only write its own leases`);
@@ -34,6 +37,11 @@ export function checkNodeRestriction(
     if (boundNode(old) !== node) refuse(`it is not bound to node "${node}"`);
     if (object && context.subresource === undefined && !isDeepStrictEqual(old['spec'], object['spec'])) {
       refuse(`node "${node}" may not change its spec`);
+    }
+    // By these it is one of a Service, which sends it what its clients send.
+    for (const field of ['labels', 'ownerReferences'] as const) {
+      if (object && !isDeepStrictEqual(old.metadata[field], object.metadata[field]))
+        refuse(`node "${node}" may not change its metadata.${field}`);
     }
   } else if (resource.group === 'windlass.dev' && resource.plural === 'volumes') {
     const holder = volumeNode(old ?? (object as StoredObject));

@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { checkNodeRestriction } from '../../../../apiserver/admission/node-restriction.ts';
+import type { Resource, StoredObject } from '../../../../apiserver/resources/resource.ts';
+
+/** What is wrong with node n1 making `after` of `before`; undefined when it may. */
+function refusal(group: string, plural: string, before: object, after: object): string | undefined {
+  const [old, object] = [before, after].map((each) => structuredClone(each) as StoredObject);
+  const user = { name: 'system:node:n1', groups: ['system:nodes'] };
+  try {
+    checkNodeRestriction({ group, plural } as Resource, object, old, { user, dryRun: false, now: 0 });
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+test('a node says what it is, and not whether it is given anything to run', () => {
+  const node = {
+    metadata: { name: 'n1', annotations: { 'windlass.dev/node-key': 'k' } },
+    spec: { unschedulable: true },
+  };
+  const change = (part: object): string | undefined => refusal('', 'nodes', node, { ...node, ...part });
+  assert.equal(change({ metadata: { ...node.metadata, labels: { 'kubernetes.io/arch': 'amd64' } } }), undefined);
+  assert.match(change({ spec: {} }) ?? '', /node "n1" may not change its spec/);
+  assert.match(change({ spec: undefined }) ?? '', /node "n1" may not change its spec/);
+  assert.match(change({ metadata: { name: 'n1' } }) ?? '', /may not change its annotation windlass.dev\/node-key/);
+  assert.match(change({ metadata: { name: 'n2' } }) ?? '', /is not allowed to write node "n2"/);
+});
+
+test('a node puts its finalizer on what is bound to it, and makes it part of nothing else', () => {
+  const container = { metadata: { name: 'web-1', labels: { app: 'web' } }, spec: { nodeName: 'n1' } };
+  const change = (part: object): string | undefined =>
+    refusal('windlass.dev', 'containers', container, { ...container, metadata: { ...container.metadata, ...part } });
+  assert.equal(change({ finalizers: ['windlass.dev/node'] }), undefined);
+  assert.match(change({ labels: { app: 'bank' } }) ?? '', /may not change its metadata.labels/);
+  assert.match(change({ ownerReferences: [{ uid: 'u' }] }) ?? '', /may not change its metadata.ownerReferences/);
+});
