@@ -46,6 +46,11 @@ export function checkNodeRestriction(
   } else if (resource.group === 'windlass.dev' && resource.plural === 'volumes') {
     const holder = volumeNode(old ?? (object as StoredObject));
     if (holder !== '' && holder !== node) refuse(`it is on node "${holder}"`);
+    // One that is on no node yet gets the finalizer of the node that is about to have it, and nothing else from there: what
+    // it leads to, a folder of the host perhaps, another node may be the one to mount.
+    if (holder === '' && (!old || !object)) refuse(`it is not on node "${node}"`);
+    if (old && object && !isDeepStrictEqual(old['spec'], object['spec']))
+      refuse(`node "${node}" may not change its spec`);
   }
 }
 

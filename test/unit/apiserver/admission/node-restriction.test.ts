@@ -4,8 +4,8 @@ import { checkNodeRestriction } from '../../../../apiserver/admission/node-restr
 import type { Resource, StoredObject } from '../../../../apiserver/resources/resource.ts';
 
 /** What is wrong with node n1 making `after` of `before`; undefined when it may. */
-function refusal(group: string, plural: string, before: object, after: object): string | undefined {
-  const [old, object] = [before, after].map((each) => structuredClone(each) as StoredObject);
+function refusal(group: string, plural: string, before?: object, after?: object): string | undefined {
+  const [old, object] = [before, after].map((each) => structuredClone(each) as StoredObject | undefined);
   const user = { name: 'system:node:n1', groups: ['system:nodes'] };
   try {
     checkNodeRestriction({ group, plural } as Resource, object, old, { user, dryRun: false, now: 0 });
@@ -35,4 +35,20 @@ test('a node puts its finalizer on what is bound to it, and makes it part of not
   assert.equal(change({ finalizers: ['windlass.dev/node'] }), undefined);
   assert.match(change({ labels: { app: 'bank' } }) ?? '', /may not change its metadata.labels/);
   assert.match(change({ ownerReferences: [{ uid: 'u' }] }) ?? '', /may not change its metadata.ownerReferences/);
+});
+
+test('a node makes and removes Volumes of its own, and only marks those that are on no node yet', () => {
+  const volume = (nodeName?: string, more: object = {}): object => ({
+    metadata: { name: 'data' },
+    spec: { driver: 'local', ...(nodeName === undefined ? {} : { nodeName }), ...more },
+  });
+  const may = (before?: object, after?: object): string => refusal('windlass.dev', 'volumes', before, after) ?? 'may';
+  assert.equal(may(undefined, volume('n1')), 'may');
+  assert.match(may(undefined, volume('n2')), /it is on node "n2"/);
+  assert.match(may(undefined, volume(undefined, { hostPath: '/' })), /it is not on node "n1"/);
+  assert.equal(may(volume(), { ...volume(), metadata: { name: 'data', finalizers: ['windlass.dev/data'] } }), 'may');
+  assert.match(may(volume(), volume(undefined, { hostPath: '/' })), /may not change its spec/);
+  assert.match(may(volume(), volume('n1')), /may not change its spec/);
+  assert.match(may(volume()), /it is not on node "n1"/);
+  assert.equal(may(volume('n1')), 'may');
 });
