@@ -45,13 +45,23 @@ export async function askServer(url: string, caHash: string, signal: AbortSignal
     );
   }
   const version = await get(`${url}/version`, { ca: authority }, signal);
-  const { gitVersion = '' } = JSON.parse(version.text) as { gitVersion?: string };
+  const gitVersion = gitVersionOf(version, url);
   return {
     authority,
     clockMs: version.date === undefined ? undefined : Date.parse(version.date),
     ownAddress: version.ownAddress,
     version: /\+windlass-(.+)$/.exec(gitVersion)?.[1] ?? '',
   };
+}
+
+function gitVersionOf({ status, text }: Reply, url: string): string {
+  try {
+    const { gitVersion } = JSON.parse(text) as { gitVersion?: unknown };
+    if (status === 200 && typeof gitVersion === 'string') return gitVersion;
+  } catch {
+    // What is no JSON says no version either.
+  }
+  throw new WindlassError('Unavailable', `--server ${url} answers ${status} to /version, and no version`);
 }
 
 function hashOf(authority: string, url: string): string {
