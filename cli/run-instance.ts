@@ -29,6 +29,8 @@ import {
 
 const LOG_ROTATION_MS = 60_000;
 const CHILD_GRACE_MS = 15_000;
+/** A token is for this process to join by, and for none that it starts. */
+const NO_TOKEN = { WINDLASS_TOKEN: '', WINDLASS_TOKEN_FILE: '' } as const;
 
 /** What is to run, known once the folders are this process' own. */
 export interface MachinePlan {
@@ -121,7 +123,7 @@ export async function runInForeground(
       {
         components,
         readiness: { instance, api, nodeName: nodeName ?? '', etcdMetrics },
-        env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
+        env: { ...process.env, ...NO_TOKEN, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
         clock: systemClock,
         openLog: (name) => openLog(instance, name),
         onChange: (all) => {
@@ -159,7 +161,7 @@ export async function runDetached(
   const child = spawn(process.execPath, [main, command.name, ...argv], {
     detached: true,
     stdio: ['ignore', log, log],
-    env: { ...process.env, WINDLASS_DETACH: '', WINDLASS_TOKEN: '', WINDLASS_TOKEN_FILE: '', ...env },
+    env: { ...process.env, WINDLASS_DETACH: '', ...NO_TOKEN, ...env },
   });
   closeSync(log);
   let exit: number | undefined;
