@@ -241,6 +241,9 @@ export const ImageStatus = z.object({
 });
 export type ImageStatus = z.infer<typeof ImageStatus>;
 
+/** Annotation: the node that fetches the Image and writes its status. */
+export const PULL_NODE_ANNOTATION = 'windlass.dev/pull-node';
+
 export interface Image extends KubernetesObject {
   spec: ImageSpec;
   status?: ImageStatus;

@@ -1,5 +1,7 @@
-// The part of the node rule that needs the object: an agent writes only what is bound to its node.
+// The part of the node rule that needs the object: an agent writes only what is bound to its node, and of what all nodes
+// share only what is its to say.
 import { isDeepStrictEqual } from 'node:util';
+import { PULL_NODE_ANNOTATION } from '../../crds/image.ts';
 import { NODE_KEY_ANNOTATION } from '../../crds/join.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import { isOwnLease, nodeNameOf } from '../auth/node-rule.ts';
@@ -7,60 +9,112 @@ import { MASTERS, NODES } from '../auth/authorize.ts';
 import { qualifiedName } from '../resources/registry.ts';
 import type { RequestContext, Resource, StoredObject } from '../resources/resource.ts';
 
+/** One write: `old` is absent when it creates, `object` when it deletes. */
+interface Write {
+  readonly node: string;
+  readonly old: StoredObject | undefined;
+  readonly object: StoredObject | undefined;
+}
+
 /** Rejects with Forbidden when `context.user` is a node and the write is none of its business. */
 export function checkNodeRestriction(
   resource: Resource,
   object: StoredObject | undefined,
   old: StoredObject | undefined,
-  context: RequestContext,
+  { user }: RequestContext,
 ): void {
-  const { user } = context;
   if (!user.groups.includes(NODES) || user.groups.includes(MASTERS)) return;
-  const node = nodeNameOf(user) ?? '';
-  const { metadata } = (object ?? old) as StoredObject;
-  const refuse = (why: string): never => {
-    throw new WindlassError('Forbidden', `${qualifiedName(resource)} "${metadata.name}" is forbidden: ${why}`, {
-      details: { name: metadata.name, group: resource.group, kind: resource.plural },
-    });
-  };
-  if (resource.group === '' && resource.plural === 'nodes') {
-    if (metadata.name !== node) refuse(`node "${node}" is not allowed to write node "${metadata.name}"`);
-    if (old && keyOf(old) !== keyOf(object ?? old))
-      refuse(`node "${node}" may not change its annotation ${NODE_KEY_ANNOTATION}`);
-    // Whether it is given anything to run is not for the node to say: it is cordoned and tainted by others.
-    if (old && object && !isDeepStrictEqual(old['spec'] ?? {}, object['spec'] ?? {}))
-      refuse(`node "${node}" may not change its spec`);
-  } else if (resource.plural === 'leases') {
-    if (!isOwnLease(metadata.namespace ?? '', metadata.name, node))
-      refuse(`node "${node}" may only write its own leases`);
-  } else if (resource.group === 'windlass.dev' && resource.plural === 'containers' && old) {
-    if (boundNode(old) !== node) refuse(`it is not bound to node "${node}"`);
-    if (object && context.subresource === undefined && !isDeepStrictEqual(old['spec'], object['spec'])) {
-      refuse(`node "${node}" may not change its spec`);
-    }
-    // By these it is one of a Service, which sends it what its clients send.
-    for (const field of ['labels', 'ownerReferences'] as const) {
-      if (object && !isDeepStrictEqual(old.metadata[field], object.metadata[field]))
-        refuse(`node "${node}" may not change its metadata.${field}`);
-    }
-  } else if (resource.group === 'windlass.dev' && resource.plural === 'volumes') {
-    const holder = volumeNode(old ?? (object as StoredObject));
-    if (holder !== '' && holder !== node) refuse(`it is on node "${holder}"`);
-    // One that is on no node yet gets the finalizer of the node that is about to have it, and nothing else from there: what
-    // it leads to, a folder of the host perhaps, another node may be the one to mount.
-    if (holder === '' && (!old || !object)) refuse(`it is not on node "${node}"`);
-    if (old && object && !isDeepStrictEqual(old['spec'], object['spec']))
-      refuse(`node "${node}" may not change its spec`);
+  const why = refusalOf(resource, { node: nodeNameOf(user) ?? '', old, object });
+  if (why === undefined) return;
+  const { name } = ((object ?? old) as StoredObject).metadata;
+  throw new WindlassError('Forbidden', `${qualifiedName(resource)} "${name}" is forbidden: ${why}`, {
+    details: { name, group: resource.group, kind: resource.plural },
+  });
+}
+
+function refusalOf({ group, plural }: Resource, write: Write): string | undefined {
+  switch (`${plural}.${group}`) {
+    case 'nodes.':
+      return nodeRefusal(write);
+    case 'leases.coordination.k8s.io':
+      return leaseRefusal(write);
+    case 'containers.windlass.dev':
+      return containerRefusal(write);
+    case 'volumes.windlass.dev':
+      return volumeRefusal(write);
+    case 'images.windlass.dev':
+      return imageRefusal(write);
+    case 'networks.windlass.dev':
+      return networkRefusal(write);
+    default:
+      return undefined;
   }
 }
 
-const keyOf = ({ metadata }: StoredObject): string | undefined => metadata.annotations?.[NODE_KEY_ANNOTATION];
-
-function volumeNode(object: StoredObject): string {
-  const { spec, status } = object as { spec?: { nodeName?: string }; status?: { nodeName?: string } };
-  return status?.nodeName || spec?.nodeName || '';
+function nodeRefusal({ node, old, object }: Write): string | undefined {
+  const { name } = ((object ?? old) as StoredObject).metadata;
+  if (name !== node) return `node "${node}" is not allowed to write node "${name}"`;
+  if (!old || !object) return undefined;
+  if (annotation(old, NODE_KEY_ANNOTATION) !== annotation(object, NODE_KEY_ANNOTATION)) {
+    return `node "${node}" may not change its annotation ${NODE_KEY_ANNOTATION}`;
+  }
+  // Whether it is given anything to run is not for the node to say: it is cordoned and tainted by others.
+  return specRefusal({ node, old, object });
 }
 
-function boundNode(object: StoredObject): string {
-  return (object['spec'] as { nodeName?: string } | undefined)?.nodeName ?? '';
+function leaseRefusal({ node, old, object }: Write): string | undefined {
+  const { namespace = '', name } = ((object ?? old) as StoredObject).metadata;
+  return isOwnLease(namespace, name, node) ? undefined : `node "${node}" may only write its own leases`;
 }
+
+function containerRefusal({ node, old, object }: Write): string | undefined {
+  if (!old) return undefined;
+  if (nodeOf(old['spec']) !== node) return `it is not bound to node "${node}"`;
+  if (!object) return undefined;
+  // By these it is one of a Service, which sends it what its clients send.
+  const field = (['labels', 'ownerReferences'] as const).find(
+    (one) => !isDeepStrictEqual(old.metadata[one], object.metadata[one]),
+  );
+  if (field !== undefined) return `node "${node}" may not change its metadata.${field}`;
+  return specRefusal({ node, old, object });
+}
+
+function volumeRefusal({ node, old, object }: Write): string | undefined {
+  const one = (old ?? object) as StoredObject;
+  const holder = nodeOf(one['status']) || nodeOf(one['spec']);
+  if (holder !== '' && holder !== node) return `it is on node "${holder}"`;
+  // One that is on no node yet gets the finalizer of the node that is about to have it, and nothing else from there: what
+  // it leads to, a folder of the host perhaps, another node may be the one to mount.
+  if (holder === '' && (!old || !object)) return `it is not on node "${node}"`;
+  return specRefusal({ node, old, object });
+}
+
+function imageRefusal({ node, old }: Write): string | undefined {
+  const holder = old ? annotation(old, PULL_NODE_ANNOTATION) : undefined;
+  return holder === node ? undefined : `it is fetched by node "${holder ?? ''}"`;
+}
+
+function networkRefusal({ node, old, object }: Write): string | undefined {
+  if (old && object && isDeepStrictEqual(withoutReport(old, node), withoutReport(object, node))) return undefined;
+  return `node "${node}" may only say of itself whether it has it`;
+}
+
+function specRefusal({ node, old, object }: Write): string | undefined {
+  if (!old || !object || isDeepStrictEqual(old['spec'] ?? {}, object['spec'] ?? {})) return undefined;
+  return `node "${node}" may not change its spec`;
+}
+
+/** The status of a Network without what `node` says of itself: addresses and endpoints lead the traffic of all nodes. */
+function withoutReport(object: StoredObject, node: string): object {
+  const status = object['status'] as { nodes?: readonly Record<string, unknown>[] } | undefined;
+  const nodes = status?.nodes?.map((one) => {
+    if (one['name'] !== node) return one;
+    const { bridge: _b, ready: _r, message: _m, ...rest } = one;
+    return rest;
+  });
+  return { ...status, nodes };
+}
+
+const annotation = ({ metadata }: StoredObject, key: string): string | undefined => metadata.annotations?.[key];
+
+const nodeOf = (part: unknown): string => (part as { nodeName?: string } | undefined)?.nodeName ?? '';

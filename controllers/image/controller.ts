@@ -1,11 +1,11 @@
 // Watched: Images; Containers that name them; Nodes that come, go or change readiness.
-import { imageKind } from '../../crds/image.ts';
+import { imageKind, PULL_NODE_ANNOTATION } from '../../crds/image.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createIndex } from '../runtime/cache.ts';
 import { createController, watch, type Watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { keyOf } from '../runtime/object-key.ts';
-import { imageUseOf, isUsable, PULL_NODE_ANNOTATION, usesMeaning } from './plan.ts';
+import { imageUseOf, isUsable, usesMeaning } from './plan.ts';
 import { createImageReconciler } from './reconcile.ts';
 
 /** The part that assigns Images to nodes. */

@@ -2,12 +2,9 @@
 // result belong to the agent of that node.
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
-import type { Image } from '../../crds/image.ts';
+import { PULL_NODE_ANNOTATION, type Image } from '../../crds/image.ts';
 import { normaliseReference } from '../node-agent/images/reference.ts';
 import type { NewCondition } from '../runtime/conditions.ts';
-
-/** Names the node that fetches the Image and writes its status. */
-export const PULL_NODE_ANNOTATION = 'windlass.dev/pull-node';
 
 /** Reason of Ready while the node that holds the bytes of a deleted Image removes them. */
 export const RELEASING_REASON = 'Releasing';

@@ -2,7 +2,7 @@
 import type { KindClient } from '../../client/client.ts';
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
-import type { Image } from '../../crds/image.ts';
+import { PULL_NODE_ANNOTATION, type Image } from '../../crds/image.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Cache, Index } from '../runtime/cache.ts';
 import { setConditions, type NewCondition } from '../runtime/conditions.ts';
@@ -11,14 +11,7 @@ import { hasFinalizer, IN_USE_FINALIZER, isDeleting } from '../runtime/object-ke
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { removeFinalizer, writeStatus } from '../runtime/write.ts';
 import { listNames } from '../volume/plan.ts';
-import {
-  planImage,
-  planImageConditions,
-  PULL_NODE_ANNOTATION,
-  releasingNode,
-  RELEASING_REASON,
-  usesMeaning,
-} from './plan.ts';
+import { planImage, planImageConditions, releasingNode, RELEASING_REASON, usesMeaning } from './plan.ts';
 
 export interface ImageDeps {
   readonly client: KindClient<Image>;

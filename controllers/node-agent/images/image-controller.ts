@@ -1,10 +1,10 @@
 // Images that this node fetches: pulled or imported, tagged, inspected, and reported in their status.
 import { stat } from 'node:fs/promises';
 import type { KindClient } from '../../../client/client.ts';
-import type { Image, ImageStatus } from '../../../crds/image.ts';
+import { PULL_NODE_ANNOTATION, type Image, type ImageStatus } from '../../../crds/image.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { errnoOf, isConflict, isNotFound, messageOf } from '../../../lib/errors.ts';
-import { PULL_NODE_ANNOTATION, RELEASING_REASON } from '../../image/plan.ts';
+import { RELEASING_REASON } from '../../image/plan.ts';
 import { findCondition } from '../../runtime/conditions.ts';
 import { splitKey } from '../../runtime/object-key.ts';
 import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';

@@ -52,3 +52,33 @@ test('a node makes and removes Volumes of its own, and only marks those that are
   assert.match(may(volume()), /it is not on node "n1"/);
   assert.equal(may(volume('n1')), 'may');
 });
+
+test('a node writes the status of Images that it fetches, and of Networks what it says of itself', () => {
+  const image = (node: string, status: object): object => ({
+    metadata: { name: 'i', annotations: { 'windlass.dev/pull-node': node } },
+    status,
+  });
+  const images = (node: string): string | undefined =>
+    refusal('windlass.dev', 'images', image(node, {}), image(node, { digest: 'sha256:1' }));
+  assert.equal(images('n1'), undefined);
+  assert.match(images('n2') ?? '', /it is fetched by node "n2"/);
+
+  const [own, other] = [
+    { name: 'n1', underlayIP: '192.0.2.1' },
+    { name: 'n2', underlayIP: '192.0.2.2' },
+  ];
+  const network = (...nodes: object[]): object => ({ metadata: { name: 'net' }, status: { endpoints: [], nodes } });
+  const networks = (after: object): string | undefined =>
+    refusal('windlass.dev', 'networks', network(own, other), after);
+  assert.equal(networks(network({ ...own, bridge: 'wl-b1', ready: true }, other)), undefined);
+  assert.equal(networks(network({ ...own, ready: false, message: 'no' }, other)), undefined);
+  for (const wrong of [
+    network({ ...own, underlayIP: '192.0.2.9' }, other),
+    network(own, { ...other, underlayIP: '192.0.2.1' }),
+    network(own, { ...other, ready: false }),
+    network(own),
+    { metadata: { name: 'net' }, status: { endpoints: [{ container: 'bank', nodeName: 'n1' }], nodes: [own, other] } },
+  ]) {
+    assert.match(networks(wrong) ?? '', /may only say of itself whether it has it/, JSON.stringify(wrong));
+  }
+});

@@ -4,12 +4,11 @@ import {
   imageUseOf,
   planImage,
   planImageConditions,
-  PULL_NODE_ANNOTATION,
   releasingNode,
   usesMeaning,
 } from '../../../../controllers/image/plan.ts';
 import type { Node } from '../../../../crds/builtin.ts';
-import type { Image } from '../../../../crds/image.ts';
+import { PULL_NODE_ANNOTATION, type Image } from '../../../../crds/image.ts';
 import { makeContainer, makeImage, makeNode } from '../../../support/objects.ts';
 
 const assigned = (nodeName: string): Image =>
