@@ -28,6 +28,7 @@ import { rfc3339, type Clock } from '../../lib/clock.ts';
 import { isAlreadyExists, reasonOf } from '../../lib/errors.ts';
 import type { KeyPair } from '../../lib/pki.ts';
 import type { Events } from '../runtime/events.ts';
+import { isDeleting } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { planCertificate, type CertificatePlan } from './plan.ts';
 import { addUse, readToken } from './token.ts';
@@ -51,7 +52,8 @@ export function createCertificateReconciler(deps: CertificateDeps): Reconcile {
   return async (name, { signal, log }) => {
     for (let step = 0; step < MAX_STEPS; step += 1) {
       const csr = await requests.get(name, undefined, signal);
-      if (!csr) return {};
+      // One whose finalizers keep it has been removed as far as this goes.
+      if (!csr || isDeleting(csr)) return {};
       const request = await readRequest(csr);
       const node = await nodeOf(client, request, signal);
       const secret = await tokenOf(client, csr, signal);

@@ -41,3 +41,19 @@ test('what a node shows is known by its common name: no host name is signed, wha
   const own = await ask('client', NODE_CLIENT_SIGNER, 'client auth', []);
   assert.deepEqual([certificateHosts(own), certificateUserId(own)], [[], 'n1']);
 });
+
+test('a request that is kept by its finalizers is not removed again and again', async () => {
+  const client = createMemoryClient();
+  const past = '2020-01-01T00:00:00Z';
+  const metadata = { name: 'kept', creationTimestamp: past, deletionTimestamp: past, finalizers: ['example.com/stay'] };
+  await client
+    .kind<CertificateSigningRequest>(signingRequestKind)
+    .create({ metadata, spec: { request: '', signerName: NODE_CLIENT_SIGNER, usages: [] } });
+  const reconcile = createCertificateReconciler({
+    ...{ client, authority: { cert: '', key: '' }, maxSeconds: 1, clock: systemClock },
+    events: { record: () => undefined },
+  });
+  client.calls.length = 0;
+  assert.deepEqual(await reconcile('kept', { signal: AbortSignal.timeout(60_000), log: silentLogger() }), {});
+  assert.deepEqual(client.calls, ['get certificatesigningrequests//kept']);
+});
