@@ -58,6 +58,9 @@ function nodeRefusal({ node, old, object }: Write): string | undefined {
   if (annotation(old, NODE_KEY_ANNOTATION) !== annotation(object, NODE_KEY_ANNOTATION)) {
     return `node "${node}" may not change its annotation ${NODE_KEY_ANNOTATION}`;
   }
+  if (!isDeepStrictEqual(old.metadata.finalizers ?? [], object.metadata.finalizers ?? [])) {
+    return `node "${node}" may not change its metadata.finalizers`;
+  }
   // Whether it is given anything to run is not for the node to say: it is cordoned and tainted by others.
   return specRefusal({ node, old, object });
 }

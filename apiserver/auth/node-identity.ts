@@ -3,7 +3,7 @@
 import type { TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WindlassError } from '../../lib/errors.ts';
-import type { ResourceStore } from '../storage/resource-store.ts';
+import type { Entry, ResourceStore } from '../storage/resource-store.ts';
 import type { User } from './user.ts';
 import { nodeNameOf } from './node-rule.ts';
 
@@ -14,6 +14,9 @@ interface Session {
   readonly user: User;
   readonly sockets: Set<TLSSocket>;
 }
+
+/** To be deleted is enough: a finalizer, which the node itself may have put there, must not keep it in. */
+const isDeleting = ({ object }: Entry): boolean => object.metadata.deletionTimestamp !== undefined;
 
 /** Nodes by what is stored of them; memory is asked first, then the store. */
 export function createNodeIdentities(store: Pick<ResourceStore, 'get' | 'watch' | 'whenReady'>): {
@@ -28,7 +31,7 @@ export function createNodeIdentities(store: Pick<ResourceStore, 'get' | 'watch' 
     const nodeName = nodeNameOf({ name, groups: [] }) ?? '';
     for (const read of [{ revision: 0 }, {}]) {
       const entry = await store.get(NODES, '', nodeName, read);
-      if (entry?.object.metadata.uid === nodeUid) return true;
+      if (entry && entry.object.metadata.uid === nodeUid && !isDeleting(entry)) return true;
     }
     return false;
   };
@@ -65,7 +68,9 @@ export function createNodeIdentities(store: Pick<ResourceStore, 'get' | 'watch' 
       while (!signal.aborted) {
         try {
           for await (const { events } of store.watch(NODES, { revision: 0 }, signal)) {
-            for (const { type, entry } of events) if (type === 'DELETED') closeAll(entry.object.metadata.uid);
+            for (const { type, entry } of events) {
+              if (type === 'DELETED' || isDeleting(entry)) closeAll(entry.object.metadata.uid);
+            }
           }
         } catch {
           // The watch lost its place: what it missed is asked for one by one.

@@ -25,6 +25,8 @@ test('a node says what it is, and not whether it is given anything to run', () =
   assert.match(change({ spec: {} }) ?? '', /node "n1" may not change its spec/);
   assert.match(change({ spec: undefined }) ?? '', /node "n1" may not change its spec/);
   assert.match(change({ metadata: { name: 'n1' } }) ?? '', /may not change its annotation windlass.dev\/node-key/);
+  const held = { ...node.metadata, finalizers: ['example.com/stay'] };
+  assert.match(change({ metadata: held }) ?? '', /may not change its metadata.finalizers/);
   assert.match(change({ metadata: { name: 'n2' } }) ?? '', /is not allowed to write node "n2"/);
 });
 

@@ -35,3 +35,30 @@ test('a Node that is deleted while it is looked for closes the connection that a
   stop.abort();
   await running;
 });
+
+test('a Node that is to be deleted opens nothing any more, whatever keeps it', async () => {
+  const metadata = {
+    name: 'n1',
+    uid: 'u1',
+    deletionTimestamp: '2026-01-01T00:00:00Z',
+    finalizers: ['example.com/stay'],
+  };
+  const stop = new AbortController();
+  let isClosed = false;
+  const socket = Object.assign(new EventEmitter(), { destroy: () => void (isClosed = true) });
+  let isMarked = false;
+  const store = {
+    whenReady: async () => undefined,
+    get: async () => ({ object: { metadata: isMarked ? metadata : { name: 'n1', uid: 'u1' } } }),
+    async *watch() {
+      isMarked = true;
+      yield { events: [{ type: 'MODIFIED', entry: { object: { metadata } } }] };
+      stop.abort();
+    },
+  };
+  const identities = createNodeIdentities(store as unknown as Pick<ResourceStore, 'get' | 'watch' | 'whenReady'>);
+  assert.equal(await identities.check(USER, socket as unknown as TLSSocket), USER);
+  await identities.run(stop.signal);
+  assert.equal(isClosed, true);
+  await assert.rejects(identities.check(USER, socket as unknown as TLSSocket), /node "n1" was deleted/);
+});
