@@ -10,6 +10,7 @@ import { refuseJoinedHome } from './join/joined.ts';
 import type { ServerOptions } from './options.ts';
 import { ensurePki, type PkiOptions } from './pki.ts';
 import { chooseEtcdPorts, type EtcdPorts } from './ports.ts';
+import { refuseInterrupted } from './recover/interrupted.ts';
 
 export interface ControlPlane {
   /** Of the administrator. */
@@ -23,7 +24,10 @@ type ControlPlaneFlags = Pick<
   'listen' | 'advertise' | 'etcdServers' | 'etcdCa' | 'etcdCert' | 'etcdKey' | 'caCert' | 'caKey'
 >;
 
-/** Makes what a control plane needs before it starts. Throws Conflict in the folder of a node that has joined another. */
+/**
+ * Makes what a control plane needs before it starts. Throws Conflict in the folder of a node that has joined another, and
+ * where a recovery was cut off.
+ */
 export async function prepareControlPlane(
   instance: Instance,
   flags: ControlPlaneFlags,
@@ -32,6 +36,7 @@ export async function prepareControlPlane(
   const { listen, advertise, etcdServers } = flags;
   refuseJoinedHome(instance);
   checkEtcdFlags(flags);
+  if (etcdServers === undefined) refuseInterrupted(instance);
   const authority = readAuthority(flags);
   const kubeconfig = await ensurePki(instance, {
     listen,

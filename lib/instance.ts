@@ -41,6 +41,8 @@ export const paths = {
   pki: (instance: Instance): string => join(instance.home, 'pki'),
   adminKubeconfig: (instance: Instance): string => join(instance.home, 'admin.kubeconfig'),
   etcdData: (instance: Instance): string => join(instance.home, 'etcd'),
+  /** A store that is being recovered, before it takes the place of the other. */
+  etcdRecovered: (instance: Instance): string => join(instance.home, 'etcd.recovered'),
   /** Copies of the embedded etcd. */
   etcdSnapshots: (instance: Instance): string => join(instance.home, 'etcd-snapshots'),
   logs: (instance: Instance): string => join(instance.home, 'logs'),

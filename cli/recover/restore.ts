@@ -27,7 +27,7 @@ export async function restore(
   recovery: Recovery,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const fresh = join(instance.home, 'etcd.recovered');
+  const fresh = paths.etcdRecovered(instance);
   const pki = (name: string): string => join(paths.pki(instance), name);
   rmSync(fresh, { recursive: true, force: true });
   try {
