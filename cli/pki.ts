@@ -10,8 +10,8 @@ import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
 import { paths, type Instance } from '../lib/instance.ts';
 import { canonicalAddress, ownAddresses } from '../lib/node-address.ts';
 import {
-  certificateExpiry,
   certificateHosts,
+  certificateLife,
   createAuthority,
   issueCertificate,
   type CertificateRequest,
@@ -130,7 +130,7 @@ async function ensureLeaf(
   const wanted = JSON.stringify([request.commonName, request.organizations ?? [], request.usage]);
   if (
     existing &&
-    certificateExpiry(existing.cert) - request.now > RENEW_BEFORE_MS &&
+    certificateLife(existing.cert).notAfter - request.now > RENEW_BEFORE_MS &&
     existsSync(subject) &&
     readFileSync(subject, 'utf8') === wanted
   ) {

@@ -116,11 +116,6 @@ export function certificateUserId(cert: string): string | undefined {
   return new x509.X509Certificate(cert).subjectName.getField(USER_ID)[0];
 }
 
-/** When a PEM certificate runs out, in milliseconds since the epoch. */
-export function certificateExpiry(cert: string): number {
-  return new x509.X509Certificate(cert).notAfter.getTime();
-}
-
 /** DNS names and IP addresses a PEM certificate is valid for. */
 export function certificateHosts(cert: string): string[] {
   const extension = new x509.X509Certificate(cert).getExtension(x509.SubjectAlternativeNameExtension);
