@@ -39,6 +39,8 @@ export function renewalTime({ issuedAt, notAfter }: { issuedAt: number; notAfter
   return issuedAt + (notAfter - issuedAt) * RENEW_AFTER;
 }
 
+const untilOf = (cert: string): string => new Date(certificateLife(cert).notAfter).toISOString();
+
 /** The renewer; it does nothing for certificates that carry no UID of a Node. */
 export function createCertificateRenewer(deps: CertificateRenewerDeps): RunPart {
   const { client, nodeName, folder, clock, log } = deps;
@@ -47,23 +49,36 @@ export function createCertificateRenewer(deps: CertificateRenewerDeps): RunPart 
     key: readFileSync(join(folder, `${name}.key`), 'utf8'),
   });
 
-  async function renew(name: string, usage: 'client' | 'server', signal: AbortSignal): Promise<KeyPair> {
+  // Of what the client shows now: where it is worth telling, the files may be what cannot be read.
+  let until = deps.cert === undefined ? undefined : untilOf(deps.cert);
+
+  async function renew(
+    name: string,
+    { usage, use }: { usage: 'client' | 'server'; use: (pair: KeyPair) => void },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { key } = read(name);
     const limited = AbortSignal.any([signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]);
     const cert = await requestCertificate(client, { nodeName, key, usage }, limited, clock);
+    // First: a full disk must not keep the node from what it has been given.
+    use({ cert, key });
     const file = join(folder, `${name}.crt`);
     writeFileSync(`${file}.tmp`, cert, { mode: 0o600 });
     renameSync(`${file}.tmp`, file);
-    log.info({ usage, until: new Date(certificateLife(cert).notAfter).toISOString() }, 'renewed a certificate');
-    return { cert, key };
+    log.info({ usage, until: untilOf(cert) }, 'renewed a certificate');
   }
+
+  const show = (pair: KeyPair): void => {
+    client.setCredentials(pair);
+    until = untilOf(pair.cert);
+  };
 
   /** Renews what is due; answers when to look again. */
   async function look(signal: AbortSignal): Promise<number> {
     const dueAt = (name: string): number => renewalTime(certificateLife(read(name).cert));
     // The client certificate first: the other is asked for with it.
-    if (dueAt(CLIENT) <= clock.now()) client.setCredentials(await renew(CLIENT, 'client', signal));
-    if (dueAt(SERVING) <= clock.now()) deps.setServing(await renew(SERVING, 'server', signal));
+    if (dueAt(CLIENT) <= clock.now()) await renew(CLIENT, { usage: 'client', use: show }, signal);
+    if (dueAt(SERVING) <= clock.now()) await renew(SERVING, { usage: 'server', use: deps.setServing }, signal);
     return Math.min(dueAt(CLIENT), dueAt(SERVING)) - clock.now();
   }
 
@@ -81,8 +96,6 @@ export function createCertificateRenewer(deps: CertificateRenewerDeps): RunPart 
           if (signal.aborted) return;
           failures += 1;
           waitMs = Math.min(1_000 * 2 ** failures, MAX_RETRY_MS);
-          const { notAfter } = certificateLife(read(CLIENT).cert);
-          const until = new Date(notAfter).toISOString();
           log.error({ reason: reasonOf(err), message: messageOf(err), until }, 'failed to renew a certificate');
         }
         await clock.sleep(Math.min(Math.max(waitMs, MIN_WAIT_MS), MAX_WAIT_MS), signal).catch(() => undefined);
