@@ -5,7 +5,7 @@ import { rfc3339 } from '../../lib/clock.ts';
 import { setConditions, type NewCondition } from '../runtime/conditions.ts';
 import { formatSlots, jobOf, type JobProgress } from './job-progress.ts';
 import type { PublishedPorts } from './published-ports.ts';
-import { isReady, SERVICE_LABEL } from './slots.ts';
+import { byName, isReady, SERVICE_LABEL } from './slots.ts';
 import { reachObstacle } from './status.ts';
 
 export interface JobStatusInput {
@@ -84,7 +84,7 @@ function names(active: readonly Container[]): string {
   if (active.length === 0) return '';
   const shown = active
     .map(({ metadata }) => metadata.name)
-    .toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+    .toSorted(byName)
     .slice(0, SHOWN);
   return `; going on: ${shown.join(', ')}${active.length > SHOWN ? ` and ${active.length - SHOWN} more` : ''}`;
 }

@@ -6,7 +6,7 @@ import { isDeleting } from '../runtime/object-key.ts';
 import { progressConditions } from './progress.ts';
 import type { PublishedPorts } from './published-ports.ts';
 import { hashTemplate, pruneRevisions, type Revision } from './revision.ts';
-import { isAvailable, isOfRevision, isReady, nextAvailableMs, SERVICE_LABEL } from './slots.ts';
+import { byName, isAvailable, isOfRevision, isReady, nextAvailableMs, SERVICE_LABEL } from './slots.ts';
 import type { UpdateDecision } from './update-state.ts';
 import type { WantedSlot } from './wanted-slots.ts';
 
@@ -124,10 +124,12 @@ export function reachObstacle({
 export function firstNotReady(
   live: readonly Container[],
 ): { name: string; condition: ReturnType<typeof findCondition> } | undefined {
-  const child = live
-    .filter((candidate) => !isReady(candidate))
-    .toSorted((a, b) => a.metadata.name.localeCompare(b.metadata.name, 'en', { numeric: true }))[0];
-  return child && { name: child.metadata.name, condition: findCondition(child, 'Ready') };
+  let first: Container | undefined;
+  for (const child of live) {
+    if (isReady(child)) continue;
+    if (first === undefined || byName(child.metadata.name, first.metadata.name) < 0) first = child;
+  }
+  return first && { name: first.metadata.name, condition: findCondition(first, 'Ready') };
 }
 
 function culprit(live: readonly Container[]): string {

@@ -12,7 +12,7 @@ import { tolerates } from '../scheduler/filters/taints.ts';
 import { emptyNode, type NodeState } from '../scheduler/node-state.ts';
 import type { PlacementContext } from '../scheduler/filter.ts';
 import { withSlotVolumes } from './slot-volumes.ts';
-import { slotNameOf } from './slots.ts';
+import { byName, slotNameOf } from './slots.ts';
 
 export interface WantedSlot {
   readonly slot: string;
@@ -44,7 +44,7 @@ export function wantedSlots(
   return nodes
     .map((node) => ({ node, slot: slotOfNode(node.metadata.name) }))
     .filter(({ node, slot }) => isWantedOn(service, node, held.has(slot)))
-    .toSorted((a, b) => a.slot.localeCompare(b.slot, 'en', { numeric: true }))
+    .toSorted((a, b) => byName(a.slot, b.slot))
     .map(({ node, slot }) => ({ slot, nodeName: node.metadata.name }));
 }
 

@@ -109,6 +109,13 @@ test('planStatus() names the first Container that is not Ready, and why', () => 
   );
 });
 
+test('planStatus() names the first in the order of the slots, however many there are', () => {
+  const replicas = 2_000;
+  const children = Array.from({ length: replicas }, (_, index) => child(replicas - index, index === replicas - 1));
+  const result = status(makeService('web', { replicas }), children);
+  assert.match(result.conditions['Ready'] ?? '', /1 of 2000 Ready; waiting for web-2 /);
+});
+
 test('planStatus() keeps the current revision until the update is through', () => {
   const service = makeService('web', { replicas: 2, status: { currentRevision: 'old' } });
   const half = status(service, [child(1, true), child(2, true, 'old')], { update: { phase: 'Updating' } });
