@@ -59,10 +59,10 @@ export function slotNameOf(service: Service, child: Container): string | undefin
   return slot === undefined ? undefined : String(slot);
 }
 
-/** The slot of a child; undefined when the label is no positive number. */
+/** The slot of a child; undefined when the label is no positive number. A node may be called `1e3` or `0x1f`. */
 export function slotOf(child: Container): number | undefined {
-  const slot = Number(child.metadata.labels?.[SLOT_LABEL]);
-  return Number.isSafeInteger(slot) && slot > 0 ? slot : undefined;
+  const text = child.metadata.labels?.[SLOT_LABEL] ?? '';
+  return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : undefined;
 }
 
 export const isOfRevision = (child: Container, revision: string): boolean =>

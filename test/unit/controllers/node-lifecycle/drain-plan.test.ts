@@ -40,6 +40,9 @@ test('planDrain() evicts what a Service makes again elsewhere, and nothing else'
     replica(2, { deleting: true }),
     replica(3, { phase: 'Succeeded' }),
     replica('a'),
+    // Nodes of a Global Service, whose names look like numbers to Number().
+    replica('1e3'),
+    replica('0x1f'),
     makeContainer('alone'),
   ];
   assert.deepEqual(evicted(tainted(DRAIN), containers), ['web-1']);
