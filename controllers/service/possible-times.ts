@@ -10,10 +10,16 @@ const TOLERANCE_MS = 2_000;
 /** Only impossible times are remembered; the oldest go first. */
 const MAX_REMEMBERED = 10_000;
 
-/** `index`, with possible times only. */
+/** `index`, with possible times only. A Container of the cache never changes, so that each is looked at once. */
 export function withPossibleTimes(index: Index<Container>, clock: Pick<Clock, 'now'>): Index<Container> {
   const correct = createTimeCorrection(clock);
-  return { get: (value) => index.get(value).map(correct) };
+  const known = new WeakMap<Container, Container>();
+  const look = (container: Container): Container => {
+    const right = known.get(container) ?? correct(container);
+    known.set(container, right);
+    return right;
+  };
+  return { get: (value) => index.get(value).map(look) };
 }
 
 /** A function that answers its Container as it is, or a copy with the times put right. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createTimeCorrection } from '../../../../controllers/service/possible-times.ts';
+import { createTimeCorrection, withPossibleTimes } from '../../../../controllers/service/possible-times.ts';
 import { isAvailable } from '../../../../controllers/service/slots.ts';
 import type { Container } from '../../../../crds/container.ts';
 import { makeContainer, NOW, readyCondition, secondsAgo } from '../../../support/objects.ts';
@@ -40,4 +40,16 @@ test('a time that is to come, or lies before the Container was made, is when it 
     assert.equal(isAvailable(correct(readySince(seconds)), 10, now), false);
     assert.equal(isAvailable(correct(readySince(seconds)), 5, now), true);
   }
+});
+
+test('withPossibleTimes() answers the same for a Container of the cache, and anew for its next version', () => {
+  let now = NOW;
+  let cached = readySince(-600);
+  const index = withPossibleTimes({ get: () => [cached] }, { now: () => now });
+  const [first] = index.get('web');
+  now += 5_000;
+  assert.equal(index.get('web')[0], first);
+  assert.equal(first?.status?.startedAt, secondsAgo(0));
+  cached = readySince(30);
+  assert.equal(index.get('web')[0], cached);
 });
