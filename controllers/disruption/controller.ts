@@ -48,7 +48,8 @@ export function createDisruptionController(deps: ControllerDeps): RunPart {
             .map(keyOf),
         { delayMs: DELAY_MS },
       ),
-      watch(services, (service) => budgetsIn.get(service.metadata.namespace ?? '').map(keyOf)),
+      // The status of a Service changes with each of its Containers.
+      watch(services, (service) => budgetsIn.get(service.metadata.namespace ?? '').map(keyOf), { delayMs: DELAY_MS }),
     ],
   });
 }

@@ -96,7 +96,7 @@ function findMove(service: Service, observed: RebalanceObserved): Move | undefin
   for (const [from, children] of [...byNode].toSorted(([, a], [, b]) => b.length - a.length)) {
     if (isByNodeOnly && children.length < 2) return undefined;
     // The highest slot, as when scaling down.
-    const container = children.filter((child) => !tied.has(keyOf(child)) && mayDisrupt(child)).at(-1);
+    const container = children.findLast((child) => !tied.has(keyOf(child)) && mayDisrupt(child));
     const to = container && betterNode(container, { from, nodes, context });
     if (container && to !== undefined) return { service, container, from, to };
   }
