@@ -73,9 +73,10 @@ export function planUpdate(places: readonly Place[], observed: ServiceObserved):
   return { replace: new Set(sorted.slice(0, left).map(({ slot }) => slot)), fill, ...lookAgain(availableMs) };
 }
 
-// The Container of a Global Service on a node that does not answer stays until the node is back; the others need not
-// wait for it. A Replicated one is soon released and made again elsewhere.
+// The Container of a Global Service on a node that does not answer stays until the node is back, and one that is made
+// meanwhile waits for it; the others need not. A Replicated one is soon released and made again elsewhere.
 function isOutOfReach({ wanted, current, outdated, deleting }: Place): boolean {
+  if (wanted.isAway) return true;
   const there = [...current, ...outdated, ...deleting];
   return wanted.nodeName !== undefined && there.length > 0 && there.every(isUnreachable);
 }

@@ -18,6 +18,8 @@ export interface WantedSlot {
   readonly slot: string;
   /** Mode Global: the node it stands for. */
   readonly nodeName?: string;
+  /** That node does not answer. */
+  readonly isAway?: boolean;
 }
 
 /** What a Container of a Global Service tolerates by itself, as the Pods of a DaemonSet do: it belongs to its node. */
@@ -30,7 +32,8 @@ export const GLOBAL_TOLERATIONS: readonly Toleration[] = [
   { key: 'node.kubernetes.io/unschedulable', operator: 'Exists', effect: 'NoSchedule' },
 ];
 /** node-lifecycle's own, gone when the node is back: no reason to have no slot there. */
-const PASSING_TAINTS = new Set(['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']);
+const UNREACHABLE = 'node.kubernetes.io/unreachable';
+const PASSING_TAINTS = new Set(['node.kubernetes.io/not-ready', UNREACHABLE]);
 
 /** The slots of `service` in the order in which they are updated. `children` are its Containers. */
 export function wantedSlots(
@@ -45,8 +48,10 @@ export function wantedSlots(
     .map((node) => ({ node, slot: slotOfNode(node.metadata.name) }))
     .filter(({ node, slot }) => isWantedOn(service, node, held.has(slot)))
     .toSorted((a, b) => byName(a.slot, b.slot))
-    .map(({ node, slot }) => ({ slot, nodeName: node.metadata.name }));
+    .map(({ node, slot }) => ({ slot, nodeName: node.metadata.name, ...(isAway(node) ? { isAway: true } : {}) }));
 }
+
+const isAway = ({ spec }: Node): boolean => spec?.taints?.some(({ key }) => key === UNREACHABLE) ?? false;
 
 // The rules of a DaemonSet: selector, constraints and taints of the node count, resources and ports do not: a Container
 // that finds no room says so. A taint NoSchedule keeps new ones away and leaves the one that is there.

@@ -394,3 +394,25 @@ test('planReplicas() of a Global Service passes by what is on a node that does n
   leaving.metadata.deletionTimestamp = secondsAgo(1);
   assert.deepEqual(look(leaving, b, c), ['web-b']);
 });
+
+test('planReplicas() of a Global Service does not wait for what never came to a node that does not answer', () => {
+  const service = makeService('web', { mode: 'Global' });
+  const taints = [{ key: 'node.kubernetes.io/unreachable', effect: 'NoSchedule' as const }];
+  const nodes = [makeNode('a', { ready: 'Unknown', taints }), makeNode('b'), makeNode('c')];
+  const on = (name: string, state: State, revision: 'old' | 'new' = 'old'): Container => {
+    const one = child(1, revision, state, { name: `web-${name}` });
+    one.metadata.labels = { ...one.metadata.labels, [SLOT_LABEL]: name };
+    return one;
+  };
+  const look = (...children: Container[]) => {
+    const plan = planReplicas({ ...observe(service, children), wanted: wantedSlots(service, nodes, children) });
+    return {
+      remove: plan.remove.map(({ container }) => container.metadata.name),
+      create: plan.create.map(({ name, revision }) => `${name} ${revision}`),
+    };
+  };
+  // It cannot be bound, so that replacing it would help nobody: the update would hang on it.
+  assert.deepEqual(look(on('a', 'starting'), on('b', 'ready'), on('c', 'ready')), { remove: ['web-b'], create: [] });
+  assert.deepEqual(look(on('a', 'starting', 'new'), on('b', 'ready'), on('c', 'ready')).remove, ['web-b']);
+  assert.deepEqual(look(on('b', 'ready'), on('c', 'ready')), { remove: ['web-b'], create: ['web-a old'] });
+});
