@@ -85,7 +85,8 @@ function begin({ service, history, now }: UpdateObserved, asked: Revision | unde
       : before.fromRevision
     : (current?.revision ?? 0);
   return {
-    phase: 'Updating',
+    // Complete before there was a status.update, in the time of an older version: nothing begins.
+    phase: before === undefined && current !== undefined && current.revision === revision ? 'Completed' : 'Updating',
     revision,
     fromRevision,
     settings,

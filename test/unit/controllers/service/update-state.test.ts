@@ -284,3 +284,28 @@ test('planUpdateState() of 0 replicas is complete', () => {
   story.children = [];
   assert.deepEqual([look(story).phase, look(story).target], ['Completed', 'b']);
 });
+
+test('planUpdateState() of a Service that an older version kept begins nothing that was done, and goes on with what was not', () => {
+  const story = settled();
+  // That version wrote no status.update, and gave a template that came back a new number.
+  const kept = (value: string, current: string): void => {
+    const revisions = ['b', 'a'].map((one, index) => ({
+      revision: index + 2,
+      hash: hashOf(one),
+      template: makeService('web', { template: version(one) }).spec.template,
+    }));
+    story.service = {
+      ...makeService('web', { replicas: 3, template: version(value) }),
+      status: { revisions, currentRevision: hashOf(current) },
+    };
+  };
+  kept('a', 'a');
+  story.children = [child(1, 'a', 'backoff'), child(2, 'a'), child(3, 'a')];
+  const { phase, revision, failedSlots } = look(story);
+  assert.deepEqual([phase, revision, failedSlots], ['Completed', 3, ''], 'what fails is no failed update');
+  write(story, 'b');
+  assert.deepEqual([look(story).phase, look(story).target, look(story).fallback], ['Updating', 'b', 'a']);
+  kept('a', 'b');
+  story.children = [child(1, 'a'), child(2, 'b'), child(3, 'b')];
+  assert.deepEqual([look(story).phase, look(story).target, look(story).fallback], ['Updating', 'a', 'b']);
+});
