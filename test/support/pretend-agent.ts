@@ -59,9 +59,10 @@ export async function startPretendAgent(kubeconfig: string, name: string): Promi
         await containers.mergePatch(metadata.name, metadata.namespace, patch, { subresource: 'status' });
       }
     } catch (error) {
-      // The server may be away on purpose; the informer brings the Container back, or it is gone.
-      if (!isNotFound(error) && !isConflict(error) && !isUnavailable(error)) throw error;
-      if (isUnavailable(error)) setTimeout(() => void retry(container), 200);
+      if (isNotFound(error)) return;
+      // The server may be away on purpose, or too many write at once: nothing else may bring the Container back.
+      if (!isConflict(error) && !isUnavailable(error)) throw error;
+      setTimeout(() => void retry(container), 200);
     }
   };
   const retry = async (container: Container): Promise<void> => {
