@@ -4,6 +4,7 @@ import type { Container } from '../../crds/container.ts';
 import { rfc3339 } from '../../lib/clock.ts';
 import { controllerOf, hasFinalizer, isDeleting, NODE_FINALIZER } from '../runtime/object-key.ts';
 import { tolerates } from '../scheduler/filters/taints.ts';
+import { slotOf } from '../service/slots.ts';
 
 export const UNREACHABLE = 'node.kubernetes.io/unreachable';
 export const NOT_READY = 'node.kubernetes.io/not-ready';
@@ -125,7 +126,8 @@ export function planEviction(observed: EvictionObserved): EvictionPlan {
     const isReleasable =
       controllerOf(container) !== undefined || (isDeleting(container) && hasFinalizer(container, NODE_FINALIZER));
     if (isSuspended || !isReleasable) continue;
-    const delayMs = node === undefined ? 0 : tolerationMs(container, evictionDelayMs);
+    const delayMs =
+      node === undefined ? 0 : isLeftover(container) ? evictionDelayMs : tolerationMs(container, evictionDelayMs);
     const waitMs = (Number.isNaN(taintedAt) ? now : taintedAt) + delayMs - now;
     if (waitMs <= 0) release.push(container);
     else if (Number.isFinite(waitMs)) waits.push(waitMs);
@@ -141,6 +143,11 @@ export function planEviction(observed: EvictionObserved): EvictionPlan {
 
 // Nothing is unknown about a container that had ended before its node did.
 const isOver = ({ status }: Container): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
+
+// Of a Global Service, and being deleted: it tolerates its node's silence for ever, but its successor can only be on that
+// node, where the agent stops this one first.
+const isLeftover = (container: Container): boolean =>
+  isDeleting(container) && controllerOf(container)?.kind === 'Service' && slotOf(container) === undefined;
 
 function tolerationMs(container: Container, evictionDelayMs: number): number {
   const matching = (container.spec.tolerations ?? []).filter((toleration) =>

@@ -154,6 +154,21 @@ test('planEviction() follows tolerations', () => {
   assert.deepEqual(evict([tolerant(10)], { seconds: 11 }).release, ['c']);
 });
 
+test('planEviction() keeps what is of a Global Service on a silent node, until it is being deleted', () => {
+  const global = (slot: string, deleting: boolean) =>
+    owned(slot, {
+      tolerations: [{ key: UNREACHABLE, operator: 'Exists', effect: 'NoExecute' }],
+      metadata: {
+        labels: { 'windlass.dev/slot': slot },
+        ...(deleting ? { deletionTimestamp: secondsAgo(9), finalizers: ['windlass.dev/node'] } : {}),
+      },
+    });
+  assert.deepEqual(evict([global('a', false), global('b', true)]).release, ['b']);
+  assert.equal(evict([global('b', true)], { seconds: 5 }).requeueAfterMs, 15_000);
+  // Its successor might start elsewhere, which the toleration is there to prevent.
+  assert.deepEqual(evict([global('1', true)]).release, []);
+});
+
 test('planEviction() does nothing but mark while the observer is the suspect', () => {
   assert.deepEqual(evict([owned('c')], { isSuspended: true }), {
     unknown: ['c'],
