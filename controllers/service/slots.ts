@@ -27,12 +27,14 @@ export const emptySlot = (slot: string): Slot => ({ slot, current: [], outdated:
 export function groupBySlot(service: Service, children: readonly Container[], revision: string): Map<string, Slot> {
   type Group = ReturnType<typeof groupOf>;
   const slots = new Map<string, Slot & Record<Group, Container[]>>();
-  for (const child of children.toSorted(byAge)) {
+  for (const child of children) {
     const slot = slotNameOf(service, child);
     if (slot === undefined) continue;
     let entry = slots.get(slot);
     if (!entry) slots.set(slot, (entry = { slot, current: [], outdated: [], failed: [], deleting: [] }));
-    entry[groupOf(child, revision)].push(child);
+    const group = entry[groupOf(child, revision)];
+    // Nearly all have a slot of their own: there is next to nothing to sort.
+    if (group.push(child) > 1) group.sort(byAge);
   }
   return slots;
 }
