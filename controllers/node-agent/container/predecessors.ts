@@ -1,8 +1,9 @@
 // What must be off this host before a Container starts: it may have been given away while the node was cut off, and a
-// successor of the same slot may come back to the same node, to the same name and to the same volumes.
+// successor of the same slot may come back to the same node, to the same name or not, and to the same volumes.
 import type { Container } from '../../../crds/container.ts';
 import type { WatchedKind } from '../../runtime/controller.ts';
-import { joinKey } from '../../runtime/object-key.ts';
+import { controllerOf, joinKey } from '../../runtime/object-key.ts';
+import { SLOT_LABEL } from '../../service/slots.ts';
 import { volumeNamesOf } from '../../volume/plan.ts';
 import type { SandboxState } from '../runtime/node-runtime.ts';
 import type { RuntimeCache } from '../runtime/runtime-cache.ts';
@@ -12,7 +13,7 @@ import { MANAGED_LABEL } from './annotations.ts';
 const KEEP_MS = 120_000;
 
 export interface Predecessors {
-  /** Sandboxes of an earlier Container of that name, or of one that is gone and mounts a volume of this one. */
+  /** Sandboxes of an earlier Container of that name, or of one that is gone and has its slot or mounts a volume of its. */
   of(container: Container): SandboxState[];
   /** A Container of this node whose object is gone, as it was last. */
   gone(uid: string): Container | undefined;
@@ -31,14 +32,27 @@ export function createPredecessors(deps: {
 }): Predecessors {
   const { cache, nodeName, now } = deps;
   const gone = new Map<string, { readonly container: Container; readonly atMs: number }>();
+  /** Their UIDs by what they held. */
+  const holders = new Map<string, Set<string>>();
+  const forget = (uid: string): void => {
+    const last = gone.get(uid);
+    gone.delete(uid);
+    for (const held of last ? heldBy(last.container) : []) {
+      const uids = holders.get(held);
+      uids?.delete(uid);
+      if (uids?.size === 0) holders.delete(held);
+    }
+  };
   const isHere = (uid: string): boolean => cache.viewOf(uid).sandboxes.length > 0;
   const note = (container: Container): void => {
     for (const [uid, { atMs }] of gone) {
       if (now() - atMs < KEEP_MS) break;
-      if (!isHere(uid)) gone.delete(uid);
+      if (!isHere(uid)) forget(uid);
     }
     const { uid = '' } = container.metadata;
+    forget(uid);
     gone.set(uid, { container, atMs: now() });
+    for (const held of heldBy(container)) holders.set(held, (holders.get(held) ?? new Set()).add(uid));
     if (isHere(uid)) deps.onGone();
   };
   deps.containers.subscribe(({ object, previous, deleted }) => {
@@ -46,17 +60,12 @@ export function createPredecessors(deps: {
     const last = deleted ? object : previous?.metadata.uid === object.metadata.uid ? undefined : previous;
     if (last?.spec.nodeName === nodeName) note(last);
   });
-  const volumesOf = (container: Container): string[] =>
-    volumeNamesOf(container).map((name) => joinKey(container.metadata.namespace, name));
   return {
     of(container) {
       const { uid = '', name, namespace } = container.metadata;
-      const volumes = new Set(volumesOf(container));
-      const sharing = [...gone.values()].flatMap(({ container: one }) =>
-        volumes.size > 0 && one.metadata.uid !== uid && volumesOf(one).some((volume) => volumes.has(volume))
-          ? cache.viewOf(one.metadata.uid ?? '').sandboxes
-          : [],
-      );
+      const earlier = new Set(heldBy(container).flatMap((held) => [...(holders.get(held) ?? [])]));
+      earlier.delete(uid);
+      const sharing = [...earlier].flatMap((one) => cache.viewOf(one).sandboxes);
       const namesakes = cache
         .sandboxes()
         .filter(
@@ -70,4 +79,15 @@ export function createPredecessors(deps: {
     },
     gone: (uid) => gone.get(uid)?.container,
   };
+}
+
+/** What one Container at a time has: its volumes, and its slot of a Service. */
+function heldBy(container: Container): string[] {
+  const { namespace, labels } = container.metadata;
+  const slot = labels?.[SLOT_LABEL];
+  const owner = controllerOf(container);
+  return [
+    ...volumeNamesOf(container).map((name) => `volume ${joinKey(namespace, name)}`),
+    ...(slot !== undefined && owner ? [`slot ${owner.uid} ${slot}`] : []),
+  ];
 }

@@ -60,6 +60,29 @@ test('a Container waits for one that is gone and mounts a volume of its, whateve
   assert.deepEqual(predecessors.of(successor), []);
 });
 
+test('a Container waits for one that is gone and had its slot, whatever its name', () => {
+  // With StartFirst the name of a slot's Container changes.
+  const replica = (name: string, uid: string, slot: string, service = 'web'): Container => {
+    const owner = { apiVersion: 'windlass.dev/v1', kind: 'Service', name: service, uid: service, controller: true };
+    return makeContainer(
+      {},
+      { metadata: { name, uid, ownerReferences: [owner], labels: { 'windlass.dev/slot': slot } } },
+    );
+  };
+  const old = replica('web-1-abc', 'u1', '1');
+  const { predecessors, tell } = start([sandboxOf(old)]);
+  const idsFor = (container: Container): string[] => predecessors.of(container).map(({ id }) => id);
+  assert.deepEqual(
+    idsFor(replica('web-1', 'u2', '1')),
+    [],
+    'its object is there: it is another update that is under way',
+  );
+  tell({ object: old, previous: old, deleted: true });
+  assert.deepEqual(idsFor(replica('web-1', 'u2', '1')), ['s-u1']);
+  assert.deepEqual(idsFor(replica('web-2', 'u3', '2')), []);
+  assert.deepEqual(idsFor(replica('db-1', 'u4', '1', 'db')), []);
+});
+
 test('a successor that is seen without the end of the one before it tells of that end', () => {
   const old = named('web', 'u1', { mounts });
   const { predecessors, tell, alarms } = start([sandboxOf(old)]);
