@@ -74,8 +74,16 @@ export function createForwarder(servers: () => readonly string[]): Forwarder {
   };
 }
 
-/** Equal for questions that one answer is good for: all but the id and the letter case of the name. */
-function keyOf({ name, section }: Question, query: Buffer, transport: 'udp' | 'tcp'): string {
+/**
+ * Equal for questions that one answer is good for: all but the id and the letter case of the name. The name as labels, not
+ * as text: a label may hold a dot, and the answer to such a name must not be that of another one.
+ */
+function keyOf({ section }: Question, query: Buffer, transport: 'udp' | 'tcp'): string {
+  // No length of a label is the code of a letter.
+  const name = section
+    .subarray(0, -4)
+    .toString('latin1')
+    .replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
   const nameless = section.subarray(-4).toString('hex');
   const rest = query.subarray(HEADER_BYTES + section.length).toString('hex');
   return `${transport} ${query.subarray(2, HEADER_BYTES).toString('hex')} ${name} ${nameless} ${rest}`;

@@ -12,9 +12,10 @@ import {
   type Question,
 } from '../../../../../runtime-shim/network/dns/message.ts';
 
-function query(name: string, id: number): { bytes: Buffer; question: Question } {
+function query(name: string | Buffer, id: number): { bytes: Buffer; question: Question } {
   const header = Buffer.from([id >> 8, id & 0xff, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-  const bytes = Buffer.concat([header, encodeName(name), Buffer.of(0, TYPE.a, 0, 1)]);
+  const labels = typeof name === 'string' ? encodeName(name) : name;
+  const bytes = Buffer.concat([header, labels, Buffer.of(0, TYPE.a, 0, 1)]);
   const parsed = parseQuestion(bytes);
   assert.equal(parsed.kind, 'question');
   return { bytes, question: (parsed as { question: Question }).question };
@@ -54,6 +55,19 @@ test('createForwarder() asks once for what many ask at the same time or later, i
       [3, 'EXAMPLE'],
     ],
   );
+});
+
+test('createForwarder() keeps apart a name with a dot in a label and the name that reads like it', async (t) => {
+  const { asked, port } = await startResolver(t, 'udp4');
+  const forwarder = createForwarder(() => [`127.0.0.1:${port}`]);
+  const spelled = query(Buffer.from('\x0bwww.example\x03org\0', 'latin1'), 1);
+  const real = query('www.example.org', 2);
+  assert.equal(spelled.question.name, real.question.name);
+  for (const { bytes, question } of [spelled, real]) {
+    const answer = await forwarder.forward(question, bytes, 'udp');
+    assert.deepEqual(answer?.subarray(12, 12 + question.section.length), question.section);
+  }
+  assert.equal(asked.length, 2);
 });
 
 test('createForwarder() forgets what other resolvers said', async (t) => {
