@@ -136,6 +136,17 @@ function serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, route: G
   });
 }
 
+/** Whoever waits for a reader that has left waits no longer. No listener stays: a stream may have many slow moments. */
+function hasRoom(stream: ServerHttp2Stream): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.off('drain', done).off('close', done);
+      resolve();
+    };
+    stream.on('drain', done).on('close', done);
+  });
+}
+
 function openCall(
   stream: ServerHttp2Stream,
   method: GrpcMethod,
@@ -159,10 +170,7 @@ function openCall(
     async write(message) {
       if (hasEnded || isGone()) return;
       begin();
-      if (!stream.write(encodeFrame(method.responseSerialize(message)))) {
-        // Whoever waits for a reader that has left waits no longer.
-        await Promise.race([once(stream, 'drain'), once(stream, 'close')]);
-      }
+      if (!stream.write(encodeFrame(method.responseSerialize(message)))) await hasRoom(stream);
     },
     end(message) {
       if (hasEnded || isGone()) return;

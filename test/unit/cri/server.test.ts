@@ -136,3 +136,22 @@ test('requireField() names what is missing', () => {
     assert.throws(() => requireField(value, 'config.metadata'), { reason: 'Invalid', message: /^config\.metadata/ });
   }
 });
+
+test('a stream whose reader is often behind keeps no listener for each wait', async (t) => {
+  const warnings: string[] = [];
+  const onWarning = ({ name }: Error): void => void warnings.push(name);
+  process.on('warning', onWarning);
+  t.after(() => process.off('warning', onWarning));
+  const containerId = 'x'.repeat(200_000);
+  const client = await connectCri(t, {
+    runtime: {
+      async *getContainerEvents() {
+        for (let index = 0; index < 30; index += 1) yield { containerId };
+      },
+    },
+  });
+  let count = 0;
+  for await (const event of client.runtime.getContainerEvents({})) count += Number(event.containerId === containerId);
+  assert.equal(count, 30);
+  assert.deepEqual(warnings, []);
+});
