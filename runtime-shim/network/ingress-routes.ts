@@ -90,9 +90,18 @@ function allowSources(bridge: string): void {
   if (readSysctl('net/ipv4/conf/all/rp_filter') === '0') writeSysctl(`net/ipv4/conf/${bridge}/rp_filter`, '0');
 }
 
+/** Whether the instance made the rule: somebody else's may have one of its preferences. Pure. */
+export function isOwnRule(instance: Instance, { preference, mark, inputLink, action }: RoutingRule): boolean {
+  const { preference: first, table } = rangesOf(instance);
+  const end = first + RULES - 1;
+  if (action === 'nop') return preference === end && mark === undefined && inputLink === undefined;
+  if ('goto' in action) return action.goto === end;
+  return action.table >= table && action.table <= table + PEER.max;
+}
+
 function syncRules(socket: NetlinkSocket, instance: Instance, wanted: readonly RoutingRule[]): number {
   const { preference } = rangesOf(instance);
-  const present = listRules(socket, preference, preference + RULES - 1);
+  const present = listRules(socket, preference, preference + RULES - 1).filter((rule) => isOwnRule(instance, rule));
   const key = ({ preference: at, mark, inputLink, action }: RoutingRule): string =>
     JSON.stringify([at, mark?.value, mark?.mask, inputLink, action]);
   const [has, wants] = [new Set(present.map(key)), new Set(wanted.map(key))];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeInstance } from '../../../../lib/instance.ts';
-import { planIngressRoutes } from '../../../../runtime-shim/network/ingress-routes.ts';
+import { isOwnRule, planIngressRoutes } from '../../../../runtime-shim/network/ingress-routes.ts';
 import {
   BACK_TO_SENDER,
   MASQUERADED,
@@ -49,4 +49,22 @@ test('planIngressRoutes() passes all others by with one rule, and leads each mar
   );
   assert.ok(preferences.every((preference) => preference >= 1000 && preference < 1000 + 4 * 0x1000));
   assert.deepEqual(planIngressRoutes(instance, 'br', new Map()).rules, []);
+});
+
+test('isOwnRule() knows what the plan makes, and no rule of others with the same preference', () => {
+  const { rules } = planIngressRoutes(instance, 'br', new Map([[4095, '10.255.15.255']]));
+  assert.deepEqual(
+    rules.map((rule) => isOwnRule(instance, rule)),
+    rules.map(() => true),
+  );
+  const [{ preference } = { preference: 0 }] = rules;
+  // A VPN's, one into the main table for a mark of ours, the one for VRFs, and a jump of an administrator.
+  for (const rule of [
+    { preference, mark: { value: 0x80000, mask: 0xff0000 }, action: { table: 52 } },
+    { preference: preference + 2, mark: { value: 0x20000, mask: 0x0fff0000 }, action: { table: 254 } },
+    { preference, action: { table: 0 } },
+    { preference, action: { goto: 32_766 } },
+    { preference, inputLink: 'eth0', action: 'nop' },
+  ] as const)
+    assert.equal(isOwnRule(instance, rule), false, JSON.stringify(rule));
 });
