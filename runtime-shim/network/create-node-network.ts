@@ -14,7 +14,7 @@ import { ensureBridge, ensureEndpoint, ensureLoopback } from './links.ts';
 import type { Attachment, IngressSpec, NetworkSpec, NodeNetwork, PublishedPort } from './node-network.ts';
 import { syncIngressRoutes } from './ingress-routes.ts';
 import { createLinkRemover } from './link-remover.ts';
-import { describeShape, refuseTakenRoutes, validateNetwork } from './network-spec.ts';
+import { describeShape, refuseTakenRoutes, validateNetwork, validateServices } from './network-spec.ts';
 import { createPortTable } from './ports.ts';
 import { openRecords, type EndpointRecord, type SandboxRecord } from './records.ts';
 import { isOverlay } from './overlay.ts';
@@ -403,6 +403,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     },
 
     async setServices(services, ingress) {
+      validateServices(services, ingress);
       await tables.settled();
       await setIngress(ingress);
       const before = state.services;

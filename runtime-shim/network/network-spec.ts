@@ -1,10 +1,10 @@
 // What makes a network possible on this node, and what must not change while it is used. Pure.
-import { isIP } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { WindlassError } from '../../lib/errors.ts';
 import type { HostRoute } from '../../lib/host-routes.ts';
 import { isMac } from '../host/rtnetlink.ts';
 import { contains, parseCidr, parseIp } from './ipam.ts';
-import type { NetworkOverlay, NetworkSpec, OverlayPeers } from './node-network.ts';
+import type { IngressSpec, NetworkOverlay, NetworkSpec, OverlayPeers, ServiceSpec } from './node-network.ts';
 
 /** What sandboxes depend on: ranges may change under them, the rest may not. */
 export function describeShape(spec: NetworkSpec): string {
@@ -15,6 +15,8 @@ export function describeShape(spec: NetworkSpec): string {
 /** The lowest bit of the first byte marks groups. */
 const isUnicastMac = (text: string): boolean => isMac(text) && (Number.parseInt(text.slice(0, 2), 16) & 1) === 0;
 const HIGHEST_VNI = 0xffffff;
+/** One with a zone means another link on each node. */
+const isHost = (text: string): boolean => isIP(text) !== 0 && !text.includes('%');
 
 /** Throws Invalid naming the value that no overlay can have. */
 function validateOverlay(spec: NetworkSpec, { vni, port, underlayIp, nodeIp, nodeMac }: NetworkOverlay): void {
@@ -23,7 +25,7 @@ function validateOverlay(spec: NetworkSpec, { vni, port, underlayIp, nodeIp, nod
   };
   if (!(Number.isInteger(vni) && vni >= 1 && vni <= HIGHEST_VNI)) refuse(`VNI ${vni} is not from 1 to ${HIGHEST_VNI}`);
   if (!(Number.isInteger(port) && port >= 1 && port <= 65_535)) refuse(`UDP port ${port} is not from 1 to 65535`);
-  if (isIP(underlayIp) === 0) refuse(`${JSON.stringify(underlayIp)} is no address of a node`);
+  if (!isHost(underlayIp)) refuse(`${JSON.stringify(underlayIp)} is no address of a node`);
   const first = parseCidr(spec.subnets[0]?.cidr ?? '');
   if (!contains(first, parseIp(nodeIp)) || spec.subnets.some(({ gateway }) => gateway === nodeIp))
     refuse(`address ${nodeIp} of this node is not in the first subnet or is the gateway's`);
@@ -35,13 +37,42 @@ export function validatePeers(networkId: string, { hosts, endpoints }: OverlayPe
   const refuse = (what: string): never => {
     throw new WindlassError('Invalid', `peers of network ${networkId}: ${what}`);
   };
-  for (const host of hosts) if (isIP(host) === 0) refuse(`${JSON.stringify(host)} is no address of a node`);
+  for (const host of hosts) if (!isHost(host)) refuse(`${JSON.stringify(host)} is no address of a node`);
   const known = new Set(hosts);
   for (const { ip, mac, host } of endpoints) {
-    parseIp(ip);
+    if (!isIPv4(ip)) refuse(`${JSON.stringify(ip)} is no IPv4 address of an endpoint`);
     if (!isUnicastMac(mac)) refuse(`${JSON.stringify(mac)} is no MAC of an endpoint`);
     if (!known.has(host)) refuse(`endpoint ${ip} is at ${JSON.stringify(host)}, which is none of the hosts`);
   }
+}
+
+const isPort = (port: number, lowest: 0 | 1): boolean => Number.isInteger(port) && port >= lowest && port <= 65_535;
+
+/**
+ * Throws Invalid naming the value that no Service and no ingress network can have. What passes is written into scripts of
+ * the packet filter as it is, and comes from other nodes.
+ */
+export function validateServices(services: readonly ServiceSpec[], ingress: IngressSpec | undefined): void {
+  const refuse = (what: string): never => {
+    throw new WindlassError('Invalid', what);
+  };
+  for (const { id, ports } of services) {
+    for (const { protocol, virtualIp, port, publishedPort, backends } of ports) {
+      const own = `port ${publishedPort || port} of Service ${id}`;
+      if (!['TCP', 'UDP'].includes(protocol)) refuse(`${own}: ${JSON.stringify(protocol)} is neither TCP nor UDP`);
+      if (virtualIp !== '' && !isIPv4(virtualIp)) refuse(`${own}: ${JSON.stringify(virtualIp)} is no IPv4 address`);
+      if (!isPort(port, 0) || !isPort(publishedPort, 0)) refuse(`${own} is not from 0 to 65535`);
+      for (const backend of backends) {
+        if (!isIPv4(backend.ip)) refuse(`${own}: backend ${JSON.stringify(backend.ip)} is no IPv4 address`);
+        if (!isPort(backend.port, 1)) refuse(`${own}: port ${backend.port} of a backend is not from 1 to 65535`);
+      }
+    }
+  }
+  if (!ingress) return;
+  for (const ip of [ingress.ip, ...ingress.peers.flatMap((peer) => [peer.ip, ...peer.hosts])])
+    if (!isIPv4(ip)) refuse(`ingress network ${ingress.network}: ${JSON.stringify(ip)} is no IPv4 address`);
+  for (const { mac } of ingress.peers)
+    if (!isUnicastMac(mac)) refuse(`ingress network ${ingress.network}: ${JSON.stringify(mac)} is no MAC of a bridge`);
 }
 
 /** Throws Conflict naming the link whose route leads to addresses that the network would take over. */

@@ -1,9 +1,9 @@
 // What makes a bridge network one over all nodes: a VXLAN device in its bridge, and one forwarding and one neighbour entry
 // per endpoint elsewhere. All that a container asks for is answered on its own node; no broadcast leaves.
 import { isIPv6 } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
+import { linkOfAddress } from '../../lib/node-address.ts';
 import {
   listForwarding,
   listNeighbours,
@@ -33,9 +33,8 @@ const OVERHEAD = { ipv4: 20 + 8 + 8 + 14, ipv6: 40 + 8 + 8 + 14 } as const;
  */
 export function overlayMtu(underlayIp: string, wanted: number): number {
   using socket = openRtnetlink();
-  const name = Object.entries(networkInterfaces()).find(([, addresses]) =>
-    addresses?.some(({ address }) => address === underlayIp),
-  )?.[0];
+  // An address with a label comes under that: `eth0:1`.
+  const name = linkOfAddress(underlayIp)?.replace(/:.*/, '');
   const uplink = name === undefined ? undefined : listLinks(socket, name).find((link) => link.name === name);
   if (!uplink)
     throw new WindlassError('Invalid', `no link of this host that is up has the address ${underlayIp} of the node`);
@@ -127,13 +126,24 @@ export function diffEntries(
 
 /** The entries that belong to the network now. */
 export function wantedEntries(state: NetworkState, spec: OverlaySpec): OverlayEntries {
-  const endpoints = [...state.sandboxes.values()]
+  const { underlayIp, nodeIp, nodeMac } = spec.overlay;
+  const own = [...state.sandboxes.values()]
     .flatMap((sandbox) => sandbox.endpoints)
     .filter(({ network }) => network === spec.id);
-  return planEntries(state.peers.get(spec.id) ?? { hosts: [], endpoints: [] }, {
-    macs: new Set([spec.overlay.nodeMac, ...endpoints.map(({ macAddress }) => macAddress)]),
-    ips: new Set([spec.overlay.nodeIp, ...endpoints.map(({ ipv4Address }) => ipv4Address)]),
-  });
+  const { hosts = [], endpoints = [] } = state.peers.get(spec.id) ?? {};
+  // Until the peers are declared anew, those of a node that went over to the other family can not be reached.
+  const reachable = endpoints.filter(({ host }) => isIPv6(host) === isIPv6(underlayIp));
+  return planEntries(
+    { hosts, endpoints: reachable },
+    {
+      macs: new Set([nodeMac, ...own.map(({ macAddress }) => macAddress)]),
+      ips: new Set([
+        nodeIp,
+        ...spec.subnets.map(({ gateway }) => gateway),
+        ...own.map(({ ipv4Address }) => ipv4Address),
+      ]),
+    },
+  );
 }
 
 /**

@@ -1,4 +1,5 @@
 // What an overlay has on other nodes, as its callers declare it: recorded, let in by the packet filter, then sent to.
+import { isIPv6 } from 'node:net';
 import { WindlassError } from '../../lib/errors.ts';
 import type { Instance } from '../../lib/instance.ts';
 import type { NetlinkSocket } from '../host/netlink.ts';
@@ -24,6 +25,13 @@ export async function applyPeers(deps: PeersDeps, networkId: string, peers: Over
   const spec = requireNetwork(state, networkId);
   if (!isOverlay(spec)) throw new WindlassError('Invalid', `network ${networkId} is no overlay`);
   validatePeers(networkId, peers);
+  const { underlayIp } = spec.overlay;
+  const stranger = peers.hosts.find((host) => isIPv6(host) !== isIPv6(underlayIp));
+  if (stranger !== undefined)
+    throw new WindlassError(
+      'Invalid',
+      `peers of network ${networkId}: ${stranger} is not of the family of ${underlayIp}`,
+    );
   const before = state.peers.get(networkId);
   if (before && JSON.stringify(before) === JSON.stringify(peers)) return;
   const entries = wantedEntries(state, spec);

@@ -6,7 +6,7 @@ import { shortHash } from '../../lib/instance.ts';
 import { isMac } from '../host/rtnetlink.ts';
 import { removeTemporaryFiles, writeRecordFile } from '../store/record-file.ts';
 import { parseCidr, parseIp } from './ipam.ts';
-import { validateNetwork, validatePeers } from './network-spec.ts';
+import { validateNetwork, validatePeers, validateServices } from './network-spec.ts';
 import type {
   IngressSpec,
   NamesOfNetwork,
@@ -148,17 +148,8 @@ function checkNames({ networks }: NamesRecord): void {
 }
 
 function checkBalancing({ services, ingress }: BalancingRecord): void {
-  for (const { id, ports } of services) {
-    if (typeof id !== 'string') throw new Error('the record lacks a name');
-    for (const { virtualIp, backends } of ports) {
-      if (virtualIp !== '') parseIp(virtualIp);
-      for (const { ip } of backends) parseIp(ip);
-    }
-  }
-  for (const { ip, mac } of ingress?.peers ?? []) {
-    parseIp(ip);
-    checkMac(mac);
-  }
+  for (const { id } of services) if (typeof id !== 'string') throw new Error('the record lacks a name');
+  validateServices(services, ingress ?? undefined);
 }
 
 function checkMac(mac: string): void {

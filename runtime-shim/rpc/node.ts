@@ -12,6 +12,7 @@ import type {
 import { requireField } from '../../cri/presence.ts';
 import type { NodeCalls, NodeStreams, StreamHandlers, UnaryHandlers } from '../../cri/services.ts';
 import { WindlassError } from '../../lib/errors.ts';
+import { canonicalAddress } from '../../lib/node-address.ts';
 import type {
   Attachment as NetworkAttachment,
   IngressSpec,
@@ -47,14 +48,15 @@ const FEATURES = [
   'rootfs-keys',
 ];
 
+/** As the kernel spells it: what stands there is compared with what was declared. */
+const toHost = (ip: string): string => canonicalAddress(ip).replaceAll(/[[\]]/g, '');
+
 const toNames = (records: readonly NameRecord[]): Map<string, readonly string[]> =>
   new Map(records.map(({ name, ipv4Addresses }) => [name.toLowerCase(), ipv4Addresses]));
 
-function toIngress({ network, ip, peers }: Ingress): IngressSpec {
-  for (const [path, mac] of peers.map((peer, index) => [`ingress.peers[${index}].mac`, peer.mac] as const))
-    if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) throw new WindlassError('Invalid', `${path}: invalid MAC ${mac}`);
-  return { network, ip: requireField(ip, 'ingress.ip'), peers };
-}
+const toIngress = ({ network, ip, peers }: Ingress): IngressSpec => ({
+  ...{ network, ip: requireField(ip, 'ingress.ip'), peers },
+});
 
 function toServicePort({ masquerade, ...port }: ServicePort): NodeServicePort {
   return {
@@ -71,7 +73,10 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
   return {
     ensureNetwork: async (request) => network.ensureNetwork(checkNetwork(requireField(request.network, 'network'))),
     setPeers: async ({ networkId, hosts, endpoints }) => {
-      await network.setPeers(requireField(networkId, 'network_id'), { hosts, endpoints });
+      await network.setPeers(requireField(networkId, 'network_id'), {
+        hosts: hosts.map(toHost),
+        endpoints: endpoints.map(({ ip, mac, host }) => ({ ip, mac: mac.toLowerCase(), host: toHost(host) })),
+      });
       return {};
     },
     removeNetwork: async ({ networkId }) => {
@@ -178,8 +183,9 @@ function readySandbox(shim: Shim, id: string): string {
 function checkNetwork({ overlay, ...spec }: NetworkSpec): NodeNetworkSpec {
   requireField(spec.id, 'network.id');
   if (!overlay) return { ...spec, mtu: spec.mtu || uplinkMtu() };
-  const underlayIp = requireField(overlay.underlayIp, 'network.overlay.underlay_ip');
-  return { ...spec, mtu: overlayMtu(underlayIp, spec.mtu), overlay };
+  const underlayIp = toHost(requireField(overlay.underlayIp, 'network.overlay.underlay_ip'));
+  const nodeMac = overlay.nodeMac.toLowerCase();
+  return { ...spec, mtu: overlayMtu(underlayIp, spec.mtu), overlay: { ...overlay, underlayIp, nodeMac } };
 }
 
 function toAttachment({ network, ipv4Address, macAddress, names }: Attachment): NetworkAttachment {

@@ -1,4 +1,5 @@
 // The Networks that containers of this node are on, made true by the runtime.
+import { isIP, isIPv4 } from 'node:net';
 import type { Network } from '../../../crds/network.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import type { Lister } from '../cluster.ts';
@@ -67,19 +68,28 @@ function defineOverlay({ status }: Network, node: NodeEntry): NetworkDefinition[
   return { vni, port, underlayIp, nodeIp, nodeMac };
 }
 
+/** The lowest bit of the first byte marks groups. */
+export const isUnicastMac = (text: string): boolean => /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(text);
+
 /** What an overlay has on nodes other than `nodeName`: their bridges, and the containers that have an address. Pure. */
 export function definePeers({ status }: Network, nodeName: string): NetworkPeers {
   const underlays = new Map<string, string>();
   const endpoints: NetworkPeers['endpoints'][number][] = [];
+  // Both ends of a tunnel have addresses of one family.
+  const family = isIP(status?.nodes?.find(({ name }) => name === nodeName)?.underlayIP ?? '') || 4;
+  // What nodes say of their addresses is data from other machines: one that is none must not cost us the others.
+  const add = (ip: string | undefined, mac: string | undefined, host: string): void => {
+    if (ip === undefined || mac === undefined || !isIPv4(ip) || !isUnicastMac(mac)) return;
+    endpoints.push({ ip, mac: mac.toLowerCase(), host });
+  };
   for (const { name, underlayIP: host, ipv4Address: ip, macAddress: mac } of status?.nodes ?? []) {
-    if (name === nodeName || host === undefined) continue;
+    if (name === nodeName || host === undefined || isIP(host) !== family || host.includes('%')) continue;
     underlays.set(name, host);
-    if (ip !== undefined && mac !== undefined) endpoints.push({ ip, mac, host });
+    add(ip, mac, host);
   }
   for (const { ipv4Address: ip, macAddress: mac, nodeName: at } of status?.endpoints ?? []) {
     const host = underlays.get(at ?? '');
-    if (host !== undefined && ip !== undefined && mac !== undefined)
-      endpoints.push({ ip, mac: mac.toLowerCase(), host });
+    if (host !== undefined) add(ip, mac, host);
   }
   return { hosts: [...new Set(underlays.values())], endpoints };
 }

@@ -6,6 +6,7 @@ import type { Service, ServicePort } from '../../../crds/service.ts';
 import { isConditionTrue } from '../../runtime/conditions.ts';
 import { attachmentsOf, networkNamesOf } from '../container/sandbox-config.ts';
 import type { BalancedService, Ingress, NameRecord, NetworkNames } from '../runtime/node-runtime.ts';
+import { isUnicastMac } from './node-networks.ts';
 
 export const SERVICE_LABEL = 'windlass.dev/service';
 
@@ -87,7 +88,8 @@ const membersOn = ({ ready }: Scope, network: string): Member[] =>
   ready
     .flatMap(({ spec, status }) => {
       const ip = status?.networks?.find(({ name }) => name === network)?.ipv4Address;
-      return ip === undefined ? [] : [{ ip, nodeName: spec.nodeName ?? '' }];
+      // What a node says of its addresses is data from another machine.
+      return ip === undefined || !isIPv4(ip) ? [] : [{ ip, nodeName: spec.nodeName ?? '' }];
     })
     .toSorted((a, b) => (a.ip < b.ip ? -1 : 1));
 
@@ -129,7 +131,9 @@ const backend = (ip: string, port: number): Balanced['backends'][number] => ({
 });
 
 const virtualIpOf = ({ spec, status }: Service, network: string): string | undefined =>
-  spec.endpointMode === 'DNSRR' ? undefined : status?.virtualIPs?.find((one) => one.network === network)?.ip;
+  spec.endpointMode === 'DNSRR'
+    ? undefined
+    : status?.virtualIPs?.find((one) => one.network === network && isIPv4(one.ip))?.ip;
 
 /** The ingress network as this node sees it; undefined while there is nobody else on it. */
 function findIngress(
@@ -138,8 +142,7 @@ function findIngress(
 ): { readonly definition: Ingress; readonly addressOf: (nodeName: string) => string | undefined } | undefined {
   const network = networks.find(isIngress);
   const nodes = (network?.status?.nodes ?? []).flatMap(({ name, ipv4Address: ip, macAddress: mac, underlayIP }) =>
-    // What a node says of its addresses is data from another machine.
-    ip === undefined || mac === undefined
+    ip === undefined || !isIPv4(ip) || mac === undefined || !isUnicastMac(mac)
       ? []
       : [{ name, ip, mac, hosts: isIPv4(underlayIP ?? '') ? [underlayIP ?? ''] : [] }],
   );
@@ -168,7 +171,7 @@ function namesElsewhere(
   for (const container of containers.filter(isElsewhere).toSorted(byId)) {
     for (const { network, names: own } of attachmentsOf(container)) {
       const ip = container.status?.networks?.find(({ name }) => idOn(container, name) === network)?.ipv4Address;
-      if (ip === undefined || !overlays.has(network)) continue;
+      if (ip === undefined || !isIPv4(ip) || !overlays.has(network)) continue;
       const known = names.get(network) ?? new Map<string, string[]>();
       for (const name of own) known.set(name, [...(known.get(name) ?? []), ip]);
       names.set(network, known);

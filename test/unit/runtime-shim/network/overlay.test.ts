@@ -7,7 +7,14 @@ import { macBytes } from '../../../../runtime-shim/host/rtnetlink.ts';
 import { validateNetwork, validatePeers } from '../../../../runtime-shim/network/network-spec.ts';
 import type { NetworkSpec } from '../../../../runtime-shim/network/node-network.ts';
 import { bridgeAddresses } from '../../../../runtime-shim/network/links.ts';
-import { diffEntries, fitMtu, planEntries } from '../../../../runtime-shim/network/overlay.ts';
+import {
+  diffEntries,
+  fitMtu,
+  planEntries,
+  wantedEntries,
+  type OverlaySpec,
+} from '../../../../runtime-shim/network/overlay.ts';
+import { applyPeers, type PeersDeps } from '../../../../runtime-shim/network/peers.ts';
 import { emptyState, peerElements, usedAddresses } from '../../../../runtime-shim/network/state.ts';
 import { isSuspiciousNeighbour } from '../../../../runtime-shim/network/suspicion.ts';
 
@@ -37,6 +44,28 @@ test('planEntries() sends nothing elsewhere that is here, whatever a peer says',
   assert.deepEqual(planEntries(peers, none), all);
   assert.deepEqual(planEntries(peers, { ...none, macs: new Set([FAR.mac]) }), empty);
   assert.deepEqual(planEntries(peers, { ...none, ips: new Set([FAR.ip]) }), empty);
+});
+
+test('wantedEntries() is deaf to who claims the gateway, and to hosts of the other family', () => {
+  const state = emptyState();
+  const endpoints = [
+    FAR,
+    { ip: '10.1.0.1', mac: '02:00:00:00:00:04', host: FAR.host },
+    { ip: '10.1.1.5', mac: '02:00:00:00:00:05', host: 'fd00::2' },
+  ];
+  state.peers.set(spec.id, { hosts: [FAR.host, 'fd00::2'], endpoints });
+  assert.deepEqual([...wantedEntries(state, spec as OverlaySpec).neighbours.keys()], [FAR.ip]);
+});
+
+test('applyPeers() refuses a host of the other family before anything is recorded', async () => {
+  const state = emptyState();
+  state.networks.set(spec.id, spec);
+  const deps = { instance: describeInstance('/a', '/b'), state } as unknown as PeersDeps;
+  await assert.rejects(applyPeers(deps, spec.id, { hosts: ['fd00::2'], endpoints: [] }), {
+    reason: 'Invalid',
+    message: 'peers of network default/back: fd00::2 is not of the family of 192.0.2.1',
+  });
+  assert.equal(state.peers.size, 0);
 });
 
 test('diffEntries() sets what is absent or different and removes what is too many', () => {
@@ -109,6 +138,9 @@ test('validateNetwork() and validatePeers() name the value that cannot be', () =
     () => validatePeers('n', { hosts: [], endpoints: [FAR] }),
     /is at "192.0.2.2", which is none of the hosts/,
   );
+  assert.throws(() => validatePeers('n', { hosts: ['fe80::1%eth0'], endpoints: [] }), /"fe80::1%eth0" is no address/);
+  assert.match(refusal({ underlayIp: 'fe80::1%eth0' }), /"fe80::1%eth0" is no address/);
+  assert.throws(() => validatePeers('n', { ...peers, endpoints: [{ ...FAR, ip: '10.1.1' }] }), /"10.1.1" is no IPv4/);
   const group = { ...FAR, mac: '33:33:00:00:00:01' };
   assert.throws(() => validatePeers('n', { ...peers, endpoints: [group] }), /no MAC of an endpoint/);
 });

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import type { NetworkSpec } from '../../../../runtime-shim/network/node-network.ts';
+import type { NetworkSpec, ServicePort } from '../../../../runtime-shim/network/node-network.ts';
 import { openRecords, type SandboxRecord } from '../../../../runtime-shim/network/records.ts';
 
 let folder: string;
@@ -104,4 +104,25 @@ test('damaged sandboxes are put aside, the others load', () => {
     { ...sandbox, ports: [{ ...sandbox.ports[0], hostPort: -1 }] },
     { ...sandbox, ports: [{ ...sandbox.ports[0], hostIp: 'no' }] },
   ]);
+});
+
+test('a damaged record of Services is put aside', () => {
+  const damaged: string[] = [];
+  const records = openRecords(folder, (file) => damaged.push(file));
+  const backends = [{ id: 'a', ip: '10.5.0.2', port: 80, isRemote: false }];
+  const port: ServicePort = {
+    ...{ protocol: 'TCP', virtualIp: '', port: 0, publishedPort: 8080, backends, sessionAffinity: false },
+    clientAddress: 'Preserve',
+  };
+  const save = (change: Partial<ServicePort>): void =>
+    records.saveBalancing({
+      id: 'balancing',
+      services: [{ id: 'default/s', ports: [{ ...port, ...change }] }],
+      ingress: null,
+    });
+  save({});
+  assert.equal(records.loadBalancing()?.services[0]?.ports[0]?.publishedPort, 8080);
+  save({ publishedPort: 80_000 });
+  assert.equal(records.loadBalancing(), undefined);
+  assert.equal(damaged.length, 1);
 });

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeInstance } from '../../../../lib/instance.ts';
-import type { ServiceBackend, ServicePort } from '../../../../runtime-shim/network/node-network.ts';
+import { validateServices } from '../../../../runtime-shim/network/network-spec.ts';
+import type { IngressSpec, ServiceBackend, ServicePort } from '../../../../runtime-shim/network/node-network.ts';
 import {
   diffServices,
   planServices,
@@ -39,6 +40,28 @@ test('planServices() leads the virtual address and the published port to one cha
   );
   assert.deepEqual([...chains.keys()], [chain]);
   assert.deepEqual([...virtualIps], [['10.1.0.240', 'br']]);
+});
+
+test('validateServices() lets no word into the packet filter that is no address, port or protocol', () => {
+  const ingress: IngressSpec = {
+    ...{ network: 'windlass-system/ingress', ip: '10.255.0.2' },
+    peers: [{ ip: '10.255.0.3', mac: '0a:00:0a:ff:00:03', hosts: ['192.0.2.2'] }],
+  };
+  const check = (change: Partial<ServicePort>, other: Partial<IngressSpec> = {}): void =>
+    validateServices([{ id: 'default/web', ports: [port(change)] }], { ...ingress, ...other });
+  check({});
+  const [peer] = ingress.peers as [IngressSpec['peers'][number]];
+  for (const [change, other, message] of [
+    [{ backends: [backend(2, { ip: '10.1.0.2 } ; flush ruleset ; map {' })] }, {}, /Service default\/web: backend "10/],
+    [{ backends: [backend(2, { port: 0 })] }, {}, /port 0 of a backend is not from 1 to 65535/],
+    [{ virtualIp: '10.1.0.240/8' }, {}, /port 80 .*: "10.1.0.240\/8" is no IPv4 address/],
+    [{ publishedPort: 65_536 }, {}, /port 65536 of Service default\/web is not from 0 to 65535/],
+    [{ protocol: 'SCTP' as never }, {}, /"SCTP" is neither TCP nor UDP/],
+    [{}, { ip: 'x' }, /ingress network windlass-system\/ingress: "x" is no IPv4 address/],
+    [{}, { peers: [{ ...peer, hosts: ['fd00::1'] }] }, /"fd00::1" is no IPv4 address/],
+    [{}, { peers: [{ ...peer, mac: '01:00:00:00:00:01' }] }, /is no MAC of a bridge/],
+  ] as const)
+    assert.throws(() => check(change, other), message);
 });
 
 test('planServices() makes nothing for a virtual address of a network that is not on this node', () => {

@@ -62,6 +62,21 @@ test('definePeers() is the bridges and containers of other nodes, as far as it i
   });
 });
 
+test('definePeers() leaves out what is no address or of the other family, and keeps the rest', () => {
+  const nodes = [
+    ...(status.nodes ?? []),
+    ...['fd00::4', 'fe80::1%eth0', 'x'].map((underlayIP, index) => ({ name: `n${index + 4}`, underlayIP })),
+  ];
+  const endpoints = [
+    ...(status.endpoints ?? []),
+    { container: 'e', ipv4Address: '10.1.0.35', macAddress: '01:00:00:00:00:01', nodeName: 'n2' },
+    { container: 'f', ipv4Address: 'x', macAddress: '02:00:00:00:00:0f', nodeName: 'n2' },
+    { container: 'g', ipv4Address: '10.1.0.99', macAddress: '02:00:00:00:00:63', nodeName: 'n4' },
+  ];
+  const odd = makeNetwork('back', { driver: 'overlay', status: { ...status, nodes, endpoints } });
+  assert.deepEqual(definePeers(odd, 'n1'), definePeers(network, 'n1'));
+});
+
 test('tellPeers() tells what differs from what was told, and all again when the runtime may have forgotten', async () => {
   const told: string[] = [];
   let fails = true;

@@ -108,6 +108,27 @@ test('buildServiceTables() reaches members and names on every node over an overl
   assert.deepEqual(names[0]?.elsewhere, [{ name: 'api-2', ipv4Addresses: ['10.128.0.2'] }]);
 });
 
+test('buildServiceTables() leaves out what an agent wrote where an address should be', () => {
+  const [first, second] = [member(1, 'n1', true), member(2, 'n2', true)];
+  const networks = [{ name: 'default', ipv4Address: '10.128.0.2 } ; flush ruleset' }];
+  const bad = { ...second, status: { ...second.status, phase: 'Running' as const, networks } };
+  const nodes = [
+    ...(ingressNetwork.status?.nodes ?? []),
+    { name: 'n4', ipv4Address: 'x', macAddress: '0a:00:0a:ff:00:04' },
+    { name: 'n5', ipv4Address: '10.255.0.5', macAddress: 'ff:ff:ff:ff:ff:ff' },
+  ];
+  const tables = tablesOf(service({}), [first, bad], [overlay, { ...ingressNetwork, status: { nodes } }]);
+  assert.deepEqual(
+    tables.services[0]?.ports.map(({ backends }) => backends),
+    [[backend('10.128.0.1')], [backend('10.128.0.1')]],
+  );
+  assert.deepEqual(tables.names[0]?.elsewhere, []);
+  assert.deepEqual(
+    tables.ingress?.peers.map(({ ip }) => ip),
+    ['10.255.0.2', '10.255.0.3'],
+  );
+});
+
 test('buildServiceTables() publishes mode Host where a member is, to the members there', () => {
   const members = [member(1, 'n1', true), member(2, 'n2', false), member(3, 'n2', true)];
   const host = { ...service({ ports: [{ port: 80, publishedPort: 8000, mode: 'Host' }] }) };
