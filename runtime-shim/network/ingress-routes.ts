@@ -74,13 +74,25 @@ export function syncIngressRoutes(instance: Instance, state: NetworkState, socke
   }
   const plan = planIngressRoutes(instance, bridge, peers);
   if (peers.size > 0) allowSources(bridge);
-  return syncRules(socket, instance, plan.rules) + syncTables(socket, instance, plan.gateways, link);
+  return syncRoutes(socket, instance, plan, link);
 }
 
 /** Removes every rule and table of the instance, found from the kernel alone. */
 export function removeIngressRoutes(instance: Instance, socket: NetlinkSocket): void {
-  syncRules(socket, instance, []);
-  syncTables(socket, instance, new Map(), 0);
+  syncRoutes(socket, instance, { rules: [], gateways: new Map() }, 0);
+}
+
+/** Tables first: while there are any, there are rules, and a host that has neither need not list all of its routes. */
+function syncRoutes(
+  socket: NetlinkSocket,
+  instance: Instance,
+  { rules, gateways }: IngressRoutes,
+  link: number,
+): number {
+  const { preference } = rangesOf(instance);
+  const present = listRules(socket, preference, preference + RULES - 1).filter((rule) => isOwnRule(instance, rule));
+  if (rules.length + present.length === 0) return 0;
+  return syncTables(socket, instance, gateways, link) + syncRules(socket, present, rules);
 }
 
 /** Clients' addresses come in by this link, although the way to them is another one: the mark tells the filter why. */
@@ -99,9 +111,7 @@ export function isOwnRule(instance: Instance, { preference, mark, inputLink, act
   return action.table >= table && action.table <= table + PEER.max;
 }
 
-function syncRules(socket: NetlinkSocket, instance: Instance, wanted: readonly RoutingRule[]): number {
-  const { preference } = rangesOf(instance);
-  const present = listRules(socket, preference, preference + RULES - 1).filter((rule) => isOwnRule(instance, rule));
+function syncRules(socket: NetlinkSocket, present: readonly RoutingRule[], wanted: readonly RoutingRule[]): number {
   const key = ({ preference: at, mark, inputLink, action }: RoutingRule): string =>
     JSON.stringify([at, mark?.value, mark?.mask, inputLink, action]);
   const [has, wants] = [new Set(present.map(key)), new Set(wanted.map(key))];

@@ -285,7 +285,10 @@ describe('routes of the ingress network', { skip: isRoot ? false : 'needs root' 
     const ip = (...args: string[]): string => execFileSync('ip', args, { encoding: 'utf8' });
     ip('link', 'add', kernelNames.bridge(instance, INGRESS), 'type', 'bridge');
     ip('link', 'set', kernelNames.bridge(instance, INGRESS), 'up');
-    ip('rule', 'add', 'pref', '20000', 'fwmark', '0x10000/0xffff0000', 'lookup', '99');
+    // Where every rule of the instance may be, too.
+    const own = 1000 + (Number.parseInt(instance.id.slice(0, 4), 16) % 0x1000) * 4;
+    for (const preference of [own, own + 2, 20_000])
+      ip('rule', 'add', 'pref', `${preference}`, 'fwmark', '0x10000/0xffff0000', 'lookup', '99');
     const before = ip('rule');
     const state = emptyState();
     const subnets = [{ cidr: '10.255.0.0/20', gateway: '10.255.0.1', ranges: [] }];
