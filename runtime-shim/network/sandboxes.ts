@@ -30,6 +30,9 @@ export function planEndpoint(
   attachment: Attachment,
 ): EndpointRecord {
   const spec = requireNetwork(state, attachment.network);
+  // Whoever is on it may choose the MAC of a node, and is then believed what other nodes say of their clients.
+  if (state.ingress?.network === spec.id)
+    throw new WindlassError('Invalid', `network ${spec.id} is for nodes only: it carries published ports between them`);
   const used = usedAddresses(state, spec.id);
   for (const endpoint of sandbox.endpoints)
     if (endpoint.network === spec.id) throw new WindlassError('Conflict', `already attached to network ${spec.id}`);

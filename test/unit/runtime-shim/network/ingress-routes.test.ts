@@ -10,6 +10,8 @@ import {
   peerNumber,
   requirePeerNumbers,
 } from '../../../../runtime-shim/network/marks.ts';
+import { planEndpoint } from '../../../../runtime-shim/network/sandboxes.ts';
+import { emptyState } from '../../../../runtime-shim/network/state.ts';
 
 const instance = describeInstance('/var/lib/windlass', '/run/windlass');
 
@@ -67,4 +69,16 @@ test('isOwnRule() knows what the plan makes, and no rule of others with the same
     { preference, inputLink: 'eth0', action: 'nop' },
   ] as const)
     assert.equal(isOwnRule(instance, rule), false, JSON.stringify(rule));
+});
+
+test('planEndpoint() lets no container onto the ingress network', () => {
+  const state = emptyState();
+  const subnets = [{ cidr: '10.255.0.0/20', gateway: '10.255.0.1', ranges: [] }];
+  for (const id of ['windlass-system/ingress', 'windlass-system/default'])
+    state.networks.set(id, { id, subnets, internal: false, isolated: false, mtu: 1450, domain: '' });
+  state.ingress = { network: 'windlass-system/ingress', ip: '10.255.0.2', peers: [] };
+  const attach = (network: string) =>
+    planEndpoint(instance, state, new Map(), { id: 'a', endpoints: [] }, { network, names: [] });
+  assert.throws(() => attach('windlass-system/ingress'), { reason: 'Invalid', message: /is for nodes only/ });
+  assert.equal(attach('windlass-system/default').ipv4Address, '10.255.0.2');
 });
