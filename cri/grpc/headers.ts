@@ -47,16 +47,18 @@ export function readTrailers(trailers: IncomingHttpHeaders | undefined): GrpcFai
   };
 }
 
-/** The code for a stream that was reset instead of being answered. */
+/**
+ * The code for a stream that ended instead of being answered, and not by its caller: node resets what is under way as
+ * cancelled when a connection breaks off, and who takes that for his own cancellation would not try again.
+ */
 export function codeOfReset(rstCode: number | undefined): number {
   switch (rstCode) {
-    case constants.NGHTTP2_CANCEL:
-      return CODES.CANCELLED;
     case constants.NGHTTP2_ENHANCE_YOUR_CALM:
       return CODES.RESOURCE_EXHAUSTED;
     case constants.NGHTTP2_INADEQUATE_SECURITY:
       return CODES.PERMISSION_DENIED;
     case constants.NGHTTP2_NO_ERROR:
+    case constants.NGHTTP2_CANCEL:
     case constants.NGHTTP2_REFUSED_STREAM:
     case undefined:
       return CODES.UNAVAILABLE;

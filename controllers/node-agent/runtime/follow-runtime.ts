@@ -1,7 +1,7 @@
 // Follows the runtime: its event stream for what happens, a relist at each (re)connect and now and then for what an
 // event stream can lose.
 import type { Clock } from '../../../lib/clock.ts';
-import { isAbort, messageOf, reasonOf } from '../../../lib/errors.ts';
+import { messageOf, reasonOf } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { RunPart } from '../../../lib/run-all.ts';
 import type { NodeRuntime, SandboxState } from './node-runtime.ts';
@@ -37,7 +37,8 @@ export function createRuntimeFollower(deps: FollowRuntimeDeps): RunPart {
             failures = 0;
           });
         } catch (error) {
-          if (signal.aborted || isAbort(error)) return;
+          // A call that the runtime itself cancelled, as it ends, is no reason to follow it no longer.
+          if (signal.aborted) return;
           failures += 1;
           deps.onHealth(`container runtime: ${messageOf(error)}`);
           if (failures === 1) deps.log.warn({ err: error }, 'the container runtime is away');

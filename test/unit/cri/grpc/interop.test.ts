@@ -1,8 +1,8 @@
 // Our server and our client, each with the other end by @grpc/grpc-js: what kubelets, crictl and other runtimes speak.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect } from 'node:http2';
-import { connect as connectSocket } from 'node:net';
+import { connect, createServer } from 'node:http2';
+import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -189,4 +189,27 @@ test('our client speaks to a strange server, sees it leave and finds it again', 
   const second = await open();
   assert.equal((await client.runtime.version({})).version, id);
   second.forceShutdown();
+});
+
+test('a server that breaks off within a call is Unavailable, whether or not it had begun to answer', async (t) => {
+  const path = makeSocket(t);
+  const sockets: Socket[] = [];
+  const server = createServer();
+  server.on('connection', (socket) => sockets.push(socket));
+  server.on('session', (session) => session.on('error', () => undefined));
+  server.on('stream', (stream, headers) => {
+    stream.on('error', () => undefined);
+    if (headers[':path']?.endsWith('GetContainerEvents')) stream.respond({ ':status': 200 });
+    // As when its process is killed.
+    setImmediate(() => sockets.at(-1)?.destroy());
+  });
+  server.listen(path);
+  const client = createCriClient({ socketPath: path });
+  t.after(() => {
+    client[Symbol.dispose]();
+    server.close();
+  });
+  await assert.rejects(client.runtime.version({}), { reason: 'Unavailable' });
+  const events = client.runtime.getContainerEvents({})[Symbol.asyncIterator]();
+  await assert.rejects(events.next(), { reason: 'Unavailable' });
 });
