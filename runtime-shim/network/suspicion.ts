@@ -52,6 +52,7 @@ export function isSuspiciousNeighbour(
   messages: readonly NetlinkMessage[],
   indexOf: (name: string) => number,
 ): boolean {
+  if (messages.length === 0) return false;
   const overlays = [...state.networks.values()].filter(isOverlay).map((spec) => ({
     device: indexOf(kernelNames.vxlan(instance, spec.id)),
     bridge: indexOf(kernelNames.bridge(instance, spec.id)),
