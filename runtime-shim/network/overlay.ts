@@ -136,7 +136,7 @@ export function wantedEntries(state: NetworkState, spec: OverlaySpec): OverlayEn
   return planEntries(
     { hosts, endpoints: reachable },
     {
-      macs: new Set([nodeMac, ...own.map(({ macAddress }) => macAddress)]),
+      macs: new Set([nodeMac, ...own.map(({ macAddress }) => macAddress.toLowerCase())]),
       ips: new Set([
         nodeIp,
         ...spec.subnets.map(({ gateway }) => gateway),
