@@ -322,7 +322,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       const uidOf = async (): Promise<string> =>
         (await instance.kubectl(['get', 'ctr', 'shop-2', '-o', 'jsonpath={.metadata.uid}'])).stdout;
       const uid = await uidOf();
-      await instance.kubectlOk(['delete', 'ctr', 'shop-2', '--timeout=30s']);
+      await instance.kubectlOk(['delete', 'ctr', 'shop-2', '--wait=false']);
       await waitFor(async () => ![uid, ''].includes(await uidOf()) && (await readyReplicas(instance)) === '4', {
         timeoutMs: 30_000,
       });
