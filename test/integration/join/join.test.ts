@@ -219,15 +219,17 @@ test('joining', async (t) => {
   await t.test('a Node that is deleted is refused at once, and what it had open is closed', async () => {
     const client = createApiClient({ server: api.url, ca: api.ca, namespace: 'default', ...pairOf('c') });
     t.after(() => client.close());
-    const { resourceVersion } = await client.kind(nodeKind).list();
+    const opened = Promise.withResolvers<void>();
     const follow = async (): Promise<void> => {
-      const watch = client.kind(nodeKind).watch({ resourceVersion }, AbortSignal.timeout(20_000));
-      for await (const event of watch) void event;
+      // From 0 on it begins with what is there: one event, and it is open.
+      const watch = client.kind(nodeKind).watch({ resourceVersion: '0' }, AbortSignal.timeout(20_000));
+      for await (const event of watch) opened.resolve(void event);
     };
     const ended = follow().then(
       () => 'ended by the test',
       (error: Error) => error.message,
     );
+    await Promise.race([opened.promise, ended]);
     await admin.kind(nodeKind).delete('c', undefined);
     assert.match(await ended, /cannot be reached|closed|terminated/);
     await assert.rejects(
