@@ -246,7 +246,7 @@ chain arrival {
 chain mesh {
   type filter hook prerouting priority -150; policy accept;
   iifname @ingresslinks goto frompeer
-  ct mark and ${PEER.mask} != 0 meta mark set ct mark and ${PEER.mask}
+  ct direction reply ct status dnat ct mark and ${PEER.mask} != 0 meta mark set ct mark and ${PEER.mask}
 }
 chain frompeer {
   iifname . ip daddr @ingress ct state new ct mark set ether saddr map @peermarks
@@ -317,7 +317,7 @@ chain postrouting {
   type nat hook postrouting priority 100; policy accept;
   ct status dnat oifname @bridges meta mark and ${BACK_TO_SENDER} != 0 masquerade
   oifname @bridges ip saddr 127.0.0.0/8 masquerade
-  ct mark and ${MASQUERADED} != 0 masquerade
+  ct status dnat ct mark and ${MASQUERADED} != 0 masquerade
   oifname @ingresslinks goto leave
   meta nfproto ipv4 iifname @bridges oifname != @bridges masquerade
 }
