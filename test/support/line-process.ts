@@ -40,3 +40,15 @@ export async function startLineProcess<Command>(file: string, args: readonly str
     },
   };
 }
+
+/** The program's side: says hello, then answers each command, in order, until its stdin is closed. */
+export async function answerLines<Command>(hello: unknown, run: (command: Command) => Promise<unknown>): Promise<void> {
+  const print = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+  print({ result: hello });
+  for await (const line of createInterface({ input: process.stdin })) {
+    await run(JSON.parse(line) as Command).then(
+      (result) => print({ result: result ?? null }),
+      (error: Error) => print({ error: error.message }),
+    );
+  }
+}

@@ -1,8 +1,9 @@
-// A program that is one host of several: a net namespace of its own with a node network, told what to do by messages.
+// A program that is one host of several: a net namespace of its own with a node network. Started by mesh.ts.
 import { execFileSync } from 'node:child_process';
 import type { PeerCommand } from './netns-peer.ts';
 import type { IngressSpec, NetworkSpec, ServiceSpec } from '../../runtime-shim/network/node-network.ts';
 import { kernelNames } from '../../lib/instance.ts';
+import { answerLines } from './line-process.ts';
 import { becomePrivateHost, startNetwork, startPeer, type Peer } from './node-network.ts';
 
 export type HostCommand =
@@ -50,19 +51,9 @@ async function run(command: HostCommand): Promise<unknown> {
   }
 }
 
-process.on('message', ({ id, command }: { id: number; command: HostCommand }) => {
-  run(command).then(
-    (result) => process.send?.({ id, result }),
-    (error: Error) => process.send?.({ id, error: error.message }),
-  );
-});
-async function end(): Promise<never> {
-  stop.abort();
-  await running;
-  await peers.get('host')?.stop();
-  await harness[Symbol.asyncDispose]();
-  process.exit(0);
-}
-
-process.once('disconnect', () => void end());
-process.send?.({ id: 0, result: 'ready' });
+await answerLines({ pid: process.pid }, run);
+stop.abort();
+await running;
+await peers.get('host')?.stop();
+await harness[Symbol.asyncDispose]();
+process.exit(0);

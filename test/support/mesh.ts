@@ -1,9 +1,9 @@
 // Hosts in namespaces of their own around a router: 192.0.2.<n> for the hosts, 192.0.2.254 for the router, which the test
 // process is, and behind it a client at 198.51.100.7. A second cable per host leads to a switch for the ingress network.
-import { execFileSync, fork } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { writeSysctl } from '../../runtime-shim/host/sysctl.ts';
+import { startLineProcess } from './line-process.ts';
 import type { HostCommand } from './mesh-host.ts';
 import type { PeerCommand } from './netns-peer.ts';
 
@@ -31,27 +31,9 @@ export function becomeRouter(): void {
 
 /** Starts host number `n`. */
 export async function startMeshHost(n: number, { rpFilter = '0' }: { rpFilter?: string } = {}): Promise<MeshHost> {
-  const child = fork(program, { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-  const closed = once(child, 'exit');
-  const waiting = new Map<number, PromiseWithResolvers<unknown>>([[0, Promise.withResolvers()]]);
-  child.on('message', ({ id, result, error }: { id: number; result: unknown; error?: string }) => {
-    if (error === undefined) waiting.get(id)?.resolve(result);
-    else waiting.get(id)?.reject(new Error(error));
-    waiting.delete(id);
-  });
-  child.once('close', () => {
-    for (const { reject } of waiting.values()) reject(new Error('the host ended'));
-  });
-  await waiting.get(0)?.promise;
-  const { pid = 0 } = child;
-  let last = 0;
-  const tell = async <T>(command: HostCommand): Promise<T> => {
-    const answer = Promise.withResolvers<unknown>();
-    last += 1;
-    waiting.set(last, answer);
-    child.send({ id: last, command });
-    return (await answer.promise) as T;
-  };
+  const { hello, send, stop } = await startLineProcess<HostCommand>(process.execPath, [program]);
+  const { pid } = hello as { pid: number };
+  const tell = async <T>(command: HostCommand): Promise<T> => (await send(command)) as T;
   const exec = (...argv: string[]): Promise<string> => tell({ op: 'exec', argv });
   for (const [cable, bridge] of [
     ['uplink', 'underlay'],
@@ -69,9 +51,6 @@ export async function startMeshHost(n: number, { rpFilter = '0' }: { rpFilter?: 
     ip: `192.0.2.${n}`,
     tell,
     peer: (at, command) => tell({ op: 'peer', at, command }),
-    async stop() {
-      if (child.connected) child.disconnect();
-      await closed;
-    },
+    stop,
   };
 }

@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
 import { connect, createServer, type Socket } from 'node:net';
-import { createInterface } from 'node:readline';
+import { answerLines } from './line-process.ts';
 
 export type PeerCommand =
   | { op: 'serve'; protocol: 'TCP' | 'UDP'; port: number; label: string; host?: string }
@@ -150,12 +150,9 @@ async function run(command: PeerCommand): Promise<string> {
   }
 }
 
-const print = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
-print({ result: 'ready' });
-for await (const line of createInterface({ input: process.stdin })) {
-  run(JSON.parse(line) as PeerCommand).then(
-    (result) => print({ result }),
-    (error: NodeJS.ErrnoException) => print({ error: error.code ?? error.message }),
-  );
-}
+await answerLines<PeerCommand>('ready', (command) =>
+  run(command).catch((error: NodeJS.ErrnoException) => {
+    throw new Error(error.code ?? error.message, { cause: error });
+  }),
+);
 process.exit(0);

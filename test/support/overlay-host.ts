@@ -1,8 +1,8 @@
 // A host beside others: a process with a network namespace and a node network of its own, that does what it is told by
 // JSON lines on stdin. Started by overlay-hosts.ts.
 import { execFileSync } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { overlayMtu } from '../../runtime-shim/network/overlay.ts';
+import { answerLines } from './line-process.ts';
 import { becomePrivateHost, startNetwork } from './node-network.ts';
 
 export type HostCommand =
@@ -64,14 +64,7 @@ async function run(command: HostCommand): Promise<unknown> {
   }
 }
 
-const print = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
-print({ result: { pid: process.pid, instance: harness.instance } });
-for await (const line of createInterface({ input: process.stdin })) {
-  await run(JSON.parse(line) as HostCommand).then(
-    (result) => print({ result: result ?? null }),
-    (error: Error) => print({ error: error.message }),
-  );
-}
+await answerLines({ pid: process.pid, instance: harness.instance }, run);
 await endWatch();
 await harness[Symbol.asyncDispose]();
 process.exit(0);
