@@ -266,11 +266,12 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
         endpoints.some(({ network }) => network === networkId),
       );
       if (user) throw new WindlassError('Conflict', `network ${networkId} is in use by ${user.label}`);
+      // What can fail comes first: whoever asks again must still find the network.
+      if (isOverlay(spec)) deleteLink(links, kernelNames.vxlan(instance, networkId));
+      deleteLink(links, kernelNames.bridge(instance, networkId));
       await followIngress(() => void state.networks.delete(networkId));
       lastAddress.delete(networkId);
       nameServer.sync();
-      if (isOverlay(spec)) deleteLink(links, kernelNames.vxlan(instance, networkId));
-      deleteLink(links, kernelNames.bridge(instance, networkId));
       tables.remove([...networkElements(instance, spec), ...peerElements(instance, spec, state.peers.get(networkId))]);
       state.peers.delete(networkId);
       records.deleteNetwork(networkId);
