@@ -14,9 +14,19 @@ export interface TestControllers extends AsyncDisposable {
   kill(signal: NodeJS.Signals): Promise<void>;
 }
 
-/** Starts `controllers/main.ts` with short times. */
+/**
+ * Starts `controllers/main.ts` with short times for nodes. The lease is long unless `flags` say otherwise: controllers that
+ * lose it on a busy machine end, and nobody starts them again here.
+ */
 export function startTestControllers(kubeconfig: string, flags: readonly string[] = []): TestControllers {
-  const times = ['--lease-duration-seconds', '2', '--node-monitor-grace-seconds', '3', '--eviction-delay-seconds', '1'];
+  const times = [
+    '--lease-duration-seconds',
+    '60',
+    '--node-monitor-grace-seconds',
+    '3',
+    '--eviction-delay-seconds',
+    '1',
+  ];
   const child = spawn(process.execPath, [ENTRY, '--kubeconfig', kubeconfig, ...times, ...flags], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });

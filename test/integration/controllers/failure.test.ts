@@ -16,7 +16,7 @@ import { waitFor } from '../../support/wait.ts';
 test('the controllers through failures', async (t) => {
   if (!requirePrograms(t, 'etcd')) return;
   await using api = await startTestApiserver();
-  await using first = startTestControllers(api.kubeconfig);
+  await using first = startTestControllers(api.kubeconfig, ['--lease-duration-seconds', '2']);
   await using agent = await startPretendAgent(api.kubeconfig, 'n1');
   await using dying = await startPretendAgent(api.kubeconfig, 'n2');
   await using third = await startPretendAgent(api.kubeconfig, 'n3');
@@ -40,7 +40,7 @@ test('the controllers through failures', async (t) => {
     await waitFor(() => first.isLeader());
     await create('web', 3);
     await converged('web', 3);
-    await using standby = startTestControllers(api.kubeconfig);
+    await using standby = startTestControllers(api.kubeconfig, ['--lease-duration-seconds', '2']);
     await waitFor(() => standby.metricsAddress());
     await scale(40);
     await waitFor(async () => (await containers.list({ namespace: 'default' })).items.length > 5, { intervalMs: 5 });
@@ -64,7 +64,7 @@ test('the controllers through failures', async (t) => {
   });
 
   await t.test('the store being away for a while stops nothing for good and kills no node', async () => {
-    await using controllers = startTestControllers(api.kubeconfig, ['--lease-duration-seconds', '60']);
+    await using controllers = startTestControllers(api.kubeconfig);
     await waitFor(() => controllers.isLeader(), { timeoutMs: 20_000 });
     await api.etcd.kill();
     await new Promise((resolve) => setTimeout(resolve, 5_000));
@@ -87,7 +87,7 @@ test('the controllers through failures', async (t) => {
       kubeconfig,
       (await readFile(api.kubeconfig, 'utf8')).replaceAll(api.url, `https://127.0.0.1:${gate.port}`),
     );
-    await using controllers = startTestControllers(kubeconfig, ['--lease-duration-seconds', '60']);
+    await using controllers = startTestControllers(kubeconfig);
     await waitFor(() => controllers.isLeader(), { timeoutMs: 20_000 });
     await scale(9);
     await converged('web', 9);

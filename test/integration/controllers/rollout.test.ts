@@ -32,9 +32,7 @@ test('updates and Global Services', async (t) => {
   await using api = await startTestApiserver({
     prepare: (server) => installPods(server, { cert: '', key: '', ca: '' }),
   });
-  // Nobody takes over here: a busy machine must not cost the controllers their lease, and so end them.
-  const patient = ['--node-monitor-grace-seconds', '300', '--lease-duration-seconds', '60'];
-  await using controllers = startTestControllers(api.kubeconfig, patient);
+  await using controllers = startTestControllers(api.kubeconfig, ['--node-monitor-grace-seconds', '300']);
   await using first = await startPretendAgent(api.kubeconfig, 'n1');
   await using second = await startPretendAgent(api.kubeconfig, 'n2');
   void controllers;
