@@ -146,7 +146,11 @@ test('kubectl, further', async (t) => {
     await refused(['apply', '--server-side', '-f', '-'], /server-side apply .* is not supported yet/, VOLUME);
     await refused(['diff', '--server-side', '-f', '-'], /server-side apply .* is not supported yet/, VOLUME);
     await refused(['run', 'x', '--image=busybox'], /pods are a read-only view of containers\.windlass\.dev/);
-    await refused(['top', 'pods'], /Metrics API not available/);
+  });
+
+  await t.test('top tells what pods and nodes use', async () => {
+    assert.match(await kubectlOk(['top', 'pods']), /^one +\d+m +\d+Mi/m);
+    assert.match(await kubectlOk(['top', 'nodes']), /^NAME .*CPU\(cores\)[\s\S]*\n\S+ +\d+m +\d+% +\d+Mi +\d+%/);
   });
 
   const folder = dirname(realpathSync(findProgram('kubectl', process.env['PATH']) ?? '/'));
