@@ -1,6 +1,6 @@
 // The certificates and kubeconfigs of one instance below `<home>/pki`: made at first start, renewed before they run out.
 import { generateKeyPairSync } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { NODE_GROUP, NODE_USER } from '../crds/join.ts';
@@ -17,6 +17,7 @@ import {
   type CertificateRequest,
   type KeyPair,
 } from '../lib/pki.ts';
+import { replaceFile } from '../lib/replace-file.ts';
 import { renderKubeconfig } from './kubeconfig.ts';
 
 const AUTHORITY_DAYS = 3650;
@@ -174,6 +175,5 @@ function writePair(folder: string, name: string, pair: KeyPair): KeyPair {
 
 function writeWhenChanged(path: string, text: string): void {
   if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
-  writeFileSync(`${path}.tmp`, text, { mode: 0o600 });
-  renameSync(`${path}.tmp`, path);
+  replaceFile(path, text);
 }

@@ -1,12 +1,13 @@
 // Loopback ports of the instance's own etcd: chosen once, kept in the state folder, chosen anew when taken.
 import { randomInt } from 'node:crypto';
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { errnoOf, WindlassError } from '../lib/errors.ts';
 import type { Instance } from '../lib/instance.ts';
+import { replaceFile } from '../lib/replace-file.ts';
 
 const etcdPorts = z.object({ client: z.number().int(), peer: z.number().int(), metrics: z.number().int() });
 export type EtcdPorts = z.infer<typeof etcdPorts>;
@@ -17,8 +18,7 @@ export async function chooseEtcdPorts(instance: Instance): Promise<EtcdPorts> {
   if (kept && (await Promise.all(Object.values(kept).map((port) => isFree(port)))).every(Boolean)) return kept;
   const [client, peer, metrics] = await freePorts(3);
   const ports = etcdPorts.parse({ client, peer, metrics });
-  writeFileSync(`${file}.tmp`, JSON.stringify(ports), { mode: 0o600 });
-  renameSync(`${file}.tmp`, file);
+  replaceFile(file, JSON.stringify(ports));
   return ports;
 }
 

@@ -35,3 +35,12 @@ export const isNodeName = (name: string): boolean =>
 
 /** Name of the Secret of a token. */
 export const tokenSecretName = (id: string): string => `bootstrap-token-${id}`;
+
+/** What the Secret of a token says, by key: its `data` as text. */
+export const tokenTexts = (data: unknown): Readonly<Record<string, string | undefined>> =>
+  Object.fromEntries(
+    Object.entries((data ?? {}) as Record<string, string>).map(([key, value]) => [
+      key,
+      Buffer.from(value, 'base64').toString('utf8'),
+    ]),
+  );

@@ -7,6 +7,7 @@ import {
   BOOTSTRAPPERS,
   TOKEN_HASH_KEY,
   tokenSecretName,
+  tokenTexts,
 } from '../../crds/join.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WindlassError } from '../../lib/errors.ts';
@@ -29,7 +30,7 @@ export async function authenticateBootstrapToken(
     throw refuse('the bearer token is no join token (abcdef.0123456789abcdef)');
   // Asked from the store: a token that was revoked a moment ago must not work here any more.
   const entry = await store.get(SECRETS, 'kube-system', tokenSecretName(id));
-  const data = entry?.object['type'] === BOOTSTRAP_TOKEN_TYPE ? decode(entry.object['data']) : undefined;
+  const data = entry?.object['type'] === BOOTSTRAP_TOKEN_TYPE ? tokenTexts(entry.object['data']) : undefined;
   if (!data || !isSame(hashTokenSecret(secret), data[TOKEN_HASH_KEY] ?? '')) {
     throw refuse(`the token ${id} is not known: it was revoked or mistyped, or is another cluster's`);
   }
@@ -50,13 +51,4 @@ const refuse = (why: string): WindlassError => new WindlassError('Unauthorized',
 function isSame(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a), Buffer.from(b)];
   return left.length === right.length && timingSafeEqual(left, right);
-}
-
-function decode(data: unknown): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries((data ?? {}) as Record<string, string>).map(([key, value]) => [
-      key,
-      Buffer.from(value, 'base64').toString('utf8'),
-    ]),
-  );
 }

@@ -1,5 +1,5 @@
 // A machine becomes a node: it learns the authority, asks for its certificates, and remembers what it has joined.
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createApiClient } from '../../client/api-client.ts';
@@ -16,6 +16,7 @@ import { readVersion } from '../../lib/version.ts';
 import type { NodeOptions } from '../options.ts';
 import type { Output } from '../output.ts';
 import { renderFileKubeconfig } from '../kubeconfig.ts';
+import { replaceFile } from '../../lib/replace-file.ts';
 import { clockProblem, versionProblem } from './compare-machines.ts';
 import { readJoined, refuseServerHome, writeJoined, type Joined } from './joined.ts';
 import { askServer, type ServerFacts } from './server-facts.ts';
@@ -213,6 +214,5 @@ function writeFile(instance: Instance, name: string, text: string): void {
   const folder = paths.pki(instance);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const file = join(folder, name);
-  writeFileSync(`${file}.tmp`, text, { mode: 0o600 });
-  renameSync(`${file}.tmp`, file);
+  replaceFile(file, text);
 }

@@ -1,9 +1,10 @@
 // What a machine remembers of having joined: one file in the state folder, written last.
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { paths, type Instance } from '../../lib/instance.ts';
+import { replaceFile } from '../../lib/replace-file.ts';
 
 const joined = z.object({
   servers: z.array(z.string()).min(1),
@@ -28,8 +29,7 @@ export function readJoined(instance: Instance): Joined | undefined {
 
 export function writeJoined(instance: Instance, value: Joined): void {
   const file = fileOf(instance);
-  writeFileSync(`${file}.tmp`, JSON.stringify(value), { mode: 0o600 });
-  renameSync(`${file}.tmp`, file);
+  replaceFile(file, JSON.stringify(value));
 }
 
 /** Throws Conflict when the folder is that of a node of another cluster: its files would be overwritten. */

@@ -2,7 +2,7 @@
 import { randomInt } from 'node:crypto';
 import type { ApiClient } from '../../client/client.ts';
 import { secretKind, type Secret } from '../../crds/builtin.ts';
-import { BOOTSTRAP_TOKEN_TYPE, NODE_ROLE_GROUP, tokenSecretName } from '../../crds/join.ts';
+import { BOOTSTRAP_TOKEN_TYPE, NODE_ROLE_GROUP, tokenSecretName, tokenTexts } from '../../crds/join.ts';
 import { rfc3339 } from '../../lib/clock.ts';
 import { WindlassError } from '../../lib/errors.ts';
 
@@ -70,17 +70,16 @@ export async function revokeToken(client: ApiClient, id: string, signal?: AbortS
   await client.kind<Secret>(secretKind).delete(tokenSecretName(id), NAMESPACE, {}, signal);
 }
 
-function factsOf({ metadata, data = {} }: Secret): TokenFacts {
-  const text = (key: string): string | undefined =>
-    data[key] === undefined ? undefined : Buffer.from(data[key], 'base64').toString('utf8');
-  const [uses, expiration] = [text('uses'), text('expiration')];
-  const isForNodes = (text('auth-extra-groups') ?? '').split(',').includes(NODE_ROLE_GROUP);
+function factsOf({ metadata, data }: Secret): TokenFacts {
+  const texts = tokenTexts(data);
+  const { uses, expiration, description = '' } = texts;
+  const isForNodes = (texts['auth-extra-groups'] ?? '').split(',').includes(NODE_ROLE_GROUP);
   return {
-    id: text('token-id') ?? metadata.name,
+    id: texts['token-id'] ?? metadata.name,
     role: isForNodes ? 'node' : '<none>',
-    description: text('description') ?? '',
+    description,
     uses: uses === undefined ? undefined : Number(uses),
-    used: (text('used-by') ?? '').split('\n').filter((line) => line !== '').length,
+    used: (texts['used-by'] ?? '').split('\n').filter((line) => line !== '').length,
     expiresAt: expiration === undefined ? undefined : Date.parse(expiration),
   };
 }

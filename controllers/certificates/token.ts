@@ -1,5 +1,6 @@
 // A join token as the controllers see it: never its secret.
 import type { Secret } from '../../crds/builtin.ts';
+import { tokenTexts } from '../../crds/join.ts';
 
 /** One node that joined by a token of which the uses are counted. */
 export interface TokenUse {
@@ -20,15 +21,13 @@ export interface Token {
 export const USED_BY_KEY = 'used-by';
 
 /** Reads the Secret of a token. */
-export function readToken({ metadata, data = {} }: Secret): Token {
-  const text = (key: string): string | undefined =>
-    data[key] === undefined ? undefined : Buffer.from(data[key], 'base64').toString('utf8');
-  const expiration = text('expiration');
-  const uses = text('uses');
+export function readToken({ metadata, data }: Secret): Token {
+  const texts = tokenTexts(data);
+  const { expiration, uses } = texts;
   return {
-    id: text('token-id') ?? metadata.name,
+    id: texts['token-id'] ?? metadata.name,
     uses: uses === undefined ? undefined : Number(uses),
-    usedBy: parseUses(text(USED_BY_KEY)),
+    usedBy: parseUses(texts[USED_BY_KEY]),
     expiresAt: expiration === undefined ? undefined : Date.parse(expiration),
   };
 }

@@ -1,6 +1,6 @@
 // Renews the certificates of a node that joined, with the one it has, long before they run out. A node whose files were
 // written by the authority itself, on the machine of the server, has them renewed there.
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ApiClient } from '../../../client/client.ts';
 import { requestCertificate } from '../../../client/request-certificate.ts';
@@ -9,6 +9,7 @@ import { messageOf, reasonOf } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { certificateLife, certificateUserId, type KeyPair } from '../../../lib/pki.ts';
 import type { RunPart } from '../../../lib/run-all.ts';
+import { replaceFile } from '../../../lib/replace-file.ts';
 
 /** The part of its life after which a certificate is renewed. */
 const RENEW_AFTER = 0.7;
@@ -63,8 +64,7 @@ export function createCertificateRenewer(deps: CertificateRenewerDeps): RunPart 
     // First: a full disk must not keep the node from what it has been given.
     use({ cert, key });
     const file = join(folder, `${name}.crt`);
-    writeFileSync(`${file}.tmp`, cert, { mode: 0o600 });
-    renameSync(`${file}.tmp`, file);
+    replaceFile(file, cert);
     log.info({ usage, until: untilOf(cert) }, 'renewed a certificate');
   }
 

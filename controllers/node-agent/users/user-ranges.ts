@@ -1,8 +1,9 @@
 // Ranges of host ids for Containers with a user namespace of their own. A range is the Container's for its whole life on
 // this node: what it wrote is stored with these ids, and outlives its runs and a reboot.
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf, WindlassError } from '../../../lib/errors.ts';
+import { replaceFile } from '../../../lib/replace-file.ts';
 
 /** Ids in a range: what programs and images expect to be there. */
 export const RANGE_SIZE = 65_536;
@@ -31,8 +32,7 @@ export function openUserRanges(file: string): UserRanges {
 
   function save(): void {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    writeFileSync(`${file}.tmp`, JSON.stringify(Object.fromEntries(taken)), { mode: 0o600, flush: true });
-    renameSync(`${file}.tmp`, file);
+    replaceFile(file, JSON.stringify(Object.fromEntries(taken)), { flush: true });
   }
   function findFree(): number {
     const used = new Set(taken.values());
