@@ -3,7 +3,7 @@
 // Ours is measured at the API: POST of the Container until the watch says phase Running (warm image, default bridge,
 // logs on). docker is `docker run -d` with the same image on its default bridge. Peers that are not installed are left
 // out. dockerd runs in a network namespace of its own, on folders of its own, and is stopped afterwards.
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,9 +13,10 @@ import { readKubeconfig } from '../client/kubeconfig.ts';
 import { findProgram } from '../cli/preflight.ts';
 import { containerKind, type Container } from '../crds/container.ts';
 import { busyboxTar, importBusybox } from '../test/support/busybox.ts';
-import { runCommand, startInstance, type TestInstance } from '../test/support/instance.ts';
-import { waitFor } from '../test/support/wait.ts';
+import { startInstance, type TestInstance } from '../test/support/instance.ts';
 import { renderTable, summarise, timed, type Summary } from './measure.ts';
+import { DOCKER_IMAGE, startDockerd } from './runtime/dockerd.ts';
+import { PeerMissing, SLEEP } from './runtime/peer.ts';
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '20' }, burst: { type: 'string', default: '20' } },
@@ -78,50 +79,17 @@ async function createWindlass(): Promise<Peer> {
 }
 
 async function createDocker(): Promise<Peer | undefined> {
-  if (!findProgram('dockerd', process.env['PATH']) || !findProgram('docker', process.env['PATH'])) return undefined;
-  const folder = mkdtempSync(join(tmpdir(), 'windlass-bench-docker-'));
-  const netns = `bench-docker-${process.pid}`;
-  execFileSync('ip', ['netns', 'add', netns]);
-  execFileSync('ip', ['-n', netns, 'link', 'set', 'lo', 'up']);
-  const host = `unix://${folder}/docker.sock`;
-  const daemon: ChildProcess = spawn(
-    // nsenter, not `ip netns exec`: that one mounts /sys anew, without the cgroup hierarchies.
-    'nsenter',
-    [
-      ...[`--net=/run/netns/${netns}`, 'dockerd', '--host', host],
-      ...['--data-root', `${folder}/data`, '--exec-root', `${folder}/exec`],
-      ...['--pidfile', `${folder}/pid`, '--storage-driver', 'overlay2'],
-    ],
-    { stdio: 'ignore' },
-  );
-  const docker = async (...args: string[]): Promise<string> => {
-    const result = await runCommand('docker', args, {
-      env: { ...process.env, DOCKER_HOST: host, DOCKER_CONFIG: folder },
-    });
-    if (result.code !== 0) throw new Error(`docker ${args.join(' ')}: ${result.stderr}`);
-    return result.stdout.trim();
-  };
-  await waitFor(
-    () =>
-      docker('version').then(
-        () => true,
-        () => false,
-      ),
-    { timeoutMs: 60_000, what: 'dockerd' },
-  );
-  await docker('import', await busyboxTar(), 'busybox:bench');
+  const daemon = await startDockerd({ tar: await busyboxTar() }).catch((error: unknown) => {
+    if (error instanceof PeerMissing) return undefined;
+    throw error;
+  });
+  if (!daemon) return undefined;
+  const { docker, close } = daemon;
   return {
     name: 'docker run -d',
-    start: async (name) => void (await docker('run', '-d', '--name', name, 'busybox:bench', 'sleep', '1000000')),
-    remove: async (names) => void (await docker('rm', '-f', ...names)),
-    async close() {
-      const ended = new Promise((resolve) => daemon.once('exit', resolve));
-      process.kill(Number(readFileSync(`${folder}/pid`, 'utf8')), 'SIGTERM');
-      await ended;
-      execFileSync('ip', ['netns', 'del', netns]);
-      execFileSync('sh', ['-c', `grep -o '${folder}[^ ]*' /proc/self/mountinfo | sort -ru | xargs -r umount -l`]);
-      rmSync(folder, { recursive: true, force: true });
-    },
+    start: (name) => docker('run', '-d', '--name', name, DOCKER_IMAGE, ...SLEEP),
+    remove: (names) => docker('rm', '-f', ...names),
+    close,
   };
 }
 
