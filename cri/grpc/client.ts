@@ -1,31 +1,23 @@
 // A gRPC client over node:http2 and a unix socket: one connection, made when it is needed and again after every loss.
-import {
-  connect,
-  constants,
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  type IncomingHttpHeaders,
-} from 'node:http2';
+import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { messageOf } from '../../lib/errors.ts';
 import { CODES, GrpcError } from './codes.ts';
-import { createFrameReader, encodeFrame } from './framing.ts';
-import { codeOfReset, CONTENT_TYPE, encodeTimeout, readTrailers } from './headers.ts';
-import type { GrpcMethod } from './method.ts';
-
-export interface GrpcRequest {
-  readonly method: GrpcMethod;
-  readonly message: object;
-  /** 0 = no deadline. */
-  readonly timeoutMs: number;
-  readonly signal?: AbortSignal | undefined;
-}
+import { followCall, type GrpcRequest } from './follow-call.ts';
+import { encodeFrame } from './framing.ts';
+import { CONTENT_TYPE, encodeTimeout, MAX_HEADER_LIST_BYTES } from './headers.ts';
 
 export interface GrpcChannel extends Disposable {
   /** The answer of a unary call; rejects with a GrpcError. */
   call(request: GrpcRequest): Promise<object>;
   /** The answers of a stream, as fast as they are read; to leave the loop cancels the call. */
   stream(request: GrpcRequest): AsyncGenerator<object>;
+}
+
+/** Of a call, however often it was made. */
+interface AnswerListener {
+  onMessage(message: object): void;
+  onEnd(error: Error | undefined): void;
 }
 
 interface Connection {
@@ -35,6 +27,8 @@ interface Connection {
 
 /** Of one call and of the connection: what may be on its way without having been read. */
 const WINDOW_BYTES = 1024 * 1024;
+/** How often a call is made again that the server has not looked at: it leaves, or has all the streams that it wants. */
+const MAX_REFUSALS = 3;
 
 export function createGrpcChannel(socketPath: string, maxMessageBytes: number): GrpcChannel {
   let current: Connection | undefined;
@@ -44,7 +38,7 @@ export function createGrpcChannel(socketPath: string, maxMessageBytes: number): 
     const session = connect('http://localhost', {
       createConnection: () => connectSocket(socketPath),
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
-      settings: { enablePush: false, initialWindowSize: WINDOW_BYTES },
+      settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: MAX_HEADER_LIST_BYTES },
     });
     const connection: Connection = { session, callsUnderWay: 0 };
     const forget = (): void => {
@@ -88,11 +82,40 @@ export function createGrpcChannel(socketPath: string, maxMessageBytes: number): 
     return stream;
   };
 
+  /** Makes the call, and gives its stream: another one after a refusal, which comes before any answer. */
+  const follow = (request: GrpcRequest, listener: AnswerListener) => {
+    const begin = performance.now();
+    let refusals = 0;
+    let stream: ClientHttp2Stream;
+    const attempt = (): void => {
+      const { timeoutMs } = request;
+      const left = { ...request, timeoutMs: timeoutMs > 0 ? Math.max(1, timeoutMs - (performance.now() - begin)) : 0 };
+      stream = start(left);
+      followCall(stream, left, maxMessageBytes, {
+        onMessage: (message) => listener.onMessage(message),
+        onEnd(error, isUntouched) {
+          if (!isUntouched || refusals === MAX_REFUSALS) {
+            listener.onEnd(error);
+            return;
+          }
+          refusals += 1;
+          try {
+            attempt();
+          } catch (problem) {
+            listener.onEnd(problem as Error);
+          }
+        },
+      });
+    };
+    attempt();
+    return () => stream;
+  };
+
   return {
     call: (request) =>
       new Promise((resolve, reject) => {
         const answers: object[] = [];
-        followCall(start(request), request, maxMessageBytes, {
+        follow(request, {
           onMessage: (message) => answers.push(message),
           onEnd(error) {
             if (error) reject(error);
@@ -102,14 +125,13 @@ export function createGrpcChannel(socketPath: string, maxMessageBytes: number): 
         });
       }),
     async *stream(request) {
-      const stream = start(request);
       const answers: object[] = [];
       let [isOver, failure, wake] = [false, undefined as Error | undefined, (): void => undefined];
-      followCall(stream, request, maxMessageBytes, {
+      const stream = follow(request, {
         onMessage(message) {
           answers.push(message);
           // Not read further until somebody asks for the next one: a reader that does not keep up holds back the sender.
-          stream.pause();
+          stream().pause();
           wake();
         },
         onEnd(error) {
@@ -125,74 +147,14 @@ export function createGrpcChannel(socketPath: string, maxMessageBytes: number): 
             continue;
           }
           if (isOver) break;
-          stream.resume();
+          stream().resume();
           await new Promise<void>((resolve) => (wake = resolve));
         }
         if (failure) throw failure;
       } finally {
-        if (!isOver) stream.close(constants.NGHTTP2_CANCEL);
+        if (!isOver) stream().close(constants.NGHTTP2_CANCEL);
       }
     },
     [Symbol.dispose]: () => current?.session.destroy(),
   };
-}
-
-interface CallListener {
-  onMessage(message: object): void;
-  /** Once; without an error when the call ended well. */
-  onEnd(error: Error | undefined): void;
-}
-
-function followCall(
-  stream: ClientHttp2Stream,
-  { method, timeoutMs, signal }: GrpcRequest,
-  maxMessageBytes: number,
-  listener: CallListener,
-): void {
-  const reader = createFrameReader(maxMessageBytes);
-  let [trailers, problem, isOver] = [
-    undefined as IncomingHttpHeaders | undefined,
-    undefined as Error | undefined,
-    false,
-  ];
-  const finish = (error: Error | undefined): void => {
-    if (isOver) return;
-    isOver = true;
-    clearTimeout(timer);
-    signal?.removeEventListener('abort', cancel);
-    listener.onEnd(error);
-  };
-  const giveUp = (error: Error): void => {
-    stream.close(constants.NGHTTP2_CANCEL);
-    finish(error);
-  };
-  const cancel = (): void => giveUp(new GrpcError({ code: CODES.CANCELLED, message: 'the call was cancelled' }));
-  const timer =
-    timeoutMs > 0 && timeoutMs < 2 ** 31
-      ? setTimeout(() => giveUp(new GrpcError({ code: CODES.DEADLINE_EXCEEDED, message: '' })), timeoutMs)
-      : undefined;
-  signal?.addEventListener('abort', cancel, { once: true });
-  stream.once('response', (headers) => {
-    // An answer of trailers only.
-    if (headers['grpc-status'] !== undefined) trailers = headers;
-    else if (headers[':status'] !== 200)
-      problem = new GrpcError({ code: CODES.UNKNOWN, message: `HTTP status ${headers[':status']}` });
-  });
-  stream.once('trailers', (headers: IncomingHttpHeaders) => (trailers = headers));
-  stream.on('data', (chunk: Buffer) => {
-    try {
-      for (const bytes of reader.push(chunk)) if (!isOver) listener.onMessage(method.responseDeserialize(bytes));
-    } catch (error) {
-      giveUp(error instanceof GrpcError ? error : new GrpcError({ code: CODES.INTERNAL, message: String(error) }));
-    }
-  });
-  stream.on('error', (error) => {
-    problem ??= new GrpcError({ code: CODES.UNAVAILABLE, message: error.message }, { cause: error });
-  });
-  stream.once('close', () => {
-    const failure = trailers ? readTrailers(trailers) : undefined;
-    if (trailers) finish(failure && new GrpcError(failure));
-    else if (problem) finish(problem);
-    else finish(new GrpcError({ code: codeOfReset(stream.rstCode), message: 'the connection ended within the call' }));
-  });
 }

@@ -20,16 +20,18 @@ export interface FrameReader {
   isWithinFrame(): boolean;
 }
 
-/** Takes messages of up to `maxBytes` apart; no more than that is ever kept. */
-export function createFrameReader(maxBytes: number): FrameReader {
+/**
+ * Takes messages of up to `maxBytes` apart; no more than that is ever kept. A compressed one fails with `compressedCode`
+ * (github.com/grpc/grpc, doc/compression.md): UNIMPLEMENTED at a server, INTERNAL at a client.
+ */
+export function createFrameReader(maxBytes: number, compressedCode: number): FrameReader {
   let waiting: Buffer[] = [];
   let waitingBytes = 0;
   /** Of the frame that is waited for, prefix included; known when its prefix is there. */
   let neededBytes = PREFIX_BYTES;
 
   const readLength = (bytes: Buffer): number => {
-    if (bytes[0] !== 0)
-      throw new GrpcError({ code: CODES.UNIMPLEMENTED, message: 'compressed messages are not taken' });
+    if (bytes[0] !== 0) throw new GrpcError({ code: compressedCode, message: 'compressed messages are not taken' });
     const length = bytes.readUInt32BE(1);
     if (length > maxBytes) {
       const message = `a message of ${length} bytes is larger than the ${maxBytes} that are taken`;

@@ -3,6 +3,11 @@ import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'n
 import { CODES, type GrpcFailure } from './codes.ts';
 
 export const CONTENT_TYPE = 'application/grpc';
+/**
+ * Of the headers of one call, names and 32 bytes for each counted in (RFC 9113, 6.5.2). Said to the peer, who then
+ * fails the call that has more; unsaid, a field of 64 KiB breaks the connection and all calls on it.
+ */
+export const MAX_HEADER_LIST_BYTES = 32 * 1024;
 const REASON_HEADER = 'windlass-reason';
 const UNITS_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 /** Of a failure's words; a peer drops the connection over headers that are too long for it. */

@@ -11,7 +11,7 @@ import {
 } from 'node:http2';
 import { CODES, GrpcError, type GrpcFailure } from './codes.ts';
 import { createFrameReader, encodeFrame } from './framing.ts';
-import { CONTENT_TYPE, decodeTimeout, failureTrailers, OK_TRAILERS } from './headers.ts';
+import { CONTENT_TYPE, decodeTimeout, failureTrailers, MAX_HEADER_LIST_BYTES, OK_TRAILERS } from './headers.ts';
 import type { GrpcMethod } from './method.ts';
 
 export interface GrpcCall {
@@ -46,7 +46,10 @@ export function createGrpcServer(routes: readonly GrpcRoute[], maxMessageBytes: 
   const byPath = new Map(routes.map((route) => [route.method.path, route]));
   const sessions = new Set<Http2Session>();
   // The library's own bound on what a connection may hold ends it in the middle of a large list.
-  const server = createServer({ maxSessionMemory: Number.MAX_SAFE_INTEGER, settings: { enablePush: false } });
+  const server = createServer({
+    maxSessionMemory: Number.MAX_SAFE_INTEGER,
+    settings: { enablePush: false, maxHeaderListSize: MAX_HEADER_LIST_BYTES },
+  });
   server.on('session', (session) => {
     sessions.add(session);
     session.once('close', () => sessions.delete(session));
@@ -99,7 +102,7 @@ function failOnly(stream: ServerHttp2Stream, failure: GrpcFailure): void {
 const tooMany: GrpcFailure = { code: CODES.INTERNAL, message: 'a call takes one message: more came' };
 
 function serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, route: GrpcRoute, maxBytes: number): void {
-  const reader = createFrameReader(maxBytes);
+  const reader = createFrameReader(maxBytes, CODES.UNIMPLEMENTED);
   const messages: Buffer[] = [];
   let hasFailed = false;
   const fail = (failure: GrpcFailure): void => {

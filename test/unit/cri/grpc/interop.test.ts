@@ -1,7 +1,7 @@
 // Our server and our client, each with the other end by @grpc/grpc-js: what kubelets, crictl and other runtimes speak.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:http2';
+import { connect, constants, createServer } from 'node:http2';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -212,4 +212,126 @@ test('a server that breaks off within a call is Unavailable, whether or not it h
   await assert.rejects(client.runtime.version({}), { reason: 'Unavailable' });
   const events = client.runtime.getContainerEvents({})[Symbol.asyncIterator]();
   await assert.rejects(events.next(), { reason: 'Unavailable' });
+});
+
+test('our client waits where a server takes few calls at a time', async (t) => {
+  const path = makeSocket(t);
+  const server = new Server({ 'grpc.max_concurrent_streams': 2 });
+  server.addService(RuntimeService.service, {
+    startContainer: (_call: unknown, answer: (error: null, message: object) => void) =>
+      setImmediate(() => answer(null, {})),
+  });
+  await new Promise((resolve) => server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), resolve));
+  const client = createCriClient({ socketPath: path });
+  t.after(() => {
+    client[Symbol.dispose]();
+    server.forceShutdown();
+  });
+  // They are sent before the server has said how many it takes.
+  const calls = Array.from({ length: 30 }, () => client.runtime.startContainer({ containerId: 'x' }));
+  assert.deepEqual(await Promise.all(calls), Array(30).fill({}));
+});
+
+test('our client goes to another connection with what a server that leaves has not looked at', async (t) => {
+  const path = makeSocket(t);
+  const server = createServer();
+  let sessions = 0;
+  server.on('session', (session) => {
+    sessions += 1;
+    if (sessions === 1) session.goaway(constants.NGHTTP2_NO_ERROR);
+  });
+  server.on('stream', (stream) => {
+    stream.on('error', () => undefined);
+    if (sessions === 1) return;
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.end(Buffer.alloc(5));
+  });
+  server.listen(path);
+  const client = createCriClient({ socketPath: path });
+  t.after(() => {
+    client[Symbol.dispose]();
+    server.close();
+  });
+  await Promise.all([client.runtime.version({}), client.runtime.status({})]);
+  assert.equal(sessions, 2);
+});
+
+test('our client tries no more than four times, and never after an answer began', async (t) => {
+  const path = makeSocket(t);
+  const seen: string[] = [];
+  const server = createServer();
+  server.on('stream', (stream, headers) => {
+    const path = headers[':path'] ?? '';
+    seen.push(path.slice(path.lastIndexOf('/') + 1));
+    stream.on('error', () => undefined);
+    if (path.endsWith('GetContainerEvents')) {
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+      stream.write(Buffer.alloc(5));
+      setTimeout(() => stream.close(constants.NGHTTP2_REFUSED_STREAM), 20);
+      return;
+    }
+    stream.close(path.endsWith('Version') ? constants.NGHTTP2_REFUSED_STREAM : constants.NGHTTP2_INTERNAL_ERROR);
+  });
+  server.listen(path);
+  const client = createCriClient({ socketPath: path });
+  t.after(() => {
+    client[Symbol.dispose]();
+    server.close();
+  });
+  await assert.rejects(client.runtime.version({}), { reason: 'Unavailable' });
+  await assert.rejects(client.runtime.status({}), { reason: 'Internal' });
+  const events = client.runtime.getContainerEvents({})[Symbol.asyncIterator]();
+  assert.equal((await events.next()).done, false);
+  await assert.rejects(events.next(), { reason: 'Unavailable' });
+  assert.deepEqual(seen, ['Version', 'Version', 'Version', 'Version', 'Status', 'GetContainerEvents']);
+});
+
+test('a server that cancels by itself is Unavailable, one that compresses unasked is broken', async (t) => {
+  const path = makeSocket(t);
+  const server = createServer();
+  server.on('stream', (stream, headers) => {
+    const type = { ':status': 200, 'content-type': 'application/grpc' };
+    if (headers[':path']?.endsWith('Version')) {
+      stream.respond({ ...type, 'grpc-status': String(status.CANCELLED) }, { endStream: true });
+      return;
+    }
+    stream.on('error', () => undefined);
+    stream.respond({ ...type, 'grpc-encoding': 'gzip' });
+    stream.write(Buffer.of(1, 0, 0, 0, 1, 0));
+  });
+  server.listen(path);
+  const client = createCriClient({ socketPath: path });
+  t.after(() => {
+    client[Symbol.dispose]();
+    server.close();
+  });
+  await assert.rejects(client.runtime.version({}), { reason: 'Unavailable' });
+  await assert.rejects(client.runtime.status({}), { reason: 'Internal', message: /compressed/ });
+});
+
+test('headers beyond the announced size end their call and nothing else', async (t) => {
+  const { path } = await serveOurs(t, { runtime: { version: async () => ({ runtimeName: 'windlass' }) } });
+  const session = connect('http://localhost', { createConnection: () => connectSocket(path) });
+  t.after(() => session.destroy());
+  await new Promise((resolve) => session.once('remoteSettings', resolve));
+  const limit = session.remoteSettings.maxHeaderListSize ?? 0;
+  assert.equal(limit, 32 * 1024);
+  const ask = (bytes: number): Promise<unknown> =>
+    new Promise((resolve) => {
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': '/runtime.v1.RuntimeService/Version',
+        'content-type': 'application/grpc',
+        ...Object.fromEntries(Array.from({ length: 4 }, (_, index) => [`x-fill-${index}`, 'm'.repeat(bytes / 4)])),
+      });
+      stream.on('error', () => undefined);
+      stream.once('trailers', ({ 'grpc-status': code }) => resolve(code));
+      stream.once('close', () => resolve(stream.rstCode));
+      stream.resume();
+      stream.end(Buffer.alloc(5));
+    });
+  assert.equal(await ask(limit - 1024), '0');
+  assert.equal(await ask(limit + 1024), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  assert.equal(await ask(4), '0');
 });
