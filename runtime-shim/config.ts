@@ -12,7 +12,7 @@ export const Config = z.object({
   metricsListen: z.string().default('127.0.0.1:0'),
   /** auto (crun where it proves to work, else runc), runc, crun or a path. */
   ociRuntime: z.string().default('auto'),
-  /** Range for sandboxes that name no network; auto = the first of 10.200.0.0/16 and on that is free here. */
+  /** Range for sandboxes that name no network; auto = one of 10.200.0.0/16 to 10.223.0.0/16 that is free here. */
   podCidr: z.string().default('auto'),
   /** Sandboxes kept ready for the next starts; 0 = each is made when it is asked for. */
   sandboxPool: z.coerce.number().int().min(0).max(256).default(8),

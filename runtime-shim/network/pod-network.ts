@@ -10,7 +10,7 @@ import { uplinkMtu } from './uplink-mtu.ts';
 /** Id of the network that a sandbox without attachments of its own is connected to. */
 export const POD_NETWORK = 'default';
 
-/** Tried in order when no range is given; above the pool from which the control plane's networks get theirs. */
+/** Tried when no range is given; above the pool from which the control plane's networks get theirs. */
 const CANDIDATES = Array.from({ length: 24 }, (_, index) => `10.${200 + index}.0.0/16`);
 
 export interface PodNetwork {
@@ -23,7 +23,7 @@ export interface PodNetwork {
   setCidr(cidr: string): Promise<void>;
 }
 
-/** @param wanted an IPv4 range, or `auto` for the first candidate that nothing on this host uses. */
+/** @param wanted an IPv4 range, or `auto` for a candidate that nothing on this host uses. */
 export function createPodNetwork(instance: Instance, network: NodeNetwork, wanted: string): PodNetwork {
   let making: Promise<unknown> | undefined;
   const find = (): NetworkSpec | undefined => network.listNetworks().find(({ id }) => id === POD_NETWORK);
@@ -34,7 +34,7 @@ export function createPodNetwork(instance: Instance, network: NodeNetwork, wante
       // Sandboxes that start at once must not choose a range each.
       making ??= make(
         wanted === 'auto'
-          ? choosePodCidr(network.listNetworks(), readHostRoutes(kernelNames.linkPrefix(instance)))
+          ? choosePodCidr(network.listNetworks(), readHostRoutes(kernelNames.linkPrefix(instance)), startOf(instance))
           : wanted,
       ).finally(() => (making = undefined));
       await making;
@@ -58,12 +58,16 @@ export function planPodNetwork(cidr: string, mtu: number): NetworkSpec {
   return { id: POD_NETWORK, subnets: [subnet], internal: false, isolated: false, mtu, domain: '' };
 }
 
-/** The first candidate that meets neither a network of ours nor a route of the host. Pure. */
-export function choosePodCidr(networks: readonly NetworkSpec[], routes: readonly HostRoute[]): string {
+/** Where the search begins: instances that begin elsewhere stay apart also before their bridges show in the routes. */
+const startOf = ({ id }: Instance): number => Number.parseInt(id, 16) % CANDIDATES.length;
+
+/** The first candidate from number `start` on, in a circle, that meets neither a network of ours nor a route of the host. Pure. */
+export function choosePodCidr(networks: readonly NetworkSpec[], routes: readonly HostRoute[], start = 0): string {
   const taken = [...networks.flatMap(({ subnets }) => subnets), ...routes].map(({ cidr }) => parseCidr(cidr));
   const meets = (candidate: Cidr): boolean =>
     taken.some(({ base, last }) => base <= candidate.last && candidate.base <= last);
-  const free = CANDIDATES.find((candidate) => !meets(parseCidr(candidate)));
+  const ordered = [...CANDIDATES.slice(start), ...CANDIDATES.slice(0, start)];
+  const free = ordered.find((candidate) => !meets(parseCidr(candidate)));
   if (free === undefined)
     throw new WindlassError('Conflict', 'no range is free for the pod network: give one with --pod-cidr');
   return free;

@@ -23,5 +23,6 @@ test('choosePodCidr() keeps clear of the networks and of the routes of the host'
   assert.equal(choosePodCidr([], []), '10.200.0.0/16');
   assert.equal(choosePodCidr([network], []), '10.201.0.0/16');
   assert.equal(choosePodCidr([network], [{ cidr: '10.201.0.0/17', link: 'tun0' }]), '10.202.0.0/16');
+  assert.equal(choosePodCidr([], [{ cidr: '10.223.0.0/16', link: 'tun0' }], 23), '10.200.0.0/16', 'in a circle');
   assert.throws(() => choosePodCidr([], [{ cidr: '10.0.0.0/8', link: 'tun0' }]), /--pod-cidr/);
 });
