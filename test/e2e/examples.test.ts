@@ -17,6 +17,7 @@ import {
 import { takeHostSnapshot } from '../support/host-snapshot.ts';
 import { makeBusyboxImage } from '../support/images.ts';
 import { startInstance, type TestInstance } from '../support/instance.ts';
+import { pickSubnet } from '../support/own-subnet.ts';
 import { startTestRegistry } from '../support/registry.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
@@ -24,10 +25,13 @@ import { waitFor } from '../support/wait.ts';
 /** Looks at the load more often, and believes sooner that it is gone. */
 const SHORT_TIMES = { WINDLASS_AUTOSCALE_SYNC_SECONDS: '1', WINDLASS_AUTOSCALE_DOWN_WINDOW_SECONDS: '3' };
 
+/** Stands for the addresses that an example chooses. */
+const PREFIX = pickSubnet();
+
 const FOLDER = new URL('../../manifests/examples/', import.meta.url);
 
 interface Example {
-  /** Changes the text for the test: ports that are free, shorter times. */
+  /** Changes the text for the test: addresses that are free, shorter times. */
   readonly prepare?: (text: string) => string | Promise<string>;
   readonly check: (context: Context) => Promise<void>;
 }
@@ -211,6 +215,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     },
   },
   'networks.yaml': {
+    prepare: (text) => text.replaceAll('10.77.0.', `${PREFIX}.`),
     async check({ instance, ready, exec }) {
       await ready('front', 'back');
       for (const name of ['database', 'back', 'back.default'])
@@ -220,7 +225,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       const { networks } = await statusOf(instance, 'back');
       assert.deepEqual(
         networks?.map(({ name, ipv4Address }) => [name, ipv4Address]),
-        [['private', '10.77.0.10']],
+        [['private', `${PREFIX}.10`]],
       );
     },
   },

@@ -1,11 +1,9 @@
 // Debian's kubectl (1.20, five years older than the API it meets here) does what a beginner needs. Its package is
 // fetched and unpacked into a temporary folder, never installed.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import test from 'node:test';
 import { importBusybox } from '../support/busybox.ts';
+import { unpackProgram } from '../support/debian-package.ts';
 import { asYaml, runCommand, startInstance, type CommandResult } from '../support/instance.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
@@ -31,7 +29,7 @@ spec:
 
 test('kubectl 1.20 of Debian', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft')) return;
-  const program = await unpackOldKubectl(t);
+  const program = await unpackProgram(t, { name: 'kubernetes-client', file: 'usr/bin/kubectl', version: '1.20.' });
   if (program === undefined) return;
   const instance = await startInstance();
   t.after(() => instance[Symbol.asyncDispose]());
@@ -98,32 +96,3 @@ test('kubectl 1.20 of Debian', async (t) => {
     await kubectlOk(['delete', 'ns', 'shop', '--timeout=40s']);
   });
 });
-
-/** Path of the program; undefined, with the test skipped and the reason printed, where the package cannot be had. */
-async function unpackOldKubectl(t: TestContext): Promise<string | undefined> {
-  const folder = join(tmpdir(), 'windlass-kubectl-1.20');
-  const program = join(folder, 'usr', 'bin', 'kubectl');
-  if (existsSync(program)) return program;
-  if (!requirePrograms(t, 'apt-get', 'dpkg')) return undefined;
-  const scratch = `${folder}.${process.pid}`;
-  mkdirSync(scratch, { recursive: true });
-  try {
-    const download = await runCommand('apt-get', ['download', '-q', 'kubernetes-client'], { cwd: scratch });
-    const archive = readdirSync(scratch).find((name) => name.endsWith('.deb'));
-    if (download.code !== 0 || archive === undefined) {
-      t.skip(`Debian's package kubernetes-client cannot be had: ${download.stderr.trim().split('\n').at(-1)}`);
-      return undefined;
-    }
-    if (!/_1\.20\./.test(archive)) {
-      t.skip(`Debian's package kubernetes-client is not 1.20 here: ${archive}`);
-      return undefined;
-    }
-    const unpacked = await runCommand('dpkg', ['-x', join(scratch, archive), scratch]);
-    if (unpacked.code !== 0) throw new Error(`failed to unpack ${archive}: ${unpacked.stderr}`);
-    rmSync(folder, { recursive: true, force: true });
-    renameSync(scratch, folder);
-    return program;
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
-  }
-}

@@ -1,38 +1,23 @@
 // Debian's nginx as an image of a real registry on loopback: pulled, run, configured, served, replaced, ended.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
 import { freePorts } from '../../cli/ports.ts';
 import { applyContainer, deleteContainers, readyOf, statusOf, waitForStatus } from '../support/containers.ts';
+import { unpackProgram } from '../support/debian-package.ts';
 import { makeNginxImage, type TestImage } from '../support/images.ts';
-import { runCommand, startInstance } from '../support/instance.ts';
+import { startInstance } from '../support/instance.ts';
 import { startTestRegistry } from '../support/registry.ts';
-import { requireFeature, requirePrograms, requireRoot } from '../support/require.ts';
+import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
 
-/** The program out of Debian's package, kept in the temporary folder; nothing is installed and nothing started. */
-async function unpackNginx(t: TestContext): Promise<string | undefined> {
-  if (existsSync('/usr/sbin/nginx')) return '/usr/sbin/nginx';
-  const folder = join(tmpdir(), 'windlass-nginx');
-  const program = join(folder, 'usr/sbin/nginx');
-  if (existsSync(program)) return program;
-  if (!requirePrograms(t, 'apt-get', 'dpkg')) return undefined;
-  mkdirSync(folder, { recursive: true });
-  const download = await runCommand('apt-get', ['download', '-q', 'nginx'], { cwd: folder });
-  const [archive] = readdirSync(folder).filter((name) => name.endsWith('.deb'));
-  const unpacked = archive && (await runCommand('dpkg', ['-x', join(folder, archive), folder])).code === 0;
-  if (unpacked && existsSync(program)) return program;
-  rmSync(folder, { recursive: true, force: true });
-  const why = download.stderr.trim().split('\n').at(-1) ?? '';
-  requireFeature(t, false, `needs Debian's package nginx, which could not be downloaded: ${why}`);
-  return undefined;
-}
+/** The program, installed or not. */
+const findNginx = async (t: TestContext): Promise<string | undefined> =>
+  existsSync('/usr/sbin/nginx') ? '/usr/sbin/nginx' : unpackProgram(t, { name: 'nginx', file: 'usr/sbin/nginx' });
 
 test('nginx from a registry', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft', 'kubectl', 'docker-registry')) return;
-  const program = await unpackNginx(t);
+  const program = await findNginx(t);
   if (program === undefined) return;
   const image = makeNginxImage(program) as TestImage;
   await using registry = await startTestRegistry();

@@ -11,7 +11,6 @@ import type { ApiClient } from '../../client/client.ts';
 import { readKubeconfig } from '../../client/kubeconfig.ts';
 import { nodeKind, type Node } from '../../crds/builtin.ts';
 import { describeInstance, paths, type Instance } from '../../lib/instance.ts';
-import { readStartTime } from '../../lib/process-identity.ts';
 import { umountTree } from '../../runtime-shim/host/mount.ts';
 import { purgeInstance } from '../../runtime-shim/purge.ts';
 import { createClusterNode, curlArguments, type ClusterNode } from './cluster/node.ts';
@@ -19,6 +18,7 @@ import { supervise, type Supervised } from './cluster/supervised.ts';
 import { createUnderlay, GATEWAY, hostAddresses, type Underlay } from './cluster/underlay.ts';
 import { asYaml, runCommand, type CommandResult } from './instance.ts';
 import { busyboxFiles, makeImage, writeOciLayout } from './images.ts';
+import { forLeftOvers } from './left-overs.ts';
 import { waitFor } from './wait.ts';
 
 export type { ClusterNode } from './cluster/node.ts';
@@ -77,7 +77,8 @@ const NODE_TIMES = ['--node-lease-seconds', '4'];
  * namespace until the cluster is disposed, so there is one cluster per process at a time.
  */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  await purgeLeftOvers();
+  // A run that crashed took its processes, namespaces, mounts and links with it; what stays are control groups and files.
+  await forLeftOvers(PREFIX, removeRoot);
   await using cleanup = new AsyncDisposableStack();
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   chmodSync(root, 0o711);
@@ -204,15 +205,4 @@ async function removeRoot(root: string): Promise<void> {
   }
   umountTree(root);
   rmSync(root, { recursive: true, force: true });
-}
-
-/**
- * A run that crashed took its processes, namespaces, mounts and links with it; what stays are control groups and files,
- * found by the folder's name.
- */
-async function purgeLeftOvers(): Promise<void> {
-  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(PREFIX))) {
-    if (readStartTime(Number(name.slice(PREFIX.length).split('-')[0])) !== undefined) continue;
-    await removeRoot(join(tmpdir(), name));
-  }
 }

@@ -2,9 +2,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from '../../cli/ports.ts';
 
 export interface TestEtcd extends AsyncDisposable {
   readonly url: string;
@@ -16,22 +16,10 @@ export interface TestEtcd extends AsyncDisposable {
   start(): Promise<void>;
 }
 
-/** A free TCP port of the loopback address. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 /** Starts etcd and waits until it answers; `start: false` only reserves its place. */
 export async function startTestEtcd(options: { start?: boolean } = {}): Promise<TestEtcd> {
   const folder = await mkdtemp(join(tmpdir(), 'windlass-etcd-'));
-  const url = `http://127.0.0.1:${await freePort()}`;
-  const peer = `http://127.0.0.1:${await freePort()}`;
+  const [url, peer] = (await freePorts(2)).map((port) => `http://127.0.0.1:${port}`) as [string, string];
   let child: ChildProcess | undefined;
 
   const kill = async (): Promise<void> => {

@@ -1,12 +1,12 @@
 // A whole windlass of its own for a test: temporary folders, free ports, real processes, purged at the end. An instance
 // that a crashed run left behind is found by its folder's name and purged first.
 import { execFile, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePorts } from '../../cli/ports.ts';
-import { readStartTime } from '../../lib/process-identity.ts';
+import { forLeftOvers } from './left-overs.ts';
 
 const PREFIX = 'windlass-test-';
 const windlassProgram = fileURLToPath(new URL('../../bin/windlass', import.meta.url));
@@ -49,7 +49,7 @@ export interface InstanceOptions {
 
 /** Folders, port and commands of an instance, not started. */
 export async function createInstance({ sandboxPool, env: settings }: InstanceOptions = {}): Promise<TestInstance> {
-  await purgeLeftOvers();
+  await forLeftOvers(PREFIX, purgeLeftOver);
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   // As /run and /var/lib are: root of a user namespace, who is somebody else outside, passes through.
   chmodSync(root, 0o711);
@@ -139,16 +139,11 @@ export function runCommand(
   });
 }
 
-async function purgeLeftOvers(): Promise<void> {
-  for (const name of readdirSync(tmpdir())) {
-    const pid = Number(name.startsWith(PREFIX) ? name.slice(PREFIX.length).split('-')[0] : NaN);
-    if (!Number.isInteger(pid) || readStartTime(pid) !== undefined) continue;
-    const root = join(tmpdir(), name);
-    await new Promise<void>((resolve) => {
-      execFile(windlassProgram, ['down', '--purge', '--home', join(root, 'home'), '--run', join(root, 'run')], () =>
-        resolve(),
-      );
-    });
-    rmSync(root, { recursive: true, force: true });
-  }
+async function purgeLeftOver(root: string): Promise<void> {
+  await new Promise<void>((resolve) => {
+    execFile(windlassProgram, ['down', '--purge', '--home', join(root, 'home'), '--run', join(root, 'run')], () =>
+      resolve(),
+    );
+  });
+  rmSync(root, { recursive: true, force: true });
 }

@@ -1,12 +1,11 @@
 // A node network over a network namespace of its own: the test process's main thread becomes "the host", so that
 // nothing of the machine's real network is touched and bridge-nf settings can be changed.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describeInstance, type Instance } from '../../lib/instance.ts';
-import { readStartTime } from '../../lib/process-identity.ts';
 import { silentLogger } from '../../lib/log.ts';
 import { check, libc } from '../../runtime-shim/host/libc.ts';
 import { umountTree } from '../../runtime-shim/host/mount.ts';
@@ -19,6 +18,7 @@ import type {
   PublishedPort,
   SandboxNetwork,
 } from '../../runtime-shim/network/node-network.ts';
+import { forLeftOvers } from './left-overs.ts';
 import { startLineProcess } from './line-process.ts';
 import type { PeerCommand } from './netns-peer.ts';
 
@@ -97,7 +97,8 @@ export interface NetworkHarness extends AsyncDisposable {
 
 /** Starts a node network with no state. Dispose ends every peer and removes every object. */
 export async function startNetwork(options: { upstreamResolvers?: readonly string[] } = {}): Promise<NetworkHarness> {
-  removeLeftOvers();
+  // Namespaces that a crashed run left pinned; everything else of it died with its private host.
+  await forLeftOvers(PREFIX, removeRoot);
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   const instance = describeInstance(join(root, 'home'), join(root, 'run'));
   const peers: Peer[] = [];
@@ -145,19 +146,13 @@ export async function startNetwork(options: { upstreamResolvers?: readonly strin
     async [Symbol.asyncDispose]() {
       await Promise.all(peers.map((peer) => peer.stop()));
       await harness.network.purge();
-      umountTree(root);
-      rmSync(root, { recursive: true, force: true });
+      removeRoot(root);
     },
   };
   return harness;
 }
 
-/** Namespaces that a crashed run left pinned; everything else of it died with its private host. */
-function removeLeftOvers(): void {
-  for (const name of readdirSync(tmpdir())) {
-    const pid = Number(name.startsWith(PREFIX) ? name.slice(PREFIX.length).split('-')[0] : NaN);
-    if (!Number.isInteger(pid) || readStartTime(pid) !== undefined) continue;
-    umountTree(join(tmpdir(), name));
-    rmSync(join(tmpdir(), name), { recursive: true, force: true });
-  }
+function removeRoot(root: string): void {
+  umountTree(root);
+  rmSync(root, { recursive: true, force: true });
 }

@@ -2,10 +2,11 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer as createNetServer, type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
+import { freePorts } from '../../cli/ports.ts';
 import type { TestImage } from './images.ts';
 import { waitFor } from './wait.ts';
 
@@ -21,7 +22,7 @@ export interface TestRegistry extends AsyncDisposable {
 /** Starts docker-registry with an empty store. */
 export async function startTestRegistry(): Promise<TestRegistry> {
   const folder = mkdtempSync(join(tmpdir(), 'windlass-registry-'));
-  const port = await freePort();
+  const [port] = await freePorts(1);
   const host = `127.0.0.1:${port}`;
   const config = {
     version: 0.1,
@@ -133,13 +134,4 @@ export async function startBadRegistry(image: TestImage, behaviour: BadBehaviour
       await new Promise((resolve) => server.close(resolve));
     },
   };
-}
-
-/** A loopback port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createNetServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

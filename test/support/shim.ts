@@ -1,18 +1,18 @@
 // A runtime shim of its own for a test: real process, temporary folders, everything gone at the end. What a crashed run
 // left is found by its folder's name and purged first.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createCriClient, type CriClient } from '../../cri/client.ts';
 import type { ContainerConfig, ContainerStatus, Draft, PodSandboxConfig } from '../../cri/messages.ts';
 import { describeInstance, paths, type Instance } from '../../lib/instance.ts';
-import { readStartTime } from '../../lib/process-identity.ts';
 import type { RunConfig } from '../../oci/manifest.ts';
 import { umountTree } from '../../runtime-shim/host/mount.ts';
 import { purgeInstance } from '../../runtime-shim/purge.ts';
 import { busyboxFiles, makeImage, writeOciLayout, type TarItem } from './images.ts';
+import { forLeftOvers } from './left-overs.ts';
 import { waitFor } from './wait.ts';
 
 const PREFIX = 'windlass-shim-';
@@ -60,7 +60,7 @@ export interface TestShimOptions {
 
 /** Starts a shim with a busybox image in it. */
 export async function startTestShim(options: TestShimOptions = {}): Promise<TestShim> {
-  await purgeLeftOvers();
+  await forLeftOvers(PREFIX, (root) => purgeShim(describeInstance(join(root, 'home'), join(root, 'run')), root));
   const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   options.prepare?.(root);
   // As /run and /var/lib are: root of a user namespace, who is somebody else outside, passes through.
@@ -155,9 +155,7 @@ export async function startTestShim(options: TestShimOptions = {}): Promise<Test
       }
       cri[Symbol.dispose]();
       await endChild(child, 'SIGTERM');
-      await purgeInstance(instance);
-      umountTree(root);
-      rmSync(root, { recursive: true, force: true });
+      await purgeShim(instance, root);
     },
   };
   try {
@@ -219,12 +217,8 @@ async function endChild(child: ChildProcess, signal: NodeJS.Signals): Promise<vo
   });
 }
 
-async function purgeLeftOvers(): Promise<void> {
-  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(PREFIX))) {
-    if (readStartTime(Number(name.slice(PREFIX.length).split('-')[0])) !== undefined) continue;
-    const root = join(tmpdir(), name);
-    await purgeInstance(describeInstance(join(root, 'home'), join(root, 'run')));
-    umountTree(root);
-    rmSync(root, { recursive: true, force: true });
-  }
+async function purgeShim(instance: Instance, root: string): Promise<void> {
+  await purgeInstance(instance);
+  umountTree(root);
+  rmSync(root, { recursive: true, force: true });
 }

@@ -31,8 +31,10 @@ suite.test('pid NODE shows the processes of the host, CONTAINER only its own', a
 });
 
 suite.test('a container with the pid namespace of the host is stopped with everything it started', async () => {
-  const isThere = (): boolean => execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).includes('sleep 7654');
-  const containerId = await runIn({ pid: 'NODE' }, ['sh', '-c', 'sleep 7654 & sleep 1000']);
+  // A time that no other process of the host sleeps.
+  const program = `sleep 7654.${process.pid}`;
+  const isThere = (): boolean => execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).includes(program);
+  const containerId = await runIn({ pid: 'NODE' }, ['sh', '-c', `${program} & sleep 1000`]);
   await waitFor(isThere, { what: 'the second process' });
   await suite.shim.cri.runtime.stopContainer({ containerId, timeout: 0 });
   assert.equal(isThere(), false);

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { freePorts } from '../../../cli/ports.ts';
 import type { Draft, PodSandboxConfig } from '../../../cri/messages.ts';
 import { criSuite } from '../../support/cri-suite.ts';
-import { freePort } from '../../support/registry.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const suite = criSuite();
@@ -61,7 +61,7 @@ suite.test('a container port alone is reached at the address of the sandbox', as
 });
 
 suite.test('a host port is reached over loopback and over the addresses of the host', async () => {
-  const hostPort = await freePort();
+  const [hostPort = 0] = await freePorts(1);
   const portMappings = [{ protocol: 'TCP', containerPort: 80, hostPort, hostIp: '' }] as const;
   await suite.runSleeper({ command: serve }, plain({ portMappings }));
   assert.equal(await fetchPage('127.0.0.1', hostPort), 'hello');

@@ -8,6 +8,7 @@ import { mount, mountTmpfs, MS } from '../../../runtime-shim/host/mount.ts';
 import { takeOwnSnapshot } from '../../support/host-snapshot.ts';
 import { equalsSnapshot } from '../../support/snapshot-check.ts';
 import { makeImage, writeOciLayout } from '../../support/images.ts';
+import { pickSubnet } from '../../support/own-subnet.ts';
 import { startTestRegistry } from '../../support/registry.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
@@ -60,6 +61,7 @@ for (const kind of ['bytes', 'inodes'] as const) {
     const doomed = await shim.run('doomed', ticking);
     const before = takeOwnSnapshot(shim.instance);
     const makeRoom = FILLERS[kind](root);
+    const prefix = pickSubnet();
 
     const calls: Readonly<Record<string, () => Promise<unknown>>> = {
       RunPodSandbox: () => shim.runSandbox('more'),
@@ -72,7 +74,7 @@ for (const kind of ['bytes', 'inodes'] as const) {
         node.ensureNetwork({
           network: {
             id: 'full/net',
-            subnets: [{ cidr: '10.251.13.0/24', gateway: '10.251.13.1', ranges: [] }],
+            subnets: [{ cidr: `${prefix}.0/24`, gateway: `${prefix}.1`, ranges: [] }],
             ...{ internal: true, isolated: false, mtu: 1500, domain: 'full' },
           },
         }),

@@ -7,12 +7,14 @@ import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.
 import { makeImage } from '../../support/images.ts';
 import { startMortalShim, type MortalShim } from '../../support/kill-plan.ts';
 import type { KillPlan } from '../../support/kill-points.ts';
+import { pickSubnet } from '../../support/own-subnet.ts';
 import { startTestRegistry } from '../../support/registry.ts';
 import { requireFeature, requirePrograms, requireRoot } from '../../support/require.ts';
 
+const PREFIX = pickSubnet();
 const NETWORK = {
   id: 'kill/net',
-  subnets: [{ cidr: '10.251.9.0/24', gateway: '10.251.9.1', ranges: [] }],
+  subnets: [{ cidr: `${PREFIX}.0/24`, gateway: `${PREFIX}.1`, ranges: [] }],
   ...{ internal: true, isolated: false, mtu: 1500, domain: 'kill' },
 };
 

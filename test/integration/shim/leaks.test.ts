@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:f
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.ts';
+import { pickSubnet } from '../../support/own-subnet.ts';
 import { requireFeature, requireRoot } from '../../support/require.ts';
 import { BUSYBOX, startTestShim, type TestShim } from '../../support/shim.ts';
 import { waitFor } from '../../support/wait.ts';
@@ -35,9 +36,10 @@ async function soak(t: TestContext, { warmUp, cycles }: { warmUp: number; cycles
     nodeFlags: ['--max-semi-space-size=1', '--max-old-space-size=96'],
     env: () => ({ MALLOC_ARENA_MAX: '2' }),
   });
+  const prefix = pickSubnet();
   const network = {
     id: 'leaks/net',
-    subnets: [{ cidr: '10.251.7.0/24', gateway: '10.251.7.1', ranges: [] }],
+    subnets: [{ cidr: `${prefix}.0/24`, gateway: `${prefix}.1`, ranges: [] }],
     ...{ internal: true, isolated: false, mtu: 1500, domain: 'leaks' },
   };
   await shim.cri.node.ensureNetwork({ network });

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePorts } from '../../../cli/ports.ts';
 import type { OwnSnapshot } from '../../support/host-snapshot.ts';
 import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
-import { freePort } from '../../support/registry.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
 import { waitFor } from '../../support/wait.ts';
 
@@ -75,7 +75,7 @@ test('a network or port given to a sandbox that is stopped at that moment is tak
   await using shim = await prepare();
   const { runtime, node } = shim.cri;
   const before = await takeEmptySnapshot(shim.instance);
-  const hostPort = await freePort();
+  const [hostPort = 0] = await freePorts(1);
   for (let round = 0; round < ROUNDS; round += 1) {
     const sandboxId = await shim.runSandbox(`attach-${round}`, attached('x'));
     await race(round % 3, [

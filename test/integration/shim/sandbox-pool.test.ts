@@ -9,13 +9,15 @@ import { umount, MNT } from '../../../runtime-shim/host/mount.ts';
 import { linkIndex } from '../../../runtime-shim/host/rtnetlink.ts';
 import { purgeInstance } from '../../../runtime-shim/purge.ts';
 import { takeHostSnapshot } from '../../support/host-snapshot.ts';
+import { pickSubnet } from '../../support/own-subnet.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
 import { waitFor } from '../../support/wait.ts';
 
+const PREFIX = pickSubnet();
 const NETWORK = {
   ...{ id: 'test/pooled', internal: false, isolated: false, mtu: 1500, domain: 'test' },
-  subnets: [{ cidr: '10.231.0.0/24', gateway: '10.231.0.1', ranges: [] as string[] }],
+  subnets: [{ cidr: `${PREFIX}.0/24`, gateway: `${PREFIX}.1`, ranges: [] as string[] }],
 };
 const CAPACITY = 8;
 let shim: TestShim;
@@ -87,10 +89,10 @@ test('a sandbox with an address of its own is not taken from the pool', async (t
   if (!requireRoot(t)) return;
   const probe = await shim.runSandbox('probe', attach());
   const ready = await waitForFullPool();
-  const own = await shim.runSandbox('own', attach({ ipv4Address: '10.231.0.200' }));
+  const own = await shim.runSandbox('own', attach({ ipv4Address: `${PREFIX}.200` }));
   const none = await shim.runSandbox('none');
   assert.ok(!ready.includes(own) && !ready.includes(none));
-  assert.equal(await addressOf(own), '10.231.0.200');
+  assert.equal(await addressOf(own), `${PREFIX}.200`);
   await removeAll([probe, own, none]);
 });
 
@@ -99,7 +101,7 @@ test('an address that only the pool holds is given up for whoever asks for it', 
   const probe = await shim.runSandbox('probe', attach());
   await waitForFullPool();
   const used = Number((await addressOf(probe)).split('.')[3]);
-  const held = `10.231.0.${used + 1}`;
+  const held = `${PREFIX}.${used + 1}`;
   const id = await shim.runSandbox('wants', attach({ ipv4Address: held }));
   assert.equal(await addressOf(id), held);
   await removeAll([probe, id]);
@@ -140,12 +142,12 @@ test('no address of a range that the node has lost is handed out', async (t) => 
   await waitForFullPool();
   await removeAll([probe]);
   const [subnet] = NETWORK.subnets;
-  const ranges = ['10.231.0.128/26'];
+  const ranges = [`${PREFIX}.128/26`];
   await shim.cri.node.ensureNetwork({ network: { ...NETWORK, subnets: subnet ? [{ ...subnet, ranges }] : [] } });
   assert.deepEqual(await unused(), []);
   const id = await shim.runSandbox('in-range', attach());
   const last = Number((await addressOf(id)).split('.')[3]);
-  assert.ok(last >= 128 && last < 192, `10.231.0.${last} is not in ${ranges[0]}`);
+  assert.ok(last >= 128 && last < 192, `${PREFIX}.${last} is not in ${ranges[0]}`);
   await removeAll([id]);
   await shim.cri.node.ensureNetwork({ network: NETWORK });
 });
@@ -166,8 +168,9 @@ test('what a killed shim kept ready is removed by the next one, addresses includ
 test('purge removes what was kept ready', async (t) => {
   if (!requireRoot(t)) return;
   const doomed = await startTestShim({ env: () => ({ WINDLASS_SANDBOX_POOL: String(CAPACITY) }) });
+  const prefix = pickSubnet();
   await doomed.cri.node.ensureNetwork({
-    network: { ...NETWORK, subnets: [{ cidr: '10.232.0.0/24', gateway: '10.232.0.1', ranges: [] }] },
+    network: { ...NETWORK, subnets: [{ cidr: `${prefix}.0/24`, gateway: `${prefix}.1`, ranges: [] }] },
   });
   const probe = await doomed.runSandbox('probe', attach());
   const sandboxes = join(paths.shimState(doomed.instance), 's');

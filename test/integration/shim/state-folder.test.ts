@@ -11,15 +11,17 @@ import { deleteLink, listLinks, openRtnetlink } from '../../../runtime-shim/host
 import { findProgram } from '../../../runtime-shim/oci-runtime/runtime.ts';
 import { takeOwnSnapshot } from '../../support/host-snapshot.ts';
 import { runCommand } from '../../support/instance.ts';
+import { pickSubnet } from '../../support/own-subnet.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
 import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.ts';
 import { waitFor } from '../../support/wait.ts';
 
+const PREFIX = pickSubnet();
 const NETWORK = {
   id: 'state/net',
   // Two addresses besides the gateway: one that leaks is missed at once.
-  subnets: [{ cidr: '10.251.11.0/29', gateway: '10.251.11.1', ranges: ['10.251.11.2/31'] }],
+  subnets: [{ cidr: `${PREFIX}.0/29`, gateway: `${PREFIX}.1`, ranges: [`${PREFIX}.2/31`] }],
   ...{ internal: true, isolated: false, mtu: 1500, domain: 'state' },
 };
 const attachments = {
@@ -57,7 +59,7 @@ test('damaged records are put aside, what they described is removed, and the nam
   // As many addresses as sandboxes: none may be lost with its record.
   const kinds = Object.keys(DAMAGES);
   assert.equal(kinds.length, 8);
-  const subnets = [{ cidr: '10.251.12.0/27', gateway: '10.251.12.1', ranges: ['10.251.12.8/29'] }];
+  const subnets = [{ cidr: `${PREFIX}.32/27`, gateway: `${PREFIX}.33`, ranges: [`${PREFIX}.40/29`] }];
   await shim.cri.node.ensureNetwork({ network: { ...NETWORK, subnets } });
   // With a pid holder, where one is installed: it is more to clear away.
   const shared = {
