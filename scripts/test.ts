@@ -5,22 +5,59 @@
 import { globSync } from 'node:fs';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 
-/** Tiers in order; files of one tier run `concurrency` at a time. */
+// As bin/windlass does: a run starts many hundred processes, and without it each compiles all of its modules again.
+process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('../node_modules/.cache/windlass', import.meta.url));
+
+/**
+ * The long tests are for measuring too, and take what the machine has: one file at a time, and time enough for a soak.
+ * In a usual run two files at a time: each waits, for most of its time, for what it has started.
+ */
+const isLong = process.env['WINDLASS_LONG'] === '1';
+const AT_ONCE = isLong ? 1 : 2;
+const LONG_TIMEOUT_MS = 7_200_000;
+
+/** Tiers in order, and how long one file of it may take. */
 const TIERS = [
-  { name: 'unit', concurrency: 2, timeoutMs: 60_000 },
-  { name: 'integration', concurrency: 1, timeoutMs: 300_000 },
-  { name: 'e2e', concurrency: 1, timeoutMs: 600_000 },
-  { name: 'conformance', concurrency: 1, timeoutMs: 600_000 },
+  { name: 'unit', timeoutMs: 60_000 },
+  { name: 'integration', timeoutMs: 600_000 },
+  { name: 'e2e', timeoutMs: 600_000 },
+  { name: 'conformance', timeoutMs: 600_000 },
 ] as const;
+
+/** The files that take longest, the longest first. */
+const LONGEST = [
+  'integration/node-agent/real-registry',
+  'integration/node-agent/restart',
+  'integration/node-agent/crash',
+  'integration/shim/kill-points',
+  'integration/images/image-service',
+  'integration/images/layers',
+  'integration/controllers/failure',
+  'integration/controllers/disruption',
+  'integration/controllers/rollout',
+  'integration/images/bad-registry',
+  'integration/images/live-shim',
+  'e2e/examples',
+  'e2e/node-failure',
+  'e2e/chaos',
+  'e2e/containers',
+  'e2e/convergence',
+  'e2e/kubectl',
+  'e2e/kubectl-more',
+  'e2e/overlay',
+  'e2e/routing-mesh',
+  'conformance/cri/user-namespaces',
+];
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 const skips: string[] = [];
 const failures: string[] = [];
 
 async function runFiles(files: string[], concurrency: number, timeoutMs: number): Promise<void> {
-  const stream = run({ files, concurrency, timeout: timeoutMs });
+  const stream = run({ files, concurrency, timeout: isLong ? LONG_TIMEOUT_MS : timeoutMs });
   stream.on('test:pass', (event) => {
     if (event.details.type === 'suite' || (event.nesting === 0 && event.name === event.file)) return;
     if (event.skip !== undefined && event.skip !== false) {
@@ -40,6 +77,15 @@ async function runFiles(files: string[], concurrency: number, timeoutMs: number)
   });
 }
 
+/** So that no long file is left running alone at the end of its tier. */
+function longestFirst(files: readonly string[]): string[] {
+  const rank = (file: string): number => {
+    const index = LONGEST.indexOf(file.replace(/^test\/(.*)\.test\.ts$/, '$1'));
+    return index < 0 ? LONGEST.length : index;
+  };
+  return files.toSorted((a, b) => rank(a) - rank(b) || a.localeCompare(b));
+}
+
 const args = process.argv.slice(2);
 const files = args.filter((arg) => arg.endsWith('.ts'));
 const tiers = args.filter((arg) => !arg.endsWith('.ts'));
@@ -57,7 +103,7 @@ if (files.length > 0) {
   for (const tier of TIERS) {
     if (tiers.length > 0 && !tiers.includes(tier.name)) continue;
     const found = globSync(`test/${tier.name}/**/*.test.ts`).toSorted();
-    if (found.length > 0) await runFiles(found, tier.concurrency, tier.timeoutMs);
+    if (found.length > 0) await runFiles(longestFirst(found), AT_ONCE, tier.timeoutMs);
   }
 }
 for (const skip of skips) console.log(`skipped: ${skip}`);
