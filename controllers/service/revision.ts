@@ -1,6 +1,8 @@
 // Revisions of a Service: the hash that marks which template a Container was made from, and the history of templates.
 // A template keeps its number as long as it is in the history, so that a standing rollbackTo means one template for ever.
-import type { ServiceSpec, ServiceStatus } from '../../crds/service.ts';
+import { withoutDefaults } from '../../crds/defaults.ts';
+import { toOpenApi } from '../../crds/open-api.ts';
+import { ServiceSpec, type ServiceStatus } from '../../crds/service.ts';
 import { rfc3339 } from '../../lib/clock.ts';
 import { shortHash } from '../../lib/instance.ts';
 
@@ -11,27 +13,46 @@ const HASH_LENGTH = 10;
 /** Size of all templates of a history together: it is part of every write of the status. */
 const MAX_HISTORY_BYTES = 256 * 1024;
 
-/** Hash of a template; the order of keys does not matter. */
-export const hashTemplate = (template: Template): string => hashValue(template);
+const SPEC = toOpenApi(ServiceSpec);
 
-/** Hash of any JSON value; the order of keys does not matter. */
-export const hashValue = (value: unknown): string => shortHash(canonicalJson(value), HASH_LENGTH);
+/** Hash of what is written in a template: neither the order of keys nor a field that has its default matters. */
+export const hashTemplate = (template: Template): string => hashOf({ template });
+
+/** Hash of some fields of a Service's spec, in the same way. */
+export const hashSettings = (fields: Partial<ServiceSpec>): string => hashOf(fields);
+
+const hashOf = (fields: Partial<ServiceSpec>): string => shortHash(canonicalFields(fields), HASH_LENGTH);
+
+const canonicalFields = (fields: Partial<ServiceSpec>): string => canonicalJson(withoutDefaults(SPEC, fields));
 
 function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (value !== null && typeof value === 'object') {
-    const fields = Object.entries(value)
-      .filter(([, field]) => field !== undefined)
-      .toSorted(([a], [b]) => (a < b ? -1 : 1));
+    const fields = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
     return `{${fields.map(([key, field]) => `${JSON.stringify(key)}:${canonicalJson(field)}`).join(',')}}`;
   }
   return JSON.stringify(value);
 }
 
+/**
+ * The revision that `template` is. One that was recorded by a version that hashed otherwise is found by what is written
+ * in it, so that its Containers stay.
+ */
+export function revisionOf(history: readonly Revision[], template: Template): Revision | undefined {
+  const hash = hashTemplate(template);
+  const known = history.find((revision) => revision.hash === hash);
+  if (known || history.length === 0) return known;
+  const written = canonicalFields({ template });
+  return history.findLast((revision) => {
+    const recorded = templateOf(revision);
+    return recorded !== undefined && canonicalFields({ template: recorded }) === written;
+  });
+}
+
 /** The history with `template` in it: under its old number when it was there before, else under the next one. */
 export function recordRevision(history: readonly Revision[], template: Template, now: number): readonly Revision[] {
+  if (revisionOf(history, template)) return history;
   const hash = hashTemplate(template);
-  if (history.some((revision) => revision.hash === hash)) return history;
   const next: Revision = {
     revision: Math.max(0, ...history.map(({ revision }) => revision)) + 1,
     hash,

@@ -5,7 +5,7 @@ import { findCondition, setConditions, type NewCondition } from '../runtime/cond
 import { isDeleting } from '../runtime/object-key.ts';
 import { progressConditions } from './progress.ts';
 import type { PublishedPorts } from './published-ports.ts';
-import { hashTemplate, pruneRevisions, type Revision } from './revision.ts';
+import { pruneRevisions, revisionOf, type Revision } from './revision.ts';
 import { byName, isAvailable, isOfRevision, isReady, nextAvailableMs, SERVICE_LABEL } from './slots.ts';
 import type { UpdateDecision } from './update-state.ts';
 import type { WantedSlot } from './wanted-slots.ts';
@@ -35,7 +35,8 @@ export function planStatus(input: StatusInput): { status: ServiceStatus; lookAga
   const available = live.filter((child) => isAvailable(child, minReadySeconds, now));
   const isThrough = update.phase === 'Completed' || update.phase === 'RolledBack';
   const currentRevision = isThrough ? target.hash : service.status?.currentRevision;
-  const inUse = new Set([target.hash, fallback.hash, currentRevision, hashTemplate(service.spec.template)]);
+  const present = revisionOf(input.history, service.spec.template)?.hash;
+  const inUse = new Set([target.hash, fallback.hash, currentRevision, present]);
   const pinned = [service.spec.rollbackTo, update.fromRevision];
   for (const { revision, hash } of input.history) if (pinned.includes(revision)) inUse.add(hash);
   const status: ServiceStatus = {

@@ -4,7 +4,7 @@
 import type { Container } from '../../crds/container.ts';
 import type { Service, ServiceStatus } from '../../crds/service.ts';
 import { rfc3339 } from '../../lib/clock.ts';
-import { findRevision, hashTemplate, hashValue, type Revision } from './revision.ts';
+import { findRevision, hashSettings, revisionOf, type Revision } from './revision.ts';
 import { formatSlotSet, parseSlotSet } from './slot-set.ts';
 import { groupBySlot, isAvailable, isOfRevision, isUnreachable, type Slot } from './slots.ts';
 import { failureOf } from './update-failure.ts';
@@ -35,7 +35,7 @@ export interface UpdateDecision {
 /** The state that follows from the one in the status. Throws nothing. */
 export function planUpdateState(observed: UpdateObserved): UpdateDecision {
   const { service, history } = observed;
-  const newest = history.find(({ hash }) => hash === hashTemplate(service.spec.template)) ?? lastOf(history);
+  const newest = revisionOf(history, service.spec.template) ?? lastOf(history);
   const { rollbackTo } = service.spec;
   const asked = rollbackTo === undefined ? newest : findRevision(history, rollbackTo);
   const begun = begin(observed, asked, newest);
@@ -71,7 +71,7 @@ export function toleratedFailures(service: Service, wanted: number): number {
 // A change of what is wanted starts anew, also from the middle of an update; replicas are not part of it.
 function begin({ service, history, now }: UpdateObserved, asked: Revision | undefined, newest: Revision): Update {
   const { template, rollbackTo, updateStrategy, minReadySeconds } = service.spec;
-  const settings = hashValue({ template, rollbackTo, updateStrategy, minReadySeconds });
+  const settings = hashSettings({ template, rollbackTo, updateStrategy, minReadySeconds });
   const last = service.status?.update;
   const before = last && findRevision(history, last.revision) ? last : undefined;
   if (before && (before.settings === settings || !asked)) return before;

@@ -1,4 +1,7 @@
 // Which part of a Container's spec the running container was made from.
+import { ContainerSpec } from '../../../crds/container.ts';
+import { withoutDefaults } from '../../../crds/defaults.ts';
+import { toOpenApi } from '../../../crds/open-api.ts';
 import { shortHash } from '../../../lib/instance.ts';
 
 /** Fields that take effect on a running container (or concern no process at all); all others replace it. */
@@ -27,10 +30,15 @@ const IN_PLACE = new Set([
   'imagePullSecrets',
 ]);
 
-/** A short hash of the fields whose change replaces the container; independent of the order of keys. */
+const SPEC = toOpenApi(ContainerSpec);
+
+/**
+ * A short hash of the fields whose change replaces the container. Neither the order of keys nor a field that has its
+ * default matters: a default that a later version adds must not restart what runs.
+ */
 export function specHash(spec: object): string {
   const relevant = Object.fromEntries(Object.entries(spec).filter(([key]) => !IN_PLACE.has(key)));
-  return shortHash(canonicalJson(relevant), 16);
+  return shortHash(canonicalJson(withoutDefaults(SPEC, relevant)), 16);
 }
 
 /** JSON with sorted keys and without undefined values. */

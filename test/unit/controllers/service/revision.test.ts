@@ -4,7 +4,9 @@ import {
   hashTemplate,
   pruneRevisions,
   recordRevision,
+  revisionOf,
   type Revision,
+  type Template,
 } from '../../../../controllers/service/revision.ts';
 import { makeService, NOW } from '../../../support/objects.ts';
 
@@ -24,6 +26,23 @@ test('recordRevision() numbers templates, and one that comes back has the number
     ['a', 'b', 'c'].map((one) => hashTemplate(template(one))),
   );
   assert.deepEqual(history[0]?.template, template('a'));
+});
+
+test('hashTemplate() is of what was written: a default that is written out is the same', () => {
+  const [first] = record('a');
+  const written = { metadata: {}, spec: { image: 'web', env: [{ name: 'V', value: 'a' }] } };
+  const hash = (spec: object) => hashTemplate({ spec: { ...written.spec, ...spec } } as Template);
+  assert.equal(hash({}), hash({ restartPolicy: 'Always', tty: false }));
+  assert.notEqual(hash({}), hash({ restartPolicy: 'Never' }));
+  assert.notEqual(hash({}), first?.hash);
+});
+
+test('revisionOf() finds what an earlier version hashed otherwise, so that nothing is replaced', () => {
+  const [known] = record('a') as [Revision];
+  const early = { ...known, hash: '0123456789' };
+  assert.equal(revisionOf([early], template('a')), early);
+  assert.equal(recordRevision([early], template('a'), NOW)[0]?.hash, '0123456789');
+  assert.equal(revisionOf([early], template('b')), undefined);
 });
 
 test('pruneRevisions() forgets the oldest that are not in use, and never the highest number', () => {

@@ -108,6 +108,17 @@ test('planUpdateState() goes from one template to the next, and remembers the on
   assert.deepEqual([look(story).phase, look(story).target, look(story).fallback], ['Completed', 'b', 'b']);
 });
 
+test('planUpdateState() of a Service without slots is through at once, and has nothing to go back from', () => {
+  const story = settled({ failureAction: 'Rollback' });
+  write(story, 'a', { replicas: 0 });
+  story.children = [];
+  write(story, 'b', { replicas: 0 });
+  assert.deepEqual([look(story).phase, look(story).target], ['Completed', 'b']);
+  write(story, 'b', { replicas: 1 });
+  story.children = [child(1, 'b', 'failed')];
+  assert.deepEqual([look(story).phase, look(story).target], ['Completed', 'b']);
+});
+
 test('planUpdateState() is not through before the last old Container is gone', () => {
   const story = settled();
   write(story, 'b');
