@@ -1,5 +1,4 @@
 // Conditions as data: a list in, a list out, with lastTransitionTime kept while the status does not change.
-import { isDeepStrictEqual } from 'node:util';
 import { rfc3339 } from '../../lib/clock.ts';
 
 /** A condition as any kind's status has it. */
@@ -54,12 +53,18 @@ export const isConditionTrue = (object: Conditioned, type: string): boolean =>
   findCondition(object, type)?.status === 'True';
 
 /**
- * True when writing `next` over `current` changes nothing a reader could see. Undefined fields count as absent, and
- * fields that only `current` has belong to another writer.
+ * True when writing `next` over `current` changes nothing a reader could see. Fields that are undefined, or null as in a
+ * patch that takes them away, count as absent, and fields that only `current` has belong to another writer.
  */
 export function isSameStatus(current: object | undefined, next: object): boolean {
   const have = (current ?? {}) as Record<string, unknown>;
-  return Object.entries(next).every(([field, value]) => isDeepStrictEqual(plain(have[field]), plain(value)));
+  return Object.entries(next).every(([field, value]) => isSameValue(have[field], value));
 }
 
-const plain = (value: unknown): unknown => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));
+function isSameValue(one: unknown, other: unknown): boolean {
+  const [a, b] = [one ?? undefined, other ?? undefined];
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || Array.isArray(a) !== Array.isArray(b)) return false;
+  const [left, right] = [a, b] as Record<string, unknown>[] as [Record<string, unknown>, Record<string, unknown>];
+  return [...new Set([...Object.keys(left), ...Object.keys(right)])].every((key) => isSameValue(left[key], right[key]));
+}
