@@ -2,13 +2,14 @@
 import { z } from 'zod';
 import { CRON, CRON_WORDS } from './cron.ts';
 import { integer, seconds, worded } from './fields.ts';
+import { MAX_REPLICAS } from './service-scale.ts';
 
 export const Job = z.object({
-  completions: integer(1, 1_000_000).default(1).describe('How many must end with exit code 0.'),
-  parallelism: integer(1, 1_000_000)
+  completions: integer(1, MAX_REPLICAS).default(1).describe('How many must end with exit code 0.'),
+  parallelism: integer(1, MAX_REPLICAS)
     .default(1)
     .describe('How many run at the same time; fewer ends some, more starts some at once.'),
-  backoffLimit: integer(0, 1_000_000)
+  backoffLimit: integer(0, MAX_REPLICAS)
     .default(6)
     .describe('How many failures another try makes good, after growing pauses; with one more the job has failed.'),
 });

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { integer, withRules } from './fields.ts';
 
-/** Replicas of one Service: what is beyond is a typing error sooner than a wish. */
+/** Containers of one Service, be they replicas or the slots of a Job: what is beyond is a typing error sooner than a wish. */
 export const MAX_REPLICAS = 50_000;
 
 export const Autoscale = withRules(

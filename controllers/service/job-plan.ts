@@ -97,15 +97,26 @@ function planTries({ service, children }: JobObserved, { outcome, completed, act
   // A Container that is on its way out still holds its slot and its share of the machines.
   const busy = new Set([...active, ...children.filter(isDeleting)].map((child) => slotOf(child)));
   let free = parallelism - active.length - children.filter(isDeleting).length;
+  const attempts = lastAttempts(children);
   const tries: JobCreation[] = [];
   for (let slot = 1; slot <= completions && free > 0; slot += 1) {
     if (completed.has(slot) || busy.has(slot)) continue;
-    const attempt = 1 + Math.max(0, ...children.filter((child) => slotOf(child) === slot).map(attemptOf));
+    const attempt = 1 + (attempts.get(slot) ?? 0);
     const name = `${service.metadata.name}-${slot}${attempt > 1 ? `-try${attempt}` : ''}`;
     tries.push({ name, slot, attempt });
     free -= 1;
   }
   return tries;
+}
+
+/** By slot: the highest number of a try that is still there. */
+function lastAttempts(children: readonly Container[]): Map<number, number> {
+  const last = new Map<number, number>();
+  for (const child of children) {
+    const slot = slotOf(child);
+    if (slot !== undefined) last.set(slot, Math.max(last.get(slot) ?? 0, attemptOf(child)));
+  }
+  return last;
 }
 
 function attemptOf(child: Container): number {

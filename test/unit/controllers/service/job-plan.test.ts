@@ -191,3 +191,11 @@ test('planJobStatus() says Complete, Failed, or what it waits for', () => {
   assert.equal(conditionsOf(job({}), [child(1, 'failed', { seconds: 0 })])['Progressing'], 'True BackOff');
   assert.equal(conditionsOf(job({}), [child(1, 'running')])['Ready'], 'False Running');
 });
+
+test('planJob() with as many slots as there may be, half of which failed, is done at once', () => {
+  const count = 50_000;
+  const children = Array.from({ length: count / 2 }, (_, index) => child(index + 1, 'failed', { seconds: 1_000 }));
+  const { create } = plan(job({ completions: count, parallelism: count, backoffLimit: count }), children);
+  assert.equal(create.length, count);
+  assert.deepEqual([create[0]?.name, create.at(-1)?.name], ['batch-1-try2', `batch-${count}`]);
+});
