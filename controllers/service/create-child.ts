@@ -7,6 +7,8 @@ import type { ServiceDeps } from './reconcile.ts';
 import { REVISION_LABEL, SERVICE_LABEL, SLOT_LABEL } from './slots.ts';
 
 export const PARALLEL_WRITES = 16;
+/** As many as one sync of a ReplicaSet does (its BurstReplicas). */
+const WRITES_PER_LOOK = 500;
 
 export interface Child {
   readonly name: string;
@@ -18,6 +20,22 @@ export interface Child {
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>> | undefined;
   readonly spec: ContainerSpec;
+}
+
+/**
+ * What one look at a Service does of its plan, a bounded number of writes each: then it looks again, so that a user who
+ * has second thoughts about 30,000 replicas is heard. `isCut` when something was left for the next look.
+ */
+export function takeTurn<C, R>(plan: {
+  readonly create: readonly C[];
+  readonly remove: readonly R[];
+}): {
+  readonly create: readonly C[];
+  readonly remove: readonly R[];
+  readonly isCut: boolean;
+} {
+  const [create, remove] = [plan.create.slice(0, WRITES_PER_LOOK), plan.remove.slice(0, WRITES_PER_LOOK)];
+  return { create, remove, isCut: create.length < plan.create.length || remove.length < plan.remove.length };
 }
 
 /** Whether the Container `name` exists and is not the Service's, as far as the cache knows. */

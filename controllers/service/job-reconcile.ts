@@ -6,7 +6,7 @@ import { forEachLimit } from '../runtime/fan-out.ts';
 import { keyOf } from '../runtime/object-key.ts';
 import type { Result } from '../runtime/reconciler.ts';
 import { writeStatus } from '../runtime/write.ts';
-import { createChild, isForeign, PARALLEL_WRITES } from './create-child.ts';
+import { createChild, isForeign, PARALLEL_WRITES, takeTurn } from './create-child.ts';
 import { planJob, TRY_LABEL, type JobRemoval } from './job-plan.ts';
 import { planJobStatus } from './job-status.ts';
 import { planPublishedPorts } from './published-ports.ts';
@@ -25,8 +25,9 @@ export async function reconcileJob(deps: ServiceDeps, service: Service, signal: 
     isForeign: (name) => isForeign(deps, service, name),
   });
   const conflicts = [...plan.conflicts];
-  await forEachLimit(plan.remove, PARALLEL_WRITES, (removal) => removeTry(deps, service, removal, signal));
-  await forEachLimit(plan.create, PARALLEL_WRITES, async ({ name, slot, attempt }) => {
+  const turn = takeTurn(plan);
+  await forEachLimit(turn.remove, PARALLEL_WRITES, (removal) => removeTry(deps, service, removal, signal));
+  await forEachLimit(turn.create, PARALLEL_WRITES, async ({ name, slot, attempt }) => {
     const { annotations, labels: templateLabels } = template.metadata ?? {};
     const labels = { [TRY_LABEL]: String(attempt) };
     const child = {
@@ -60,6 +61,7 @@ export async function reconcileJob(deps: ServiceDeps, service: Service, signal: 
     const type = after.reason === 'Complete' ? 'Normal' : 'Warning';
     deps.events.record(service, { type, reason: after.reason, message: after.message });
   }
+  if (turn.isCut) return { requeueAfterMs: 1 };
   return plan.requeueAfterMs === undefined ? {} : { requeueAfterMs: Math.max(1, plan.requeueAfterMs) };
 }
 

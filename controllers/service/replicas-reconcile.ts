@@ -6,7 +6,7 @@ import { forEachLimit } from '../runtime/fan-out.ts';
 import { keyOf } from '../runtime/object-key.ts';
 import type { Result } from '../runtime/reconciler.ts';
 import { writeStatus } from '../runtime/write.ts';
-import { createChild, isForeign, PARALLEL_WRITES } from './create-child.ts';
+import { createChild, isForeign, PARALLEL_WRITES, takeTurn } from './create-child.ts';
 import { nextHealed, planReplicas, type Creation, type Removal } from './plan.ts';
 import { planPublishedPorts, type PublishedPorts } from './published-ports.ts';
 import type { ServiceDeps } from './reconcile.ts';
@@ -42,8 +42,9 @@ export async function reconcileReplicas(deps: ServiceDeps, seen: Service, signal
     isForeign: (name) => isForeign(deps, service, name),
   });
   const conflicts = [...plan.conflicts];
-  await forEachLimit(plan.remove, PARALLEL_WRITES, (removal) => remove(deps, service, removal, signal));
-  await forEachLimit(plan.create, PARALLEL_WRITES, async (creation) => {
+  const turn = takeTurn(plan);
+  await forEachLimit(turn.remove, PARALLEL_WRITES, (removal) => remove(deps, service, removal, signal));
+  await forEachLimit(turn.create, PARALLEL_WRITES, async (creation) => {
     const revision = creation.revision === target.hash ? target : fallback;
     if (!(await create(deps, service, { creation, revision }, signal))) conflicts.push(creation.name);
   });
@@ -60,7 +61,7 @@ export async function reconcileReplicas(deps: ServiceDeps, seen: Service, signal
   const { status, lookAgainMs } = planStatus(input);
   await writeStatus(services, service, status, signal);
   tell(deps, service, { before: cached, status, published });
-  const waits = [plan.requeueAfterMs, lookAgainMs].filter((wait) => wait !== undefined);
+  const waits = [turn.isCut ? 0 : undefined, plan.requeueAfterMs, lookAgainMs].filter((wait) => wait !== undefined);
   return waits.length === 0 ? {} : { requeueAfterMs: Math.max(1, Math.min(...waits)) };
 }
 

@@ -114,3 +114,18 @@ test('reconcileReplicas() gives each slot its Volume before its Container', asyn
   const [mount] = (client.objects.get('containers/default/web-1') as Container).spec.mounts ?? [];
   assert.equal(mount?.volume, 'data-web-1');
 });
+
+test('reconcileReplicas() of a Service of thousands looks again every 500, and so hears of a change of mind', async () => {
+  const { look, names, start, write, client } = setUp({ replicas: 1200 });
+  await start();
+  assert.deepEqual([await look(), names().length], [{ requeueAfterMs: 1 }, 500]);
+  assert.deepEqual([await look(), names().length], [{ requeueAfterMs: 1 }, 1000]);
+  await write({ replicas: 100 });
+  client.calls.length = 0;
+  assert.deepEqual([await look(), names().length], [{ requeueAfterMs: 1 }, 500]);
+  assert.deepEqual([await look(), names().length], [{}, 100]);
+  assert.deepEqual(
+    client.calls.filter((call) => call.startsWith('create')),
+    [],
+  );
+});
