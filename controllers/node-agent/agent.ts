@@ -52,7 +52,7 @@ import { createObjectControllers } from './object-controllers.ts';
 import { createRuntimeFollower } from './runtime/follow-runtime.ts';
 import type { NodeRuntime } from './runtime/node-runtime.ts';
 import { createRuntimeCache } from './runtime/runtime-cache.ts';
-import { createAgentServer } from './server/agent-server.ts';
+import { createAgentServer, type AgentAddress } from './server/agent-server.ts';
 import { createStrayController } from './stray-controller.ts';
 import { createUsageSampler } from './usage/usage-sampler.ts';
 import { openUserRanges } from './users/user-ranges.ts';
@@ -69,7 +69,7 @@ export interface AgentOptions {
   readonly nodeIps: readonly string[];
   /** Of its Lease: how long it may be silent before it counts as dead. */
   readonly leaseSeconds: number;
-  readonly listen: HostPort;
+  readonly listen: AgentAddress;
   readonly metricsListen: HostPort;
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
   readonly registry: Registry;

@@ -3,8 +3,14 @@ import { hostname } from 'node:os';
 import { z } from 'zod';
 import { DEFAULT_LEASE_SECONDS, MAX_LEASE_SECONDS, MIN_LEASE_SECONDS } from '../../client/lease.ts';
 import { DEFAULT_DISK_RESERVE } from '../../lib/disk-reserve.ts';
+import { parseHostPort } from '../../lib/host-port.ts';
 import { DEFAULT_HOME, DEFAULT_RUN } from '../../lib/instance.ts';
 import { quantityFlag } from '../../lib/quantity-flag.ts';
+import type { AgentAddress } from './server/agent-server.ts';
+
+const LOOPBACK = '127.0.0.1';
+/** That of a kubelet: what a firewall between nodes and servers has to let through. */
+export const AGENT_PORT = 10_250;
 
 export const NodeAgentConfig = z.object({
   home: z.string().default(DEFAULT_HOME),
@@ -17,8 +23,10 @@ export const NodeAgentConfig = z.object({
   nodeName: z.string().default(hostname().toLowerCase()),
   /** How other machines reach this one: an address of each family at most; see parseNodeIps(). */
   nodeIp: z.string().optional(),
-  /** Where logs, exec and the like are served; any port of the first node address unless said, else of loopback. */
+  /** Where logs, exec and the like are served; at the first node address unless said, else on loopback. */
   listen: z.string().optional(),
+  /** The port there; AGENT_PORT of a node address, or any port where that is taken, unless said, and any of loopback. */
+  agentPort: z.coerce.number().int().min(0).max(65_535).optional(),
   criSocket: z.string().optional(),
   /** How long the node may be silent before it counts as dead; it renews four times as often. */
   nodeLeaseSeconds: z.coerce
@@ -31,3 +39,14 @@ export const NodeAgentConfig = z.object({
   diskReserve: quantityFlag(DEFAULT_DISK_RESERVE),
 });
 export type NodeAgentConfig = z.infer<typeof NodeAgentConfig>;
+
+/** Where the agent of a node with these addresses listens. */
+export function agentListen(
+  { listen, agentPort }: Pick<NodeAgentConfig, 'listen' | 'agentPort'>,
+  [nodeIp]: readonly string[],
+): AgentAddress {
+  if (listen !== undefined) return parseHostPort(listen);
+  if (agentPort !== undefined) return { host: nodeIp ?? LOOPBACK, port: agentPort };
+  // Nobody else reaches an agent on loopback, and there may be several.
+  return nodeIp === undefined ? { host: LOOPBACK, port: 0 } : { host: nodeIp, port: AGENT_PORT, orAnyPort: true };
+}

@@ -12,7 +12,7 @@ import { createLogger } from '../../lib/log.ts';
 import { createMetrics } from '../../lib/metrics.ts';
 import { parseNodeIps, requireOwnAddresses } from '../../lib/node-address.ts';
 import { runAgent } from './agent.ts';
-import { NodeAgentConfig } from './config.ts';
+import { agentListen, NodeAgentConfig } from './config.ts';
 import { createCriRuntime } from './runtime/cri-runtime.ts';
 import { toleratePlainCri } from './runtime/plain-cri.ts';
 import { createRuntimeMetrics } from './runtime/runtime-metrics.ts';
@@ -50,7 +50,7 @@ async function main(): Promise<void> {
       runtime: toleratePlainCri(createCriRuntime(cri, createRuntimeMetrics(registry)), cri),
       nodeIps,
       leaseSeconds: config.nodeLeaseSeconds,
-      listen: config.listen ? parseHostPort(config.listen) : { host: nodeIps[0] ?? '127.0.0.1', port: 0 },
+      listen: agentListen(config, nodeIps),
       metricsListen: parseHostPort(config.metricsListen),
       tls: { cert: read('node-agent.crt'), key: read('node-agent.key'), ca: read('ca.crt') },
       registry,

@@ -6,7 +6,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
-import { messageOf, reasonOf, WindlassError, type Reason } from '../../../lib/errors.ts';
+import { errnoOf, messageOf, reasonOf, WindlassError, type Reason } from '../../../lib/errors.ts';
 import type { UsageReport } from '../../../crds/usage.ts';
 import type { HostPort } from '../../../lib/host-port.ts';
 import type { Logger } from '../../../lib/log.ts';
@@ -33,9 +33,14 @@ export interface AgentServerOptions extends LogDeps, StreamDeps {
   readonly log: Logger;
 }
 
+export interface AgentAddress extends HostPort {
+  /** Another port will do where this one is taken. */
+  readonly orAnyPort?: boolean;
+}
+
 export interface AgentServer {
   /** Starts to listen; answers the port. */
-  listen(listen: HostPort): Promise<number>;
+  listen(address: AgentAddress): Promise<number>;
   /** What it shows to new callers. */
   setCertificate(pair: { readonly cert: string; readonly key: string }): void;
   run(signal: AbortSignal): Promise<void>;
@@ -64,10 +69,16 @@ export function createAgentServer(options: AgentServerOptions): AgentServer {
   });
   server.on('tlsClientError', (error) => options.log.debug({ err: error }, 'TLS handshake failed'));
   return {
-    async listen({ host, port }) {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(port, host, resolve);
+    async listen({ host, port, orAnyPort = false }) {
+      const bind = (wanted: number): Promise<void> =>
+        new Promise<void>((resolve, reject) => {
+          server.once('error', reject);
+          server.listen(wanted, host, resolve);
+        });
+      await bind(port).catch((error: unknown) => {
+        if (!orAnyPort || errnoOf(error) !== 'EADDRINUSE') throw error;
+        options.log.info({ host, port }, 'the port is taken: another one is used');
+        return bind(0);
       });
       return (server.address() as AddressInfo).port;
     },
