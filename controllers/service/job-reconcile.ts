@@ -12,6 +12,7 @@ import { planJobStatus } from './job-status.ts';
 import { planPublishedPorts } from './published-ports.ts';
 import type { ServiceDeps } from './reconcile.ts';
 import { hashTemplate } from './revision.ts';
+import { VIRTUAL_IP_RETRY_MS } from './virtual-ips.ts';
 
 /** Brings the Job on: as many tries as it may have now, until enough of them ended well or too many did not. */
 export async function reconcileJob(deps: ServiceDeps, service: Service, signal: AbortSignal): Promise<Result> {
@@ -41,12 +42,13 @@ export async function reconcileJob(deps: ServiceDeps, service: Service, signal: 
     };
     if (!(await createChild(deps, service, child, signal))) conflicts.push(name);
   });
+  const exhausted = deps.virtualIps.exhausted(service);
   const status = planJobStatus({
     service,
     progress: plan.progress,
     conflicts,
     virtualIPs: deps.virtualIps.allocate(service),
-    exhausted: deps.virtualIps.exhausted(service),
+    exhausted,
     published: planPublishedPorts(
       service,
       (port) => deps.servicesByPort.get(port),
@@ -61,8 +63,9 @@ export async function reconcileJob(deps: ServiceDeps, service: Service, signal: 
     const type = after.reason === 'Complete' ? 'Normal' : 'Warning';
     deps.events.record(service, { type, reason: after.reason, message: after.message });
   }
-  if (turn.isCut) return { requeueAfterMs: 1 };
-  return plan.requeueAfterMs === undefined ? {} : { requeueAfterMs: Math.max(1, plan.requeueAfterMs) };
+  const addressMs = exhausted.length > 0 && plan.progress.outcome === 'Running' ? VIRTUAL_IP_RETRY_MS : undefined;
+  const waits = [turn.isCut ? 0 : undefined, plan.requeueAfterMs, addressMs].filter((wait) => wait !== undefined);
+  return waits.length === 0 ? {} : { requeueAfterMs: Math.max(1, Math.min(...waits)) };
 }
 
 // A Container that starts again whatever it ended with never finishes. ttlSecondsAfterFinished is kept by the Job: the

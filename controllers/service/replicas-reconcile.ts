@@ -15,6 +15,7 @@ import { ensureSlotVolumes } from './slot-volumes.ts';
 import { HEALED_ANNOTATION, REVISION_LABEL, slotNameOf } from './slots.ts';
 import { planStatus } from './status.ts';
 import { planUpdateState, type Update } from './update-state.ts';
+import { VIRTUAL_IP_RETRY_MS } from './virtual-ips.ts';
 import { specForSlot, wantedSlots } from './wanted-slots.ts';
 
 /** One look at a Service: where its update is, what that asks for, and what is to be told. */
@@ -61,7 +62,10 @@ export async function reconcileReplicas(deps: ServiceDeps, seen: Service, signal
   const { status, lookAgainMs } = planStatus(input);
   await writeStatus(services, service, status, signal);
   tell(deps, service, { before: cached, status, published });
-  const waits = [turn.isCut ? 0 : undefined, plan.requeueAfterMs, lookAgainMs].filter((wait) => wait !== undefined);
+  const addressMs = exhausted.length > 0 ? VIRTUAL_IP_RETRY_MS : undefined;
+  const waits = [turn.isCut ? 0 : undefined, plan.requeueAfterMs, lookAgainMs, addressMs].filter(
+    (wait) => wait !== undefined,
+  );
   return waits.length === 0 ? {} : { requeueAfterMs: Math.max(1, Math.min(...waits)) };
 }
 

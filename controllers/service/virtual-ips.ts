@@ -7,6 +7,9 @@ import { networksOf } from '../network/plan.ts';
 
 type VirtualIps = NonNullable<ServiceStatus['virtualIPs']>;
 
+/** How often a Service that lacks an address looks whether another one has given one back. */
+export const VIRTUAL_IP_RETRY_MS = 5_000;
+
 export interface VirtualIpAllocator {
   /** The addresses `service` should have. What it has is kept while it fits; a new one is reserved until the cache shows it. */
   allocate(service: Service): VirtualIps;

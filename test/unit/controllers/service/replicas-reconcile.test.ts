@@ -14,6 +14,7 @@ function setUp(spec: Partial<ServiceSpecInput>) {
   const client = createMemoryClient();
   client.objects.set(SERVICE, makeService('web', { replicas: 2, updateStrategy: { monitorSeconds: 0 } }));
   const told: string[] = [];
+  const lacking: string[] = [];
   const children = (): Container[] =>
     [...client.objects].filter(([key]) => key.startsWith('containers/')).map(([, object]) => object as Container);
   const nothing = { get: () => undefined, list: () => [], synced: async () => {}, subscribe: () => () => {} };
@@ -24,7 +25,7 @@ function setUp(spec: Partial<ServiceSpecInput>) {
     nodes: { list: () => [] },
     childrenOf: { get: children },
     runsOf: { get: () => [] },
-    virtualIps: { allocate: () => [], release: () => {}, exhausted: () => [] },
+    virtualIps: { allocate: () => [], release: () => {}, exhausted: () => lacking },
     healed: new Map(),
     written: new Map(),
     servicesByPort: { get: () => [] },
@@ -38,6 +39,7 @@ function setUp(spec: Partial<ServiceSpecInput>) {
   return {
     client,
     told,
+    lacking,
     stored,
     write,
     names: () => children().map(({ metadata, spec: { image } }) => `${metadata.name} ${image}`),
@@ -129,3 +131,16 @@ test('reconcileReplicas() of a Service of thousands looks again every 500, and s
     [],
   );
 });
+
+test('reconcileReplicas() looks again for a virtual address as long as there is none', async () => {
+  const { look, start, lacking, stored } = setUp({ replicas: 0 });
+  await start();
+  lacking.push('tiny');
+  assert.deepEqual(await look(), { requeueAfterMs: 5_000 });
+  assert.equal(findReady(stored())?.reason, 'VirtualIPsExhausted');
+  lacking.pop();
+  assert.deepEqual(await look(), {});
+  assert.equal(findReady(stored())?.status, 'True');
+});
+
+const findReady = ({ status }: Service) => status?.conditions?.find(({ type }) => type === 'Ready');
