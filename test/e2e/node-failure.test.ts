@@ -163,7 +163,7 @@ async function meetAll(names: readonly string[], replicas: readonly string[]): P
   }
 }
 
-test('five replicas are spread 2/2/1; those of a node that loses power come back on the others', async (t) => {
+test('105 five replicas are spread 2/2/1; those of a node that loses power come back on the others', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'kubectl')) return;
   const replicas = await settled('web', REPLICAS, ALL);
   assert.deepEqual(spread(replicas), [2, 2, 1]);

@@ -4,7 +4,7 @@ import { freePorts } from '../../cli/ports.ts';
 import { createInstance, runCommand } from '../support/instance.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 
-test('npm run quickstart goes from nothing to an answered request, twice', async (t) => {
+test('108 npm run quickstart goes from nothing to an answered request, twice', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'npm')) return;
   const instance = await createInstance();
   t.after(() => instance[Symbol.asyncDispose]());

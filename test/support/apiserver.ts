@@ -48,6 +48,8 @@ export interface TestApiserver extends AsyncDisposable {
 
 export interface TestApiserverOptions {
   readonly etcd?: TestEtcd;
+  /** All members of its cluster, in place of its own URL. */
+  readonly etcdServers?: readonly string[];
   /** Called before it listens: register views and subresources here. */
   readonly prepare?: (server: ApiServer) => void;
   /** How long clients may take. */
@@ -79,7 +81,7 @@ export async function startTestApiserver(options: TestApiserverOptions = {}): Pr
   const admin = await issue('admin', ['system:masters']);
   const level = process.env['WINDLASS_TEST_LOG'];
   const server = createApiServer({
-    etcdServers: [etcd.url],
+    etcdServers: options.etcdServers ?? [etcd.url],
     etcdPrefix: '/windlass',
     tls: { cert: serving.cert, key: serving.key, clientCa: authority.cert },
     ...(options.patience ? { patience: options.patience } : {}),

@@ -24,7 +24,7 @@ import { waitFor } from './wait.ts';
 export type { ClusterNode } from './cluster/node.ts';
 export { canDelay, GATEWAY } from './cluster/underlay.ts';
 
-const PREFIX = 'windlass-cluster-';
+export const PREFIX = 'windlass-cluster-';
 /** On every node from the start. */
 export const BUSYBOX = 'windlass.local/busybox:1';
 
@@ -199,7 +199,7 @@ function readPair(instance: Instance, name: string): { cert: string; key: string
   return { cert: read('crt'), key: read('key') };
 }
 
-async function removeRoot(root: string): Promise<void> {
+export async function removeRoot(root: string): Promise<void> {
   for (const name of readdirSync(root).filter((entry) => entry.startsWith('node-'))) {
     await purgeInstance(describeInstance(join(root, name, 'home'), join(root, name, 'run')));
   }

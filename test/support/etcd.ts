@@ -16,10 +16,35 @@ export interface TestEtcd extends AsyncDisposable {
   start(): Promise<void>;
 }
 
+const freeUrl = async (): Promise<string> => `http://127.0.0.1:${(await freePorts(1))[0]}`;
+
 /** Starts etcd and waits until it answers; `start: false` only reserves its place. */
 export async function startTestEtcd(options: { start?: boolean } = {}): Promise<TestEtcd> {
+  const member = await createMember({ name: 'default', peers: { default: await freeUrl() } });
+  if (options.start !== false) await member.start();
+  return member;
+}
+
+/** A cluster of `count` members, each of which can be killed by itself. */
+export async function startTestEtcdMembers(count: number): Promise<readonly TestEtcd[]> {
+  const peers: Record<string, string> = {};
+  for (let number = 1; number <= count; number += 1) peers[`m${number}`] = await freeUrl();
+  const members = await Promise.all(Object.keys(peers).map((name) => createMember({ name, peers })));
+  await Promise.all(members.map((member) => member.start()));
+  return members;
+}
+
+interface Membership {
+  readonly name: string;
+  /** URLs for each other, by name. */
+  readonly peers: Readonly<Record<string, string>>;
+}
+
+async function createMember({ name, peers }: Membership): Promise<TestEtcd> {
   const folder = await mkdtemp(join(tmpdir(), 'windlass-etcd-'));
-  const [url, peer] = (await freePorts(2)).map((port) => `http://127.0.0.1:${port}`) as [string, string];
+  const url = await freeUrl();
+  const peer = peers[name] ?? '';
+  const all = Object.entries(peers).map(([member, at]) => `${member}=${at}`);
   let child: ChildProcess | undefined;
 
   const kill = async (): Promise<void> => {
@@ -33,7 +58,8 @@ export async function startTestEtcd(options: { start?: boolean } = {}): Promise<
       'etcd',
       [
         ...['--data-dir', join(folder, 'data'), '--listen-client-urls', url, '--advertise-client-urls', url],
-        ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `default=${peer}`],
+        ...['--name', name, '--initial-cluster', all.join(',')],
+        ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
         ...['--logger', 'zap', '--log-level', 'error'],
       ],
       { stdio: 'ignore' },
@@ -45,7 +71,6 @@ export async function startTestEtcd(options: { start?: boolean } = {}): Promise<
     }
     throw new Error('etcd did not start');
   };
-  if (options.start !== false) await start();
   return {
     url,
     kill,
