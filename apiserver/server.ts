@@ -84,8 +84,8 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   const isServing = createServingCheck(registry, customResources.isLoaded, systemObjects.definitionNames);
   const deps = { store, registry, clock, log, isServing, countWatchEvents: requestMetrics.countWatchEvents };
   const dispatcher = createDispatcher(deps);
-  for (const handler of reviewHandlers()) dispatcher.addSubresource(handler);
   const authenticator = createAuthenticator({ store, clock });
+  for (const handler of reviewHandlers(authenticator.identifyToken)) dispatcher.addSubresource(handler);
   const stopping = new AbortController();
   let address = '';
 

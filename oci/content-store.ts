@@ -34,12 +34,17 @@ export interface ContentStore {
   blobPath(digest: Digest): string;
   /** Size of a blob that is present and, when `sizeBytes` is given, has that size. */
   has(digest: Digest, sizeBytes?: number): boolean;
+  /** Size of a blob; undefined when it is not present. */
+  sizeOf(digest: Digest): number | undefined;
   /** Reads and verifies a small blob; NotFound when absent, Invalid when larger than `limit` or damaged. */
   read(digest: Digest, limit: number): Promise<Buffer>;
-  put(bytes: Buffer): Promise<Digest>;
+  /** Writes a small blob; its digest is a SHA-256 unless said. */
+  put(bytes: Buffer, algorithm?: 'sha256' | 'sha512'): Promise<Digest>;
   openIngest(digest: Digest, sizeBytes: number): Promise<Ingest>;
   /** Writes bytes whose digest is not known yet to a temporary file; nothing is left behind when `source` fails. */
   stage(source: AsyncIterable<Buffer>): Promise<StagedBlob>;
+  /** Makes a finished file of the same file system a blob, whose bytes its caller has hashed and flushed. */
+  adopt(path: string, digest: Digest): Promise<void>;
   /** Entries of index.json: one per reference (annotation REF_NAME), and images without one. */
   index(): readonly Descriptor[];
   /** Replaces the index by what `change` returns; synchronous and durable. */
@@ -74,6 +79,8 @@ export function openContentStore(root: string): ContentStore {
     root,
     blobPath,
     has,
+    sizeOf: (digest) => statSync(blobPath(digest), { throwIfNoEntry: false })?.size,
+    adopt: (path, digest) => rename(path, blobPath(digest)),
     index: () => entries,
     async read(digest, limit) {
       const path = blobPath(digest);
@@ -86,8 +93,8 @@ export function openContentStore(root: string): ContentStore {
       if (actual !== digest) throw digestMismatch(`blob ${digest}`, digest, actual);
       return bytes;
     },
-    async put(bytes) {
-      const digest = digestOf(bytes);
+    async put(bytes, algorithm = 'sha256') {
+      const digest = digestOf(bytes, algorithm);
       if (has(digest, bytes.length)) return digest;
       const temporary = join(root, 'ingest', `tmp-${randomUUID()}`);
       try {

@@ -29,7 +29,7 @@ import { createSandboxPool } from './pool/sandbox-pool.ts';
 import type { SandboxHost, Shim } from './rpc/deps.ts';
 import { createEventHub } from './store/events.ts';
 import { openExitFiles } from './store/exit-watcher.ts';
-import { createKeyedQueue, createSharedCalls } from './store/keyed-queue.ts';
+import { createKeyedQueue, createSharedCalls } from '../lib/keyed-queue.ts';
 import { openRecordStore } from './store/record-store.ts';
 import { createTurns } from './store/turns.ts';
 

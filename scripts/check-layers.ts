@@ -14,7 +14,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   controllers: ['client', 'crds', 'cri', 'lib'],
   'runtime-shim': ['cri', 'oci', 'lib'],
   builder: ['runtime-shim', 'oci', 'lib'],
-  registry: ['client', 'oci', 'lib'],
+  registry: ['client', 'crds', 'oci', 'lib'],
   'docker-api': ['client', 'crds', 'oci', 'lib'],
   cli: ['client', 'crds', 'lib'],
   test: ['*'],

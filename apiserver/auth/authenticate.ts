@@ -11,6 +11,8 @@ import { AUTHENTICATED, type User } from './user.ts';
 export interface Authenticator extends RunPart {
   /** The user of a request. Throws Unauthorized when there is none, saying why to who has shown something true. */
   authenticate(socket: TLSSocket, authorization: string | undefined): User | Promise<User>;
+  /** The user of a bearer token. Throws Unauthorized for a token of nobody. */
+  identifyToken(token: string): Promise<User>;
 }
 
 /** Knows certificates by themselves, and tokens and nodes by what is stored. */
@@ -20,7 +22,9 @@ export function createAuthenticator(deps: {
 }): Authenticator {
   const known = new WeakMap<object, User | null>();
   const nodes = createNodeIdentities(deps.store);
+  const identifyToken = (token: string): Promise<User> => authenticateBootstrapToken(deps, token);
   return {
+    identifyToken,
     name: 'node identities',
     run: nodes.run,
     authenticate(socket, authorization) {
@@ -28,7 +32,7 @@ export function createAuthenticator(deps: {
       if (user === undefined) known.set(socket, (user = readCertificate(socket) ?? null));
       if (user) return user.nodeUid === undefined ? user : nodes.check(user, socket);
       const [, token] = /^bearer +(\S+)$/i.exec(authorization ?? '') ?? [];
-      if (token !== undefined) return authenticateBootstrapToken(deps, token);
+      if (token !== undefined) return identifyToken(token);
       throw new WindlassError('Unauthorized', 'Unauthorized');
     },
   };

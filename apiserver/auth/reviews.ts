@@ -1,4 +1,6 @@
-// The answers to SelfSubjectReview, SelfSubjectAccessReview and SelfSubjectRulesReview.
+// The answers to reviews: what somebody asks about itself, and what a server that trusts this one asks about others.
+// https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
+import { messageOf, reasonOf } from '../../lib/errors.ts';
 import { badRequest } from '../routes/api-errors.ts';
 import { decodeBody } from '../routes/body.ts';
 import { mediaTypeOf } from '../routes/request-options.ts';
@@ -8,18 +10,43 @@ import type { User } from './user.ts';
 
 type Fields = Record<string, unknown>;
 
-/** Handlers of the collections themselves: their subresource name is empty. */
-export function reviewHandlers(): SubresourceHandler[] {
+/**
+ * Handlers of the collections themselves: their subresource name is empty. `identifyToken` gives the user of a bearer
+ * token and throws Unauthorized for one of nobody.
+ */
+export function reviewHandlers(identifyToken: (token: string) => Promise<User>): SubresourceHandler[] {
   return [
-    handler('authentication.k8s.io', 'SelfSubjectReview', (_spec, user) => ({
-      userInfo: { username: user.name, groups: user.groups },
-    })),
+    handler('authentication.k8s.io', 'SelfSubjectReview', (_spec, user) => ({ userInfo: userInfo(user) })),
+    handler('authentication.k8s.io', 'TokenReview', (spec) => tokenReview(spec, identifyToken)),
     handler('authorization.k8s.io', 'SelfSubjectAccessReview', accessReview),
+    handler('authorization.k8s.io', 'SubjectAccessReview', (spec) => accessReview(spec, subjectOf(spec))),
     handler('authorization.k8s.io', 'SelfSubjectRulesReview', (_spec, user) => rulesReview(user)),
   ];
 }
 
-function handler(group: string, kind: string, answer: (spec: Fields, user: User) => Fields): SubresourceHandler {
+const userInfo = ({ name, groups }: User): Fields => ({ username: name, groups });
+
+async function tokenReview(spec: Fields, identifyToken: (token: string) => Promise<User>): Promise<Fields> {
+  const { token } = spec;
+  if (typeof token !== 'string' || token === '') throw badRequest('spec.token must be set');
+  try {
+    return { authenticated: true, user: userInfo(await identifyToken(token)) };
+  } catch (error) {
+    if (reasonOf(error) !== 'Unauthorized') throw error;
+    return { authenticated: false, error: messageOf(error) };
+  }
+}
+
+/** The user that a SubjectAccessReview is about. */
+function subjectOf({ user, groups }: Fields): User {
+  const names = Array.isArray(groups) ? groups.filter((group) => typeof group === 'string') : [];
+  if (typeof user !== 'string' && names.length === 0) throw badRequest('one of spec.user and spec.groups must be set');
+  return { name: typeof user === 'string' ? user : '', groups: names };
+}
+
+type Reviewer = (spec: Fields, user: User) => Fields | Promise<Fields>;
+
+function handler(group: string, kind: string, answer: Reviewer): SubresourceHandler {
   const apiVersion = `${group}/v1`;
   return {
     group,
@@ -30,7 +57,7 @@ function handler(group: string, kind: string, answer: (spec: Fields, user: User)
     async handle({ body, headers, user }: SubresourceRequest): Promise<SubresourceResponse> {
       const { object } = decodeBody(body, mediaTypeOf(headers['content-type']));
       const spec = (object['spec'] ?? {}) as Fields;
-      const status = answer(spec, user);
+      const status = await answer(spec, user);
       const review = { kind, apiVersion, metadata: { creationTimestamp: null }, spec, status };
       return { status: 201, contentType: 'application/json', body: JSON.stringify(review) };
     },

@@ -21,7 +21,7 @@ import type { SeccompProfiles } from '../oci-runtime/seccomp-choice.ts';
 import type { SandboxPool } from '../pool/sandbox-pool.ts';
 import type { EventHub } from '../store/events.ts';
 import type { ExitFiles } from '../store/exit-watcher.ts';
-import type { KeyedQueue, SharedCalls } from '../store/keyed-queue.ts';
+import type { KeyedQueue, SharedCalls } from '../../lib/keyed-queue.ts';
 import type { StorageRules } from '../storage/layer-limits.ts';
 import type { RecordStore } from '../store/record-store.ts';
 import type { Turns } from '../store/turns.ts';

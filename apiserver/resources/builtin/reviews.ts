@@ -1,4 +1,4 @@
-// Questions a client asks about itself: nothing is stored, a POST is answered.
+// Questions a client asks about itself, or a server about its clients: nothing is stored, a POST is answered.
 import type { Resource } from '../resource.ts';
 import { defineBuiltin } from './define.ts';
 import { schemaOf } from './schemas.ts';
@@ -14,11 +14,13 @@ const review = (group: string, kind: string): Resource =>
     schema: schemaOf(group, kind),
   });
 
-/** SelfSubjectReview, SelfSubjectAccessReview and SelfSubjectRulesReview. */
+/** The reviews about oneself, TokenReview and SubjectAccessReview. */
 export function reviewResources(): Resource[] {
   return [
     review('authentication.k8s.io', 'SelfSubjectReview'),
+    review('authentication.k8s.io', 'TokenReview'),
     review('authorization.k8s.io', 'SelfSubjectAccessReview'),
+    review('authorization.k8s.io', 'SubjectAccessReview'),
     review('authorization.k8s.io', 'SelfSubjectRulesReview'),
   ];
 }

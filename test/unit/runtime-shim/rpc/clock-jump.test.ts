@@ -11,7 +11,7 @@ import { recordExit, recordLoss } from '../../../../runtime-shim/rpc/container-e
 import { startContainer } from '../../../../runtime-shim/rpc/containers.ts';
 import type { Shim } from '../../../../runtime-shim/rpc/deps.ts';
 import { openExitFiles } from '../../../../runtime-shim/store/exit-watcher.ts';
-import { createKeyedQueue } from '../../../../runtime-shim/store/keyed-queue.ts';
+import { createKeyedQueue } from '../../../../lib/keyed-queue.ts';
 import { openRecordStore } from '../../../../runtime-shim/store/record-store.ts';
 import type { ContainerRecord } from '../../../../runtime-shim/store/records.ts';
 

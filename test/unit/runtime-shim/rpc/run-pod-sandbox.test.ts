@@ -11,7 +11,7 @@ import { noMoves } from '../../../../runtime-shim/cgroups/move-primer.ts';
 import type { Shim } from '../../../../runtime-shim/rpc/deps.ts';
 import { runPodSandbox } from '../../../../runtime-shim/rpc/run-pod-sandbox.ts';
 import { createEventHub } from '../../../../runtime-shim/store/events.ts';
-import { createKeyedQueue, createSharedCalls } from '../../../../runtime-shim/store/keyed-queue.ts';
+import { createKeyedQueue, createSharedCalls } from '../../../../lib/keyed-queue.ts';
 import { openRecordStore } from '../../../../runtime-shim/store/record-store.ts';
 
 const STEPS = ['namespaces', 'network', 'shm'] as const;

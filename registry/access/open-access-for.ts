@@ -1,0 +1,36 @@
+// The access that the flags ask for, and the token server that belongs to it.
+import type { IncomingMessage } from 'node:http';
+import { createApiClient } from '../../client/api-client.ts';
+import { readKubeconfig } from '../../client/kubeconfig.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Registry } from '../../lib/metrics.ts';
+import type { Config } from '../config.ts';
+import type { Answer } from '../routes/call.ts';
+import { openAccess, type Access } from './access.ts';
+import { createClusterAccess } from './cluster-access.ts';
+import { createReviews } from './reviews.ts';
+import { createTokenKey } from './token-key.ts';
+import { answerTokenRequest } from './token-server.ts';
+
+export interface OpenedAccess extends AsyncDisposable {
+  readonly access: Access;
+  readonly answerToken: ((request: IncomingMessage, query: URLSearchParams) => Promise<Answer>) | undefined;
+}
+
+/** Opens it; the API server is not asked before the first request. */
+export function openAccessFor(
+  config: Readonly<Config>,
+  { clock, registry }: { readonly clock: Clock; readonly registry: Registry },
+): OpenedAccess {
+  if (config.access === 'open' || config.kubeconfig === undefined) {
+    return { access: openAccess, answerToken: undefined, [Symbol.asyncDispose]: () => Promise.resolve() };
+  }
+  const client = createApiClient(readKubeconfig(config.kubeconfig), { userAgent: 'windlass-registry', registry });
+  const tokens = createTokenKey(clock);
+  const access = createClusterAccess({ reviews: createReviews(client), tokens, clock }, config);
+  return {
+    access,
+    answerToken: (request, query) => answerTokenRequest({ access, tokens, clock }, request, query),
+    [Symbol.asyncDispose]: () => client.close(),
+  };
+}

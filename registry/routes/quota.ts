@@ -1,0 +1,33 @@
+// What a push may still bring. Bytes that are on their way count as if they were there, so that many uploads at once
+// cannot go past a limit that each of them keeps.
+import { formatSize } from '../../lib/quantity.ts';
+import { refuse } from '../oci-errors.ts';
+import { sizeOf } from '../store/repository.ts';
+import type { RouteDeps } from './call.ts';
+
+/**
+ * A check for an upload of so many bytes in all, of which `ownBytes` are counted already. It throws DENIED with the
+ * limit; status 403, which docker, podman and skopeo show and do not try again.
+ */
+export function createQuotaCheck(
+  { store, uploads, rules }: RouteDeps,
+  repository: string,
+  ownBytes: number,
+): (totalBytes: number) => void {
+  const { maxBytes, maxRepositoryBytes } = rules;
+  const here = store.repository(repository);
+  const inRepository = (here ? sizeOf(here) : 0) + uploads.usage(repository).bytes - ownBytes;
+  const inStore = store.storedBytes() + uploads.usage().bytes - ownBytes;
+  return (totalBytes) => {
+    if (maxRepositoryBytes > 0 && inRepository + totalBytes > maxRepositoryBytes) {
+      throw refuse('DENIED', over(`repository ${repository}`, maxRepositoryBytes, inRepository, totalBytes));
+    }
+    if (maxBytes > 0 && inStore + totalBytes > maxBytes) {
+      throw refuse('DENIED', over('the registry', maxBytes, inStore, totalBytes));
+    }
+  };
+}
+
+function over(what: string, limit: number, used: number, more: number): string {
+  return `quota of ${what} is ${formatSize(limit)}: ${formatSize(used)} are used, ${formatSize(more)} more do not fit`;
+}

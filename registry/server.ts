@@ -1,0 +1,203 @@
+// The HTTP side of the registry. HTTP/1.1 only, with TLS or without: it is what every client speaks, and bytes go from
+// file to socket with the least between them.
+import { createReadStream } from 'node:fs';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { pipeline } from 'node:stream/promises';
+import { errnoOf, isAbort, messageOf } from '../lib/errors.ts';
+import { formatHostPort, type HostPort } from '../lib/host-port.ts';
+import type { Logger } from '../lib/log.ts';
+import { mayShowMore, type Access } from './access/access.ts';
+import { refuse, toOciAnswer } from './oci-errors.ts';
+import type { RegistryMetrics } from './registry-metrics.ts';
+import { JSON_TYPE, type Answer, type Call, type FileBody, type RouteDeps } from './routes/call.ts';
+import { actionsFor, answer, findOperation } from './routes/dispatch.ts';
+import { parsePath, type Route } from './routes/parse-path.ts';
+
+export interface ServerOptions {
+  readonly listen: HostPort;
+  /** PEM; absent = plain HTTP. `clientCa` lets clients show certificates of that authority. */
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer; readonly clientCa?: Buffer | undefined } | undefined;
+  readonly access: Access;
+  readonly deps: RouteDeps;
+  readonly metrics: RegistryMetrics;
+  readonly log: Logger;
+  /** A connection on which nothing moves for this long is closed. */
+  readonly idleMs?: number;
+  /** Answers GET /token, where there are tokens. */
+  readonly answerToken?: ((request: IncomingMessage, query: URLSearchParams) => Promise<Answer>) | undefined;
+}
+
+export interface RegistryServer extends AsyncDisposable {
+  /** `host:port` that really listens. */
+  readonly address: string;
+}
+
+const IDLE_MS = 60_000;
+/** What is still read of a request that was refused, for the client to hear why. */
+const DRAIN_MS = 2_000;
+const READ_BYTES = 1024 * 1024;
+
+/** Listens; the server answers when this resolves. */
+export async function startRegistryServer(options: ServerOptions): Promise<RegistryServer> {
+  const { tls, listen, idleMs = IDLE_MS } = options;
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    serve(options, request, response).catch((err: unknown) => {
+      options.log.error({ err }, 'request failed');
+      response.destroy();
+    });
+  };
+  const server = tls
+    ? createTlsServer(
+        {
+          cert: tls.cert,
+          key: tls.key,
+          ...(tls.clientCa ? { ca: tls.clientCa, requestCert: true } : {}),
+          rejectUnauthorized: false,
+          minVersion: 'TLSv1.2',
+        },
+        onRequest,
+      )
+    : createServer(onRequest);
+  // An upload takes as long as it takes; only one that stands still is ended.
+  Object.assign(server, { requestTimeout: 0, headersTimeout: 20_000, keepAliveTimeout: 72_000, maxConnections: 4096 });
+  server.setTimeout(idleMs);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(listen.port, listen.host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    address: formatHostPort({ host: listen.host, port }),
+    async [Symbol.asyncDispose]() {
+      server.closeIdleConnections();
+      const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+      await new Promise((resolve) => server.close(resolve));
+      clearTimeout(timer);
+    },
+  };
+}
+
+async function serve(options: ServerOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { metrics, log } = options;
+  const begin = performance.now();
+  const left = new AbortController();
+  response.once('close', () => left.abort());
+  let route: Route | undefined;
+  try {
+    // The path as it was sent: URL would resolve dots away.
+    const [path = '/', search = ''] = (request.url ?? '/').split('?', 2);
+    const query = new URLSearchParams(search);
+    route = parsePath(path);
+    if (!route && path === '/token' && options.answerToken) {
+      await send(response, request, await options.answerToken(request, query));
+      return;
+    }
+    if (!route) throw refuse('UNSUPPORTED', `${path} is not a path of a registry`, { status: 404 });
+    await send(response, request, await handle(options, route, request, query, left.signal));
+  } catch (error) {
+    if (left.signal.aborted || response.headersSent) {
+      // Whoever asked has left, or the bytes stopped in the middle: there is nobody to be told.
+      if (!isAbort(error) && !left.signal.aborted) log.warn({ err: error, path: request.url }, 'answer broke off');
+      response.destroy();
+      return;
+    }
+    const { status, body } = toOciAnswer(error);
+    if (status >= 500) log.error({ err: error, method: request.method, path: request.url }, 'request failed');
+    else log.debug({ method: request.method, path: request.url, status, problem: messageOf(error) }, 'refused');
+    await send(response, request, {
+      status,
+      headers: { ...JSON_TYPE, ...refusalHeaders(options, route, request, status) },
+      body: JSON.stringify(body),
+    });
+  } finally {
+    metrics.observe(
+      route?.kind ?? 'other',
+      request.method ?? '',
+      response.statusCode,
+      (performance.now() - begin) / 1000,
+    );
+  }
+}
+
+async function handle(
+  { access, deps, metrics }: ServerOptions,
+  route: Route,
+  request: IncomingMessage,
+  query: URLSearchParams,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const operation = findOperation(route, request.method ?? '');
+  const caller = await access.identify(request.headers, request.socket);
+  const repository = 'repository' in route ? route.repository : undefined;
+  const isAllowed =
+    operation.action === undefined ? await mayAsk(route, caller) : await caller.may(operation.action, repository ?? '');
+  if (!isAllowed) {
+    // The same whether it is there or not.
+    if (mayShowMore(caller)) throw refuse('UNAUTHORIZED', 'authentication required');
+    throw refuse('DENIED', `${caller.name} may not ${operation.action ?? 'list'} ${repository ?? 'repositories'}`);
+  }
+  const body = metrics.countReceived(request) as AsyncIterable<Buffer>;
+  const call: Call = { method: request.method ?? '', query, headers: request.headers, body, caller, signal };
+  return answer(operation, deps, call);
+}
+
+/** Docker logs in by pinging: whoever has not said who it is must be told how, where not everybody may pull. */
+async function mayAsk(route: Route, caller: Call['caller']): Promise<boolean> {
+  if (route.kind === 'catalog') return true;
+  return !caller.isAnonymous || (await caller.mayList());
+}
+
+function refusalHeaders(
+  { access, tls, listen }: ServerOptions,
+  route: Route | undefined,
+  { method, headers }: IncomingMessage,
+  status: number,
+): Record<string, string> {
+  if (status === 429) return { 'retry-after': '5' };
+  if (status !== 401 || !route) return {};
+  const { action } = findOperation(route, method ?? '');
+  const repository = 'repository' in route ? route.repository : undefined;
+  // As the client called it; what is no host would end up in a header.
+  const host = /^[\w.:[\]-]{1,255}$/.test(headers.host ?? '') ? headers.host : formatHostPort(listen);
+  const origin = `${tls ? 'https' : 'http'}://${host}`;
+  return { 'www-authenticate': access.challenge(repository, actionsFor(action), origin) };
+}
+
+async function send(
+  response: ServerResponse,
+  request: IncomingMessage,
+  { status, headers, body }: Answer,
+): Promise<void> {
+  response.statusCode = status;
+  response.setHeader('docker-distribution-api-version', 'registry/2.0');
+  response.setHeader('x-content-type-options', 'nosniff');
+  for (const [name, value] of Object.entries(headers ?? {})) response.setHeader(name, value);
+  if (!request.complete) await giveUpBody(request, response);
+  if (body === undefined) response.end();
+  else if (typeof body === 'string' || Buffer.isBuffer(body)) {
+    if (!response.hasHeader('content-length')) response.setHeader('content-length', Buffer.byteLength(body));
+    response.end(request.method === 'HEAD' ? undefined : body);
+  } else await sendFile(response, body);
+}
+
+async function sendFile(response: ServerResponse, { path, start, end }: FileBody): Promise<void> {
+  if (end < start) {
+    response.end();
+    return;
+  }
+  try {
+    await pipeline(createReadStream(path, { start, end, highWaterMark: READ_BYTES }), response);
+  } catch (error) {
+    if (errnoOf(error) !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+  }
+}
+
+/** A body that nobody has read: the connection cannot carry another request, and is not kept for long. */
+async function giveUpBody(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  response.setHeader('connection', 'close');
+  const timer = setTimeout(() => request.destroy(), DRAIN_MS);
+  request.once('close', () => clearTimeout(timer));
+  request.resume();
+}

@@ -1,0 +1,119 @@
+// A registry as the cache of another: what is asked for and not here is fetched, verified and kept. Digests never change,
+// so what is here under one is not asked for again; a tag is believed for a while.
+import type { Clock } from '../../lib/clock.ts';
+import { isNotFound, messageOf, reasonOf } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import { isDigest, type Digest } from '../../oci/digest.ts';
+import { MANIFEST_LIMITS, type Descriptor } from '../../oci/manifest.ts';
+import type { RegistryClient, RegistryCredentials } from '../../oci/distribution/registry-client.ts';
+import type { Reference } from '../../oci/reference.ts';
+import { createSharedWork } from '../../oci/shared-work.ts';
+import { readDescriptors, readManifestLink } from '../manifest-link.ts';
+import { findManifest } from '../store/repository.ts';
+import type { RegistryStore } from '../store/registry-store.ts';
+import type { Upstream } from './upstream.ts';
+
+export interface UpstreamOptions {
+  /** Host of the registry, e.g. `docker.io`. */
+  readonly registry: string;
+  readonly credentials?: RegistryCredentials | undefined;
+  /** How long a tag is believed. */
+  readonly tagMs: number;
+}
+
+/** The upstream of `store`; `client` speaks to it. */
+export function createUpstream(
+  deps: {
+    readonly store: RegistryStore;
+    readonly client: RegistryClient;
+    readonly clock: Clock;
+    readonly log: Logger;
+  },
+  { registry, credentials, tagMs }: UpstreamOptions,
+): Upstream {
+  const { store, client, clock, log } = deps;
+  const manifests = createSharedWork<void>();
+  const blobs = createSharedWork<void>();
+  /** When a tag was last confirmed. A restart asks again. */
+  const confirmed = new Map<string, number>();
+
+  async function fetchManifest(repository: string, tagOrDigest: string, signal: AbortSignal): Promise<void> {
+    const key = `${repository} ${tagOrDigest}`;
+    const isFixed = isDigest(tagOrDigest);
+    const held = findManifest(store.repository(repository), tagOrDigest) !== undefined;
+    if (held && (isFixed || clock.now() - (confirmed.get(key) ?? -Infinity) < tagMs)) return;
+    try {
+      await manifests.join(key, signal, (inner) => bring(repository, tagOrDigest, inner));
+      if (!isFixed) remember(key);
+    } catch (error) {
+      if (isNotFound(error)) {
+        // Taken away there: it is no longer what the tag means.
+        if (held && !isFixed) await store.deleteTag(repository, tagOrDigest);
+        return;
+      }
+      if (!held || signal.aborted) throw error;
+      log.warn({ repository, tag: tagOrDigest, problem: messageOf(error) }, 'upstream fails: answered from the cache');
+    }
+  }
+
+  async function bring(repository: string, tagOrDigest: string, signal: AbortSignal): Promise<void> {
+    const reference = referenceTo(repository, tagOrDigest);
+    const { descriptor, bytes } = await client.resolve(reference, { credentials, signal });
+    const tags = isDigest(tagOrDigest) ? [] : [tagOrDigest];
+    using _held = store.hold(descriptor.digest);
+    await store.content.put(bytes, descriptor.digest.startsWith('sha512:') ? 'sha512' : 'sha256');
+    const link = readManifestLink(bytes, descriptor.mediaType);
+    // Its blobs come when they are asked for.
+    await store.putManifest(repository, { ...link, digest: descriptor.digest, tags, isSparse: true });
+  }
+
+  async function fetchBlob(repository: string, digest: Digest, signal: AbortSignal): Promise<void> {
+    const descriptor = await findDescriptor(repository, digest);
+    if (!descriptor) return;
+    await blobs.join(`${repository} ${digest}`, signal, async (inner) => {
+      using _held = store.hold(digest);
+      const reference = referenceTo(repository, digest);
+      await client.fetchBlob(reference, descriptor, store.content, { credentials, signal: inner });
+      await store.linkBlob(repository, digest);
+    });
+  }
+
+  /** How large a blob is: some manifest of the repository says so, or nobody may ask for it here. */
+  async function findDescriptor(repository: string, digest: Digest): Promise<Descriptor | undefined> {
+    for (const [own, link] of store.repository(repository)?.manifests ?? []) {
+      if (!link.blobs.includes(digest)) continue;
+      const found = readDescriptors(await store.content.read(own, MANIFEST_LIMITS.manifestBytes));
+      const descriptor = found.find((each) => each.digest === digest);
+      if (descriptor) return descriptor;
+    }
+    return undefined;
+  }
+
+  function remember(key: string): void {
+    if (confirmed.size >= 10_000) confirmed.clear();
+    confirmed.set(key, clock.now());
+  }
+
+  function referenceTo(repository: string, tagOrDigest: string): Reference {
+    return isDigest(tagOrDigest)
+      ? { registry, repository, digest: tagOrDigest }
+      : { registry, repository, tag: tagOrDigest };
+  }
+
+  return {
+    registry,
+    async fetchManifest(repository, tagOrDigest, signal) {
+      await fetchManifest(repository, tagOrDigest, signal).catch(ignoreNotFound);
+    },
+    async fetchBlob(repository, digest, signal) {
+      await fetchBlob(repository, digest, signal).catch(ignoreNotFound);
+    },
+  };
+}
+
+/** What is not there either is for the route to say, in its own words. */
+function ignoreNotFound(error: unknown): void {
+  const reason = reasonOf(error);
+  // Registries refuse what they do not have to whom they do not know: docker.io does.
+  if (reason !== 'NotFound' && reason !== 'Unauthorized' && reason !== 'Forbidden') throw error;
+}
