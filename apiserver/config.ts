@@ -25,6 +25,8 @@ export const ApiServerConfig = z.object({
   etcdCert: z.string().optional(),
   etcdKey: z.string().optional(),
   etcdMetrics: z.string().optional(),
+  /** CSV file with bearer tokens: token,user,uid,"group1,group2". */
+  tokenAuthFile: z.string().optional(),
   /** Where snapshots of the store go; absent or an interval of 0 = none are taken. */
   snapshotFolder: z.string().optional(),
   snapshotIntervalSeconds: z.coerce.number().int().min(0).default(0),

@@ -6,6 +6,7 @@ import { messageOf, WindlassError } from '../lib/errors.ts';
 import { parseHostPort } from '../lib/host-port.ts';
 import { describeInstance, paths } from '../lib/instance.ts';
 import { createLogger } from '../lib/log.ts';
+import { readStaticTokens } from './auth/static-tokens.ts';
 import { ApiServerConfig } from './config.ts';
 import { installPods } from './pods/install.ts';
 import { createApiServer } from './server.ts';
@@ -22,6 +23,7 @@ async function main(): Promise<void> {
     etcdPrefix: config.etcdPrefix,
     ...readEtcdTls(config),
     ...(config.etcdMetrics === undefined ? {} : { etcdMetrics: config.etcdMetrics }),
+    ...(config.tokenAuthFile === undefined ? {} : { staticTokens: readStaticTokens(config.tokenAuthFile, log) }),
     tls: { cert: read('apiserver.crt'), key: read('apiserver.key'), clientCa: read('ca.crt') },
     ...(config.snapshotFolder === undefined || config.snapshotIntervalSeconds === 0
       ? {}

@@ -11,6 +11,7 @@ import { createMetrics, type Registry as MetricsRegistry } from '../lib/metrics.
 import { runAll } from '../lib/run-all.ts';
 import { createAuthenticator } from './auth/authenticate.ts';
 import { reviewHandlers } from './auth/reviews.ts';
+import type { StaticTokens } from './auth/static-tokens.ts';
 import { installBuiltins } from './resources/builtins.ts';
 import { createCustomResources } from './resources/custom-resources.ts';
 import { createRegistry, type ResourceRegistry } from './resources/registry.ts';
@@ -33,6 +34,8 @@ export interface ApiServerOptions {
   readonly etcdTls?: EtcdTls;
   /** PEM: serving certificate and key, and the authority of client certificates. */
   readonly tls: { readonly cert: string; readonly key: string; readonly clientCa: string };
+  /** Bearer tokens beside those for joining. */
+  readonly staticTokens?: StaticTokens;
   /** `host:port` of etcd's own metrics, to be listed at /metrics/targets. */
   readonly etcdMetrics?: string;
   readonly log: Logger;
@@ -84,7 +87,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   const isServing = createServingCheck(registry, customResources.isLoaded, systemObjects.definitionNames);
   const deps = { store, registry, clock, log, isServing, countWatchEvents: requestMetrics.countWatchEvents };
   const dispatcher = createDispatcher(deps);
-  const authenticator = createAuthenticator({ store, clock });
+  const authenticator = createAuthenticator({ store, clock, staticTokens: options.staticTokens });
   for (const handler of reviewHandlers(authenticator.identifyToken)) dispatcher.addSubresource(handler);
   const stopping = new AbortController();
   let address = '';

@@ -3,6 +3,7 @@ import { doctorCommand } from './commands/doctor.ts';
 import { downCommand } from './commands/down.ts';
 import { nodeCommand } from './commands/node.ts';
 import { recoverCommand } from './commands/recover.ts';
+import { registryCommand } from './commands/registry.ts';
 import { serverCommand } from './commands/server.ts';
 import { tokenCommand } from './commands/token.ts';
 import { upCommand } from './commands/up.ts';
@@ -14,6 +15,7 @@ export const commands: readonly Command[] = [
   serverCommand,
   nodeCommand,
   tokenCommand,
+  registryCommand,
   downCommand,
   recoverCommand,
   doctorCommand,

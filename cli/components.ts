@@ -1,12 +1,12 @@
 // The processes that make up one machine, as data: what to run, with which arguments, in need of which other.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
+import { formatHostPort, isLoopbackHost, parseHostPort } from '../lib/host-port.ts';
 import { paths, type Instance } from '../lib/instance.ts';
-import type { ServerOptions, UpOptions } from './options.ts';
+import { NO_REGISTRY, type ServerOptions, type UpOptions } from './options.ts';
 import type { EtcdPorts } from './ports.ts';
 
-export type ComponentName = 'etcd' | 'apiserver' | 'runtime-shim' | 'controllers' | 'node-agent';
+export type ComponentName = 'etcd' | 'apiserver' | 'registry' | 'runtime-shim' | 'controllers' | 'node-agent';
 
 export interface Component {
   readonly name: ComponentName;
@@ -75,6 +75,7 @@ export function planServer(
       name: 'apiserver',
       ...program(instance, options, 'apiserver/main.ts', [
         ...['--listen', options.listen, '--etcd-servers', etcdServers, ...etcdClient],
+        ...['--token-auth-file', pki('tokens.csv')],
       ]),
       needs: embedded ? ['etcd'] : [],
     },
@@ -87,7 +88,25 @@ export function planServer(
       ]),
       needs: ['apiserver'],
     },
+    ...(options.registryListen === NO_REGISTRY ? [] : [planRegistry(instance, options, pki)]),
   ];
+}
+
+/** The registry of a control plane: everybody may pull from it, whom the API server lets may push. */
+function planRegistry(
+  instance: Instance,
+  options: Pick<ServerOptions, 'registryListen' | 'metricsListen' | 'logLevel'>,
+  pki: (file: string) => string,
+): Component {
+  const tls = isLoopbackHost(parseHostPort(options.registryListen).host)
+    ? []
+    : ['--tls-cert', pki('registry.crt'), '--tls-key', pki('registry.key'), '--client-ca', pki('ca.crt')];
+  const args = [
+    ...['--root', paths.registry(instance), '--listen', options.registryListen, ...tls],
+    ...['--access', 'cluster', '--kubeconfig', pki('registry.kubeconfig'), '--anonymous-pull'],
+    ...[...metricsFlag(options, 3), '--log-level', options.logLevel],
+  ];
+  return { name: 'registry', file: process.execPath, args: [entry('registry/main.ts'), ...args], needs: ['apiserver'] };
 }
 
 /** The components of a node, alone or beside its server, which is to outlive it then. */
@@ -139,7 +158,7 @@ const metricsFlag = ({ metricsListen }: { metricsListen: string }, index: number
   ...['--metrics-listen', metricsAddress(metricsListen, index)],
 ];
 
-// Port 0 leaves the choice to each process; any other is the first of three in a row.
+// Port 0 leaves the choice to each process; any other is the first of four in a row.
 function metricsAddress(listen: string, index: number): string {
   const { host, port } = parseHostPort(listen);
   return formatHostPort({ host, port: port === 0 ? 0 : port + index });

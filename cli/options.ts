@@ -38,6 +38,9 @@ const machineOptions = instanceOptions.extend({
   timeoutSeconds: z.coerce.number().int().min(1).default(60),
 });
 
+/** `--registry-listen none`. */
+export const NO_REGISTRY = 'none';
+
 const controlPlaneOptions = {
   // Clients are told the address before anything listens there.
   listen: listen.refine((text) => !text.endsWith(':0'), 'want a port: not 0').default('127.0.0.1:6443'),
@@ -45,7 +48,10 @@ const controlPlaneOptions = {
     .string()
     .regex(/^([A-Za-z0-9.-]+|[0-9a-fA-F:]*:[0-9a-fA-F:]*)$/, 'want an address or host name, without a port')
     .optional(),
-  registryListen: listen.default('127.0.0.1:5050'),
+  // Whoever pulls names the port.
+  registryListen: z
+    .union([z.literal(NO_REGISTRY), listen.refine((text) => !text.endsWith(':0'), 'want a port: not 0')])
+    .default('127.0.0.1:5050'),
   etcdServers: z.string().optional(),
   etcdCa: folder.optional(),
   etcdCert: folder.optional(),
@@ -148,7 +154,7 @@ export const controlPlaneFlags = [
   },
   {
     flag: '--registry-listen HOST:PORT',
-    text: 'address of the built-in registry (not part of this version: noted in the log)',
+    text: 'address of the built-in registry (default 127.0.0.1:5050; none = no registry)',
   },
   {
     flag: '--node-certificate-seconds N',

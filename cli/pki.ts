@@ -1,9 +1,9 @@
 // The certificates and kubeconfigs of one instance below `<home>/pki`: made at first start, renewed before they run out.
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { NODE_GROUP, NODE_USER } from '../crds/join.ts';
+import { NODE_GROUP, NODE_USER, REGISTRY_USER } from '../crds/join.ts';
 import { keyHashOf } from '../lib/certificate-request.ts';
 import { WindlassError } from '../lib/errors.ts';
 import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
@@ -74,8 +74,10 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
   if (options.authority) adoptAuthority(folder, options.authority);
   const ca = await ensureAuthority(folder, 'ca', 'windlass-ca', options.now);
   await ensureLeaf(folder, 'apiserver', ca, server('windlass-apiserver', apiHosts));
+  await ensureLeaf(folder, 'registry', ca, server('windlass-registry', apiHosts));
   await ensureLeaf(folder, 'apiserver-agent-client', ca, client('windlass:apiserver', []));
   const admin = await ensureLeaf(folder, 'admin', ca, client('admin', ['system:masters']));
+  const registry = await ensureLeaf(folder, 'registry-client', ca, client(REGISTRY_USER, []));
   const controllers = await ensureLeaf(folder, 'controllers', ca, client('windlass:controllers', ['system:masters']));
 
   // The store has an authority of its own: a client certificate of the cluster must not open it.
@@ -93,6 +95,8 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
     renderKubeconfig({ server: url, ca: ca.cert, user, client: pair });
   writeWhenChanged(paths.adminKubeconfig(instance), kubeconfig('admin', admin));
   writeWhenChanged(join(folder, 'controllers.kubeconfig'), kubeconfig('controllers', controllers));
+  writeWhenChanged(join(folder, 'registry.kubeconfig'), kubeconfig('registry', registry));
+  ensureTokenFile(folder);
   if (options.node) {
     const { name, ips } = options.node;
     const hosts = [...new Set([name, '127.0.0.1', '::1', 'localhost', ...ips])];
@@ -114,6 +118,13 @@ function adoptAuthority(folder: string, authority: KeyPair): void {
       `${folder} has an authority of its own, which is not that of --ca-cert: choose another --home`,
     );
   }
+}
+
+/** The administrator's bearer token, for what cannot show a certificate: the password of `docker login`. */
+function ensureTokenFile(folder: string): void {
+  const file = join(folder, 'tokens.csv');
+  if (existsSync(file)) return;
+  replaceFile(file, `${randomBytes(32).toString('hex')},admin,admin,"system:masters"\n`);
 }
 
 async function ensureAuthority(folder: string, name: string, commonName: string, now: number): Promise<KeyPair> {

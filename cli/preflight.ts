@@ -3,6 +3,7 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { WindlassError } from '../lib/errors.ts';
 import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
+import { NO_REGISTRY } from './options.ts';
 import { isFree, isOwnAddress } from './ports.ts';
 
 /** Path of a program on PATH (system folders included, which a plain user's PATH may lack); undefined when absent. */
@@ -45,12 +46,14 @@ export interface Preconditions {
   readonly command: string;
   /** `host:port` of the API server; undefined where none is to run. */
   readonly listen?: string;
+  /** `host:port` of the registry, or `none`. */
+  readonly registryListen?: string;
   readonly programs: readonly string[];
 }
 
-/** Throws when this process is not root, a program is missing, or the API address is taken. */
+/** Throws when this process is not root, a program is missing, or an address is taken. */
 export async function checkPreconditions(
-  { command, listen, programs }: Preconditions,
+  { command, listen, registryListen = NO_REGISTRY, programs }: Preconditions,
   path: string | undefined,
 ): Promise<void> {
   requireRoot(command);
@@ -62,15 +65,19 @@ export async function checkPreconditions(
       `missing programs: ${missing.join(', ')}; install them with: npm run setup (on Debian: apt-get install ${packages})`,
     );
   }
-  if (listen === undefined) return;
+  if (listen !== undefined) await checkAddress('--listen', listen);
+  if (registryListen !== NO_REGISTRY) await checkAddress('--registry-listen', registryListen, ', or none');
+}
+
+async function checkAddress(flag: string, listen: string, alternative = ''): Promise<void> {
   const address = parseHostPort(listen);
   if (!(await isOwnAddress(address.host))) {
-    throw new WindlassError('BadRequest', `invalid --listen: ${address.host} is not an address of this machine`);
+    throw new WindlassError('BadRequest', `invalid ${flag}: ${address.host} is not an address of this machine`);
   }
   if (!(await isFree(address.port, address.host))) {
     throw new WindlassError(
       'Conflict',
-      `${formatHostPort(address)} is already in use; stop its holder or choose another address with --listen`,
+      `${formatHostPort(address)} is already in use; stop its holder or choose another address with ${flag}${alternative}`,
     );
   }
 }

@@ -4,6 +4,7 @@ import { paths, type Instance } from '../lib/instance.ts';
 import { leaseKind, nodeKind, type Lease, type Node } from '../crds/builtin.ts';
 import type { ApiClient } from '../client/client.ts';
 import { messageOf } from '../lib/errors.ts';
+import { parseHostPort, type HostPort } from '../lib/host-port.ts';
 import type { ComponentName } from './components.ts';
 
 export interface ReadinessDependencies {
@@ -12,6 +13,8 @@ export interface ReadinessDependencies {
   readonly nodeName: string;
   /** `host:port` of etcd's plain health listener; undefined with outside servers. */
   readonly etcdMetrics: string | undefined;
+  /** `host:port` of the registry; undefined where none runs. */
+  readonly registryListen?: string | undefined;
   /** When the process was started, in milliseconds since the epoch; a heartbeat from before is an earlier one's. */
   readonly startedAt: number;
 }
@@ -41,6 +44,7 @@ const CHECKS: Readonly<
     const { status, body } = await api.raw('/readyz', signal);
     return status === 200 ? undefined : `answers ${status}: ${body.trim().split('\n').at(-1)}`;
   },
+  registry: ({ registryListen }, signal) => connects(parseHostPort(registryListen ?? ''), signal),
   'runtime-shim': ({ instance }, signal) => connects(paths.criSocket(instance), signal),
   async controllers({ api, startedAt }, signal) {
     const lease = await api.kind<Lease>(leaseKind).get('windlass-controllers', 'windlass-system', signal);
@@ -59,9 +63,9 @@ function isRenewedSince(lease: Lease | undefined, startedAt: number): boolean {
   return Date.parse(lease?.spec?.renewTime ?? '') >= startedAt;
 }
 
-function connects(path: string, signal: AbortSignal): Promise<string | undefined> {
+function connects(target: string | HostPort, signal: AbortSignal): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const socket = connect(path);
+    const socket = typeof target === 'string' ? connect(target) : connect(target.port, target.host);
     const finish = (reason: string | undefined): void => {
       socket.destroy();
       resolve(reason);

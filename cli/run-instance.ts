@@ -44,6 +44,8 @@ export interface MachinePlan {
   readonly nodeName?: string;
   /** `host:port` of the embedded etcd's plain health listener. */
   readonly etcdMetrics?: string;
+  /** `host:port` of the registry, where one runs. */
+  readonly registryListen?: string;
 }
 
 export interface InstanceCommand {
@@ -101,7 +103,7 @@ export async function runInForeground(
   const self = identifyProcess(process.pid) as ProcessIdentity;
   claimFolders(instance);
   claimUp(instance, self);
-  const { components, url, kubeconfig, nodeName, etcdMetrics, otherServers = [] } = await plan();
+  const { components, url, kubeconfig, nodeName, etcdMetrics, registryListen, otherServers = [] } = await plan();
   const api = createApiClient({ ...readKubeconfig(kubeconfig), otherServers });
   const steps = command.nextSteps(instance, url);
   const progress = createProgress(context.output, { instance, nextSteps: steps });
@@ -122,7 +124,7 @@ export async function runInForeground(
     await runMachine(
       {
         components,
-        readiness: { instance, api, nodeName: nodeName ?? '', etcdMetrics },
+        readiness: { instance, api, nodeName: nodeName ?? '', etcdMetrics, registryListen },
         env: { ...process.env, ...NO_TOKEN, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
         clock: systemClock,
         openLog: (name) => openLog(instance, name),

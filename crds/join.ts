@@ -44,3 +44,6 @@ export const tokenTexts = (data: unknown): Readonly<Record<string, string | unde
       Buffer.from(value, 'base64').toString('utf8'),
     ]),
   );
+
+/** The user of the built-in registry, which asks the API server about those who call it. */
+export const REGISTRY_USER = 'windlass:registry';

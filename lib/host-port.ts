@@ -1,4 +1,5 @@
 // `host:port`, the form of every --*-listen flag.
+import { isIP } from 'node:net';
 import { WindlassError } from './errors.ts';
 
 export interface HostPort {
@@ -22,4 +23,9 @@ export function parseHostPort(text: string): HostPort {
 /** The inverse of parseHostPort(): brackets around an IPv6 address. */
 export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** True for a host that only this machine reaches. */
+export function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }

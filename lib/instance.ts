@@ -48,6 +48,8 @@ export const paths = {
   logs: (instance: Instance): string => join(instance.home, 'logs'),
   /** OCI image layout: blobs/, index.json, oci-layout. */
   content: (instance: Instance): string => join(instance.home, 'content'),
+  /** The built-in registry: repositories, and a content store of its own. */
+  registry: (instance: Instance): string => join(instance.home, 'registry'),
   /** Unpacked layers by chain id, and the writable layers of containers. */
   snapshots: (instance: Instance): string => join(instance.home, 'snapshots'),
   /** Compiled code of worker threads; Node fills it and checks what it finds. */

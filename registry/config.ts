@@ -1,7 +1,6 @@
-import { isIP } from 'node:net';
 import { z } from 'zod';
 import { WindlassError } from '../lib/errors.ts';
-import { parseHostPort } from '../lib/host-port.ts';
+import { isLoopbackHost, parseHostPort } from '../lib/host-port.ts';
 import { DEFAULT_HOME } from '../lib/instance.ts';
 import { quantityFlag } from '../lib/quantity-flag.ts';
 
@@ -58,8 +57,7 @@ export function checkConfig(config: Readonly<Config>): void {
   const fail = (message: string): never => {
     throw new WindlassError('BadRequest', message);
   };
-  const { host } = parseHostPort(config.listen);
-  const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+  const isLoopback = isLoopbackHost(parseHostPort(config.listen).host);
   if ((config.tlsCert === undefined) !== (config.tlsKey === undefined)) {
     fail('--tls-cert and --tls-key go together: one of them is missing');
   }

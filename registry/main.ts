@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { systemClock as clock } from '../lib/clock.ts';
 import { loadConfig } from '../lib/config.ts';
-import { messageOf } from '../lib/errors.ts';
+import { messageOf, reasonOf } from '../lib/errors.ts';
 import { parseHostPort } from '../lib/host-port.ts';
 import { createLogger } from '../lib/log.ts';
 import { createMetrics, serveMetrics } from '../lib/metrics.ts';
@@ -19,7 +19,7 @@ import { openUploads } from './store/uploads.ts';
 import { readTls } from './tls-files.ts';
 import { openUpstream } from './upstream/open-upstream.ts';
 
-const { config } = loadConfig(Config, { argv: process.argv.slice(2), env: process.env });
+const config = readConfig();
 const log = createLogger('registry', config.logLevel);
 const stop = new AbortController();
 for (const name of ['SIGTERM', 'SIGINT'] as const) {
@@ -30,7 +30,6 @@ for (const name of ['SIGTERM', 'SIGINT'] as const) {
 }
 
 try {
-  checkConfig(config);
   mkdirSync(config.root, { recursive: true, mode: 0o700 });
   using _claim = claimFolder(config.root);
   const store = openRegistryStore(openContentStore(config.root), { clock, log });
@@ -39,7 +38,10 @@ try {
   const prometheus = createMetrics();
   const metrics = createRegistryMetrics(prometheus, store, uploads);
   await using metricsServer = await serveMetrics(prometheus, parseHostPort(config.metricsListen));
-  await using access = openAccessFor(config, { clock, registry: prometheus });
+  await using access = openAccessFor(config, {
+    ...{ clock, log, registry: prometheus },
+    metricsAddress: metricsServer.address,
+  });
   await using upstream = openUpstream(config, { store, clock, log });
   const rules = {
     allowSparse: config.allowSparse,
@@ -65,9 +67,27 @@ try {
     cacheBytes: upstream ? config.quota : 0,
   };
   const deps = { store, uploads, clock, log, onCollected: metrics.collected };
-  await runAll([garbageCollector(deps, garbageRules)], stop.signal);
+  await runAll([garbageCollector(deps, garbageRules), ...access.parts], stop.signal);
   log.info('stopped');
 } catch (error) {
+  if (reasonOf(error) === 'BadRequest') failUsage(error);
   log.fatal({ err: error }, `cannot run: ${messageOf(error)}`);
   process.exitCode = 1;
+}
+
+/** The flags, or the end of the process with what is wrong with them. */
+function readConfig(): Readonly<Config> {
+  try {
+    const { config: read } = loadConfig(Config, { argv: process.argv.slice(2), env: process.env });
+    checkConfig(read);
+    return read;
+  } catch (error) {
+    return failUsage(error);
+  }
+}
+
+/** A flag is wrong, or what it names: one line for whoever typed it. */
+function failUsage(error: unknown): never {
+  process.stderr.write(`windlass registry: ${messageOf(error)}\n`);
+  process.exit(2);
 }

@@ -6,6 +6,7 @@ import type { RunPart } from '../../lib/run-all.ts';
 import type { ResourceStore } from '../storage/resource-store.ts';
 import { authenticateBootstrapToken } from './bootstrap-token.ts';
 import { createNodeIdentities } from './node-identity.ts';
+import { noStaticTokens, type StaticTokens } from './static-tokens.ts';
 import { AUTHENTICATED, type User } from './user.ts';
 
 export interface Authenticator extends RunPart {
@@ -19,10 +20,13 @@ export interface Authenticator extends RunPart {
 export function createAuthenticator(deps: {
   readonly store: Pick<ResourceStore, 'get' | 'watch' | 'whenReady'>;
   readonly clock: Clock;
+  readonly staticTokens?: StaticTokens | undefined;
 }): Authenticator {
   const known = new WeakMap<object, User | null>();
   const nodes = createNodeIdentities(deps.store);
-  const identifyToken = (token: string): Promise<User> => authenticateBootstrapToken(deps, token);
+  const { staticTokens = noStaticTokens } = deps;
+  const identifyToken = async (token: string): Promise<User> =>
+    staticTokens.identify(token) ?? (await authenticateBootstrapToken(deps, token));
   return {
     identifyToken,
     name: 'node identities',

@@ -1,6 +1,7 @@
-// May this user do that? Masters may do everything, nodes what the node rule says, join tokens ask to be one; there are no roles yet.
+// May this user do that? Masters may do everything, nodes what the node rule says, join tokens ask to be one, the registry
+// asks about others; there are no roles yet.
 import type { User } from './user.ts';
-import { BOOTSTRAPPERS } from '../../crds/join.ts';
+import { BOOTSTRAPPERS, REGISTRY_USER } from '../../crds/join.ts';
 import { authorizeNode } from './node-rule.ts';
 
 /** What is asked for: a verb on a resource, or on a path outside the resources. */
@@ -36,8 +37,18 @@ export function authorize(user: User, attributes: Attributes): Decision {
   }
   if (attributes.verb === 'create' && OWN_REVIEWS.has(attributes.resource)) return { allowed: true, reason: '' };
   if (user.groups.includes(NODES)) return authorizeNode(user, attributes);
+  if (user.name === REGISTRY_USER) return authorizeRegistry(attributes);
   if (user.groups.includes(BOOTSTRAPPERS)) return authorizeBootstrapper(attributes);
   return { allowed: false, reason: '' };
+}
+
+/** What upstream's role system:auth-delegator allows, and the lease by which the registry's metrics are found. */
+function authorizeRegistry({ verb, resource, namespace, name }: Attributes): Decision {
+  const isReview = resource === 'tokenreviews' || resource === 'subjectaccessreviews';
+  const isLease =
+    resource === 'leases' && namespace === 'windlass-system' && (name === 'registry' || verb === 'create');
+  const allowed = (isReview && verb === 'create') || (isLease && ['get', 'create', 'update', 'patch'].includes(verb));
+  return { allowed, reason: allowed ? '' : 'the registry may only ask about others, and say where it is' };
 }
 
 /** A join token is good for one thing: to ask for the certificate of a node, and to fetch the answer. */

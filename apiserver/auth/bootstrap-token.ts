@@ -27,7 +27,7 @@ export async function authenticateBootstrapToken(
 ): Promise<User> {
   const [, id, secret] = TOKEN.exec(token) ?? [];
   if (id === undefined || secret === undefined)
-    throw refuse('the bearer token is no join token (abcdef.0123456789abcdef)');
+    throw refuse('the bearer token is not known, and is no join token (abcdef.0123456789abcdef)');
   // Asked from the store: a token that was revoked a moment ago must not work here any more.
   const entry = await store.get(SECRETS, 'kube-system', tokenSecretName(id));
   const data = entry?.object['type'] === BOOTSTRAP_TOKEN_TYPE ? tokenTexts(entry.object['data']) : undefined;

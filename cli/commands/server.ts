@@ -13,6 +13,7 @@ import {
   instanceFlags,
   instanceOf,
   machineFlags,
+  NO_REGISTRY,
   serverOptions,
   type ServerOptions,
 } from '../options.ts';
@@ -39,7 +40,11 @@ export const serverCommand: Command = {
     const { config } = loadConfig(serverOptions, context);
     const instance = instanceOf(config);
     const programs = config.etcdServers === undefined ? ['etcd'] : [];
-    await prepareInstance(instance, { command: 'server', listen: config.listen, programs }, context);
+    await prepareInstance(
+      instance,
+      { command: 'server', listen: config.listen, registryListen: config.registryListen, programs },
+      context,
+    );
     // Later starts may be at boot, into a log, which is no place for a token.
     const isFirst = !existsSync(paths.adminKubeconfig(instance));
     const tell = (): Promise<void> => printJoinCommand(config, isFirst, context);
@@ -59,6 +64,7 @@ export const serverCommand: Command = {
           components: planServer(instance, config, etcdPorts),
           ...{ url, kubeconfig },
           ...(etcdPorts ? { etcdMetrics: `127.0.0.1:${etcdPorts.metrics}` } : {}),
+          ...(config.registryListen === NO_REGISTRY ? {} : { registryListen: config.registryListen }),
         };
       },
       context,

@@ -3,7 +3,15 @@ import { parseNodeIps } from '../../lib/node-address.ts';
 import type { Command } from '../command.ts';
 import { planComponents } from '../components.ts';
 import { serverSteps } from '../next-steps.ts';
-import { controlPlaneFlags, instanceFlags, instanceOf, machineFlags, upOptions, workerFlags } from '../options.ts';
+import {
+  controlPlaneFlags,
+  instanceFlags,
+  instanceOf,
+  machineFlags,
+  NO_REGISTRY,
+  upOptions,
+  workerFlags,
+} from '../options.ts';
 import { NODE_PROGRAMS } from '../preflight.ts';
 import { prepareInstance, runDetached, runInForeground, withoutFlags, type InstanceCommand } from '../run-instance.ts';
 import { prepareControlPlane } from '../server-plan.ts';
@@ -31,7 +39,11 @@ export const upCommand: Command = {
     const { config } = loadConfig(upOptions, context);
     const instance = instanceOf(config);
     const programs = [...(config.etcdServers === undefined ? ['etcd'] : []), ...NODE_PROGRAMS];
-    await prepareInstance(instance, { command: 'up', listen: config.listen, programs }, context);
+    await prepareInstance(
+      instance,
+      { command: 'up', listen: config.listen, registryListen: config.registryListen, programs },
+      context,
+    );
     if (config.detach) {
       const argv = withoutFlags(context.argv, [{ name: '--detach', hasValue: false }]);
       return runDetached(instance, up, { timeoutSeconds: config.timeoutSeconds, argv }, context);
@@ -49,6 +61,7 @@ export const upCommand: Command = {
           components: planComponents(instance, config, etcdPorts),
           ...{ url, kubeconfig, nodeName: config.nodeName },
           ...(etcdPorts ? { etcdMetrics: `127.0.0.1:${etcdPorts.metrics}` } : {}),
+          ...(config.registryListen === NO_REGISTRY ? {} : { registryListen: config.registryListen }),
         };
       },
       context,

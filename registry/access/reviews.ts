@@ -55,7 +55,7 @@ export function createReviews(client: ApiClient): Reviews {
       return authenticated && user ? { name: user.username, groups: user.groups } : undefined;
     },
     async isAllowed({ name: user, groups }, { verb, namespace, name }) {
-      const resource = { group: 'windlass.dev', version: 'v1alpha1', resource: 'images', subresource: 'layers' };
+      const resource = { group: 'windlass.dev', version: 'v1', resource: 'images', subresource: 'layers' };
       const spec = { user, groups, resourceAttributes: { ...resource, verb, namespace, name } };
       return accessStatus.parse(await ask(ACCESS_REVIEW, spec)).allowed;
     },

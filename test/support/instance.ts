@@ -62,6 +62,8 @@ export async function createInstance({ sandboxPool, env: settings }: InstanceOpt
   // kubectl keeps discovery on disk by host and port: a fresh HOME keeps it from reading an earlier server's.
   const env: NodeJS.ProcessEnv = {
     ...{ ...process.env, HOME: kubeHome, KUBECONFIG: kubeconfig, NO_COLOR: '1' },
+    // One port for all of a machine: a test that wants a registry says where.
+    WINDLASS_REGISTRY_LISTEN: 'none',
     ...settings,
     ...(sandboxPool === undefined ? {} : { WINDLASS_SANDBOX_POOL: String(sandboxPool) }),
   };
