@@ -164,6 +164,7 @@ function startAlone(root: string, host: string) {
   let log = '';
   child.stderr.on('data', (chunk: Buffer) => (log += chunk.toString()));
   const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
-  const listens = () => waitFor(() => log.includes('"msg":"serving"'), { what: `the registry to listen: ${log}` });
+  const listens = () =>
+    waitFor(() => log.includes('"msg":"serving"'), { what: 'the registry to listen', timeoutMs: 60_000 });
   return { child, ended, listens };
 }

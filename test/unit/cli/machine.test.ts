@@ -14,7 +14,11 @@ const plan = (flags: object, embedded = true): Component[] =>
   );
 
 test('stopStages() stops what nothing running needs first, etcd last', () => {
-  assert.deepEqual(stopStages(plan({})), [['controllers', 'node-agent'], ['apiserver', 'runtime-shim'], ['etcd']]);
+  assert.deepEqual(stopStages(plan({})), [
+    ['controllers', 'registry', 'node-agent'],
+    ['apiserver', 'runtime-shim'],
+    ['etcd'],
+  ]);
 });
 
 test('planComponents() leaves etcd out when outside servers are given', () => {
@@ -24,7 +28,8 @@ test('planComponents() leaves etcd out when outside servers are given', () => {
     components.some(({ name }) => name === 'etcd'),
     false,
   );
-  assert.deepEqual(apiserver?.args.slice(-2), ['--etcd-servers', 'http://10.0.0.1:2379']);
+  const { args = [] } = apiserver ?? {};
+  assert.equal(args[args.indexOf('--etcd-servers') + 1], 'http://10.0.0.1:2379');
 });
 
 test('planComponents() gives each process its own metrics port when one is asked for', () => {
@@ -32,7 +37,7 @@ test('planComponents() gives each process its own metrics port when one is asked
     const index = args.indexOf('--metrics-listen');
     return index < 0 ? [] : [args[index + 1]];
   });
-  assert.deepEqual(ports, ['127.0.0.1:9101', '127.0.0.1:9100', '127.0.0.1:9102']);
+  assert.deepEqual(ports, ['127.0.0.1:9101', '127.0.0.1:9103', '127.0.0.1:9100', '127.0.0.1:9102']);
 });
 
 test('planComponents() starts no runtime of its own where another is named', () => {
