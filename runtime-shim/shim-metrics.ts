@@ -1,5 +1,6 @@
 // Metrics of the shim.
-import { Gauge, Histogram, type Registry } from '../lib/metrics.ts';
+import { Counter, Gauge, Histogram, type Registry } from '../lib/metrics.ts';
+import type { NodeNetwork } from './network/node-network.ts';
 import type { Shim } from './rpc/deps.ts';
 
 export interface ShimMetrics {
@@ -34,6 +35,31 @@ export function createShimMetrics(registry: Registry): ShimMetrics {
         shim.store.containers.list(),
       );
       count('windlass_shim_sandboxes', 'Sandboxes by state.', ['ready', 'stopped'], () => shim.store.sandboxes.list());
+      watchPeers(registry, shim.network);
     },
   };
+}
+
+function watchPeers(registry: Registry, network: Pick<NodeNetwork, 'probes'>): void {
+  new Gauge({
+    name: 'windlass_shim_peers',
+    help: "Other nodes of the ingress network by what this one's probes say of them.",
+    labelNames: ['state'],
+    registers: [registry],
+    collect() {
+      const { answering, silent, unknown } = network.probes();
+      for (const [state, value] of Object.entries({ answering, silent, unknown })) this.set({ state }, value);
+    },
+  });
+  const total = (name: string, help: string, read: () => number): Counter =>
+    new Counter({
+      ...{ name, help, registers: [registry] },
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  total('windlass_shim_peer_probes_total', 'Probes sent to other nodes.', () => network.probes().sent);
+  total('windlass_shim_peer_answers_total', 'Answers to probes.', () => network.probes().answered);
+  total('windlass_shim_peer_silences_total', 'Times that a node fell silent.', () => network.probes().silences);
 }

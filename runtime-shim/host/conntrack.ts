@@ -1,13 +1,24 @@
-// Forgetting UDP flows. A flow keeps the translation (or the lack of one) that its first packet got for as long as the
-// client goes on sending, so a port that was published or moved would never be noticed by it. TCP needs none of this:
-// its next connection is a new flow.
+// Forgetting flows. A UDP flow keeps the translation (or the lack of one) that its first packet got for as long as the
+// client goes on sending, so a port that was published or moved would never be noticed by it. A TCP connection is a flow
+// of its own; only one that nobody has answered yet can still be led elsewhere.
 import { errnoOf } from '../../lib/errors.ts';
 import { decodeAttributes, encodeAttributes, NLM_F, type NetlinkMessage, type NetlinkSocket } from './netlink.ts';
 
 const SUBSYSTEM = 1;
 const MESSAGE = { get: 1, delete: 2 } as const;
-const CTA = { original: 1, reply: 2, ip: 1, protocol: 2, ipSource: 1, number: 1, destinationPort: 3 } as const;
+const CTA = {
+  original: 1,
+  reply: 2,
+  status: 3,
+  ip: 1,
+  protocol: 2,
+  ipSource: 1,
+  number: 1,
+  destinationPort: 3,
+} as const;
+const STATUS = { seenReply: 1 << 1, destinationChanged: 1 << 5 } as const;
 const AF_INET = 2;
+const PROTOCOL_TCP = 6;
 const PROTOCOL_UDP = 17;
 const NFGENMSG = Buffer.of(AF_INET, 0, 0, 0);
 
@@ -17,9 +28,23 @@ export type UdpFlows = ReadonlyMap<number, ReadonlySet<string>>;
 /** Deletes the UDP flows to these ports that somebody else answers, in the current net namespace; returns how many. */
 export function forgetUdpFlows(socket: NetlinkSocket, flows: UdpFlows): number {
   if (flows.size === 0) return 0;
+  return forgetFlows(socket, (message) => matchFlow(message, flows));
+}
+
+/**
+ * Deletes the flows that were led to these addresses, UDP all and TCP without an answer so far: what the client sends next
+ * is led on anew. Returns how many.
+ */
+export function forgetUnanswered(socket: NetlinkSocket, servers: ReadonlySet<string>): number {
+  if (servers.size === 0) return 0;
+  return forgetFlows(socket, (message) => matchUnanswered(message, servers));
+}
+
+/** Deletes the flows of which `match` gives the original tuple. */
+function forgetFlows(socket: NetlinkSocket, match: (message: NetlinkMessage) => Buffer | undefined): number {
   const dump = { type: (SUBSYSTEM << 8) | MESSAGE.get, flags: NLM_F.dump, body: NFGENMSG, effect: 'list flows' };
   const tuples = listFlows(() => socket.request([dump])).flatMap((message) => {
-    const tuple = matchFlow(message, flows);
+    const tuple = match(message);
     return tuple ? [tuple] : [];
   });
   for (const tuple of tuples) {
@@ -58,6 +83,19 @@ function matchFlow(message: NetlinkMessage, flows: UdpFlows): Buffer | undefined
   const server = nested(reply, CTA.ip).get(CTA.ipSource)?.join('.') ?? '';
   const mayAnswer = flows.get(port);
   return mayAnswer && !mayAnswer.has(server) ? original : undefined;
+}
+
+/** The original tuple, as it came, of a flow that was led to one of the servers and can still be led elsewhere. */
+function matchUnanswered(message: NetlinkMessage, servers: ReadonlySet<string>): Buffer | undefined {
+  const attributes = decodeAttributes(message.body.subarray(NFGENMSG.length));
+  const original = attributes.get(CTA.original);
+  const reply = attributes.get(CTA.reply);
+  const status = attributes.get(CTA.status)?.readUInt32BE(0) ?? 0;
+  if (!original || !reply || (status & STATUS.destinationChanged) === 0) return undefined;
+  const protocol = nested(original, CTA.protocol).get(CTA.number)?.[0];
+  const isMovable = protocol === PROTOCOL_UDP || (protocol === PROTOCOL_TCP && (status & STATUS.seenReply) === 0);
+  const server = nested(reply, CTA.ip).get(CTA.ipSource)?.join('.') ?? '';
+  return isMovable && servers.has(server) ? original : undefined;
 }
 
 function nested(bytes: Buffer, type: number): Map<number, Buffer> {

@@ -121,6 +121,9 @@ export const libc = {
     'size_t',
     'int',
   ]),
+  sendto: bind<
+    (fd: number, data: Buffer, length: number, flags: number, address: Buffer, addressLength: number) => number
+  >('sendto', 'long', ['int', 'void *', 'size_t', 'int', 'void *', 'uint']),
   recv: bind<(fd: number, data: Buffer, length: number, flags: number) => number>('recv', 'long', [
     'int',
     'void *',

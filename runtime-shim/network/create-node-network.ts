@@ -26,6 +26,7 @@ import { claimServicePorts, holderOf, reclaimServicePorts } from './service-port
 import { emptyState, nameServerElements } from './state.ts';
 import { createTables } from './tables.ts';
 import { watchDrift } from './watch-drift.ts';
+import { createPeerWatch } from './watch-peers.ts';
 
 export interface NodeNetworkOptions {
   readonly instance: Instance;
@@ -44,6 +45,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
   const filter = openNfnetlink();
   const tables = createTables(instance, state, filter);
   const ports = createPortTable();
+  const peerWatch = createPeerWatch({ state, tables, filter, log });
   const departures = createDepartures(log);
   const parts: NetworkParts = { instance, log, state, records, links, filter, tables, ports, departures };
   const planner = createEndpointPlanner(parts);
@@ -62,10 +64,15 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
 
     trouble: () => trouble,
 
+    probes: peerWatch.counts,
+
     async run(signal) {
       const onTick = (): void => nameServer.sync();
       const onTrouble = (why: string | undefined): void => void (trouble = why);
-      await watchDrift({ instance, state, links, tables, log, onTick, onTrouble }, signal);
+      await Promise.all([
+        watchDrift({ instance, state, links, tables, log, onTick, onTrouble }, signal),
+        peerWatch.run(signal),
+      ]);
       nameServer.close();
     },
 

@@ -1,5 +1,6 @@
 // The contract between the CRI calls and the network of this node. The network owns links, addresses, nft elements and
 // name records; callers own sandboxes and their network namespaces.
+import type { PeerCounts } from './peer-health.ts';
 
 export interface NetworkSubnet {
   readonly cidr: string;
@@ -134,6 +135,8 @@ export interface NodeNetwork {
   run(signal: AbortSignal): Promise<void>;
   /** Why what run() found changed could not be put right at the last try; undefined while all is well. */
   trouble(): string | undefined;
+  /** The other nodes of the ingress network as this one's probes find them, and what was sent and came back so far. */
+  probes(): PeerCounts & { readonly sent: number; readonly answered: number; readonly silences: number };
   ensureNetwork(spec: NetworkSpec): Promise<{ bridge: string }>;
   /**
    * Declares all that an overlay has on other nodes; only what differs is changed. NotFound for a network that this node

@@ -1,6 +1,6 @@
 // Services as table content: one chain per service port, found by virtual address and by published port. Pure.
 import { shortHash, type Instance } from '../../lib/instance.ts';
-import type { ServicePort, ServiceSpec } from './node-network.ts';
+import type { ServiceBackend, ServicePort, ServiceSpec } from './node-network.ts';
 import { describeElements, serviceRules, type TableElement } from './table.ts';
 
 /** The chain for what arrives from other nodes. */
@@ -23,13 +23,15 @@ export interface ServiceSurroundings {
   readonly bridgeOf: (ip: string) => string | undefined;
   /** Whether other nodes can be reached, and reach this one. */
   readonly hasIngress: boolean;
+  /** Whether the backend's node does not answer this one. */
+  readonly isSilent: (ip: string) => boolean;
 }
 
 /** What the tables must hold for the services. */
 export function planServices(
   instance: Instance,
   services: readonly ServiceSpec[],
-  { bridgeOf, hasIngress }: ServiceSurroundings,
+  { bridgeOf, hasIngress, isSilent }: ServiceSurroundings,
 ): ServicePlan {
   const describe = describeElements(instance);
   const elements: TableElement[] = [];
@@ -41,7 +43,7 @@ export function planServices(
       const bridge = port.virtualIp === '' ? undefined : bridgeOf(port.virtualIp);
       if (bridge === undefined && port.publishedPort === 0) continue;
       const local = port.backends.filter(({ isRemote }) => !isRemote);
-      chains.set(chain, serviceRules(port, hasIngress ? port.backends : local));
+      chains.set(chain, serviceRules(port, withoutSilent(hasIngress ? port.backends : local, isSilent)));
       if (bridge !== undefined) {
         virtualIps.set(port.virtualIp, bridge);
         elements.push(describe.ofVipPort(port, chain));
@@ -57,6 +59,15 @@ export function planServices(
   }
   for (const [ip, bridge] of virtualIps) elements.push(...describe.ofVip(bridge, ip));
   return { elements, chains, virtualIps };
+}
+
+/** When nobody answers it may be this node that is not heard: then all of them are tried. */
+function withoutSilent(
+  backends: readonly ServiceBackend[],
+  isSilent: (ip: string) => boolean,
+): readonly ServiceBackend[] {
+  const answering = backends.filter(({ ip }) => !isSilent(ip));
+  return answering.length > 0 ? answering : backends;
 }
 
 export interface ServiceChange {

@@ -19,6 +19,8 @@ export interface NetworkState {
   /** Where the name server listens if not on port 53: gateway -> port per protocol. */
   readonly nameServerPorts: Map<string, Partial<Record<'TCP' | 'UDP', number>>>;
   ingress: IngressSpec | undefined;
+  /** Peers of the ingress network that do not answer this node, by their address there. */
+  silentPeers: ReadonlySet<string>;
   services: readonly ServiceSpec[];
   names: ReadonlyMap<string, NamesOfNetwork>;
 }
@@ -32,6 +34,7 @@ export function emptyState(): NetworkState {
     leaving: new Set(),
     nameServerPorts: new Map(),
     ingress: undefined,
+    silentPeers: new Set(),
     services: [],
     names: new Map(),
   };
@@ -109,11 +112,31 @@ export function nameServerElements(instance: Instance, state: NetworkState, gate
   });
 }
 
+/** Addresses of backends on nodes that do not answer: the nodes' own, and those of endpoints on overlays there. */
+export function silentAddresses({ ingress, silentPeers, peers }: NetworkState): ReadonlySet<string> {
+  const silent = new Set<string>();
+  const hosts = new Set<string>();
+  for (const { ip, hosts: own } of ingress?.peers ?? []) {
+    if (!silentPeers.has(ip)) continue;
+    silent.add(ip);
+    for (const host of own) hosts.add(host);
+    // Over IPv6 the overlay alone knows where the node is.
+    const bridge = peers.get(ingress?.network ?? '')?.endpoints.find((endpoint) => endpoint.ip === ip);
+    if (bridge) hosts.add(bridge.host);
+  }
+  if (hosts.size > 0)
+    for (const { endpoints } of peers.values())
+      for (const { ip, host } of endpoints) if (hosts.has(host)) silent.add(ip);
+  return silent;
+}
+
 /** What the services need in the tables. */
 export function servicePlan(instance: Instance, state: NetworkState): ServicePlan {
+  const silent = silentAddresses(state);
   return planServices(instance, state.services, {
     bridgeOf: (ip) => bridgeOfAddress(instance, state, ip),
     hasIngress: ingressOf(state) !== undefined,
+    isSilent: (ip) => silent.has(ip),
   });
 }
 

@@ -143,30 +143,26 @@ spec:
     await cluster.kubectlOk(['delete', 'svc', 'local', 'late', 'taken', '--wait=false']);
   });
 
-  it('a node that dies gets nobody sent to it within 2 s of the decision', async () => {
+  it('of the clients that come after a node died none fails, long before anything is decided about it', async (t) => {
     const [, name = ''] = [...(await placed())][0] ?? [];
     const rest = cluster.nodes.filter((node) => node.name !== name);
     const ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}';
+    const isDecided = async (): Promise<boolean> =>
+      (await cluster.kubectl(['get', 'node', name, '-o', ready])).stdout.trim() !== 'True';
+    const asked = { before: 0, after: 0, failed: 0 };
+    /** Some knock at the dead node before anybody can know, and are led elsewhere by their next packet. */
+    const ask = async (when: 'before' | 'after'): Promise<void> => {
+      const urls = rest.flatMap(({ ipv4 }) => [ipv4, ipv4]).map((ipv4) => `http://${ipv4}:${PORT}/cgi-bin/who`);
+      const answers = await Promise.all(urls.map((url) => cluster.curl(url, 15)));
+      asked[when] += answers.length;
+      asked.failed += answers.filter((answer) => answer === undefined).length;
+    };
     await cluster.node(name).powerOff();
-    await waitFor(
-      async () => {
-        const { stdout } = await cluster.kubectl(['get', 'node', name, '-o', ready]);
-        return stdout.trim() !== 'True';
-      },
-      { what: 'the decision', timeoutMs: 30_000, intervalMs: 50 },
-    );
-    const decidedAt = performance.now();
-    let lastFailureMs = 0;
-    while (performance.now() - decidedAt < 4000)
-      for (const node of rest) if ((await who(node)) === undefined) lastFailureMs = performance.now() - decidedAt;
-    // A request gives up after 2 s: one that began just in time ends within 4.
-    assert.ok(lastFailureMs < 4000, `the last request failed ${Math.round(lastFailureMs)} ms after the decision`);
-    for (const node of rest)
-      assert.deepEqual(
-        (await answersOf(node, 20)).filter((answer) => answer === undefined),
-        [],
-        node.name,
-      );
+    do await ask('before');
+    while (!(await isDecided()));
+    for (let round = 0; round < 10; round += 1) await ask('after');
+    t.diagnostic(`${asked.before} requests before the decision, ${asked.after} after it, ${asked.failed} failed`);
+    assert.equal(asked.failed, 0);
   });
 });
 

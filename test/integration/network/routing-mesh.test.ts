@@ -249,6 +249,31 @@ describe('routing mesh of three hosts', { skip: isRoot ? false : 'needs root' },
     );
   });
 
+  it('a host that falls silent gets no client any more, nor one who knocks meanwhile, until it answers again', async () => {
+    await publish(['a', 'b']);
+    const askAll = (count: number): Promise<string[]> =>
+      Promise.all(
+        Array.from({ length: count }, async (_, index) => {
+          const answer = await client.ask('TCP', host(index % 2 === 0 ? 1 : 3).ip, PORT, 8000);
+          return answer.split(' ')[0] ?? '';
+        }),
+      );
+    const everywhere = async (): Promise<boolean> => {
+      // Neither host may know one endpoint alone.
+      const seen = await askAll(32);
+      return [0, 1].every((from) => new Set(seen.filter((_, index) => index % 2 === from)).size === 2);
+    };
+    await waitFor(everywhere, { what: 'both endpoints by both hosts', timeoutMs: 20_000 });
+    execFileSync('ip', ['link', 'set', 'trunk2', 'down']);
+    // The first of them knock where nobody answers, before anybody can know: the next packet of each is led to host 1.
+    assert.deepEqual([...new Set(await askAll(20))], ['a']);
+    await publish(['b']);
+    await assert.rejects(client.ask('TCP', host(1).ip, PORT, 1000), /timeout/, 'the only one is kept');
+    await publish(['a', 'b']);
+    execFileSync('ip', ['link', 'set', 'trunk2', 'up']);
+    await waitFor(everywhere, { what: 'the host that is back', timeoutMs: 20_000 });
+  });
+
   it('an endpoint that leaves gets no new connection, and the open ones go on, over a restart of the shim too', async () => {
     const target = (labels: readonly string[]): Promise<void> => publish(labels, {}, 81);
     await target(['b']);

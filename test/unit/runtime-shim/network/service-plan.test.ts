@@ -22,7 +22,10 @@ const port = (overrides: Partial<ServicePort> = {}): ServicePort => ({
   backends: [backend(2)],
   ...overrides,
 });
-const surroundings = { bridgeOf: (ip: string) => (ip.startsWith('10.1.') ? 'br' : undefined), hasIngress: true };
+const surroundings = {
+  bridgeOf: (ip: string) => (ip.startsWith('10.1.') ? 'br' : undefined),
+  ...{ hasIngress: true, isSilent: () => false },
+};
 const plan = (...ports: ServicePort[]) => planServices(instance, [{ id: 'default/web', ports }], surroundings);
 
 test('planServices() leads the virtual address and the published port to one chain', () => {

@@ -1,0 +1,60 @@
+// What this node knows of the other nodes from its own probes: who answers. Pure; the local choice that follows from it is
+// made in service-plan.ts.
+
+/** Probes in a row without an answer that make a peer silent. */
+export const SILENT_AFTER = 4;
+
+export interface PeerCounts {
+  readonly answering: number;
+  /** Answered once, and does not any more. */
+  readonly silent: number;
+  /** Never answered yet: nothing is known of them, so they are treated as if they did. */
+  readonly unknown: number;
+}
+
+export interface PeerHealth {
+  /** Makes these the peers; what is known of those that stay is kept. */
+  setPeers(ips: readonly string[]): void;
+  /** A probe is on its way to the peer. */
+  noteProbe(ip: string): void;
+  noteAnswer(ip: string): void;
+  peers(): readonly string[];
+  silent(): ReadonlySet<string>;
+  counts(): PeerCounts;
+}
+
+interface Peer {
+  hasAnswered: boolean;
+  /** Probes since the last answer. */
+  unanswered: number;
+}
+
+/** No peers yet. */
+export function createPeerHealth(): PeerHealth {
+  const peers = new Map<string, Peer>();
+  const isSilent = ({ hasAnswered, unanswered }: Peer): boolean => hasAnswered && unanswered >= SILENT_AFTER;
+  const namesWhere = (test: (peer: Peer) => boolean): string[] =>
+    [...peers].filter(([, peer]) => test(peer)).map(([ip]) => ip);
+  return {
+    setPeers(ips) {
+      const wanted = new Set(ips);
+      for (const ip of peers.keys()) if (!wanted.has(ip)) peers.delete(ip);
+      for (const ip of wanted) if (!peers.has(ip)) peers.set(ip, { hasAnswered: false, unanswered: 0 });
+    },
+    noteProbe(ip) {
+      const peer = peers.get(ip);
+      if (peer) peer.unanswered += 1;
+    },
+    noteAnswer(ip) {
+      const peer = peers.get(ip);
+      if (peer) Object.assign(peer, { hasAnswered: true, unanswered: 0 });
+    },
+    peers: () => [...peers.keys()],
+    silent: () => new Set(namesWhere(isSilent)),
+    counts() {
+      const silent = namesWhere(isSilent).length;
+      const unknown = namesWhere(({ hasAnswered }) => !hasAnswered).length;
+      return { answering: peers.size - silent - unknown, silent, unknown };
+    },
+  };
+}
