@@ -66,6 +66,8 @@ export interface ServiceBackend {
   readonly id: string;
   /** `ip` and `port` are those by which another node takes in what is for its own backends. */
   readonly isRemote: boolean;
+  /** It gets only what other nodes send here, and only where no other backend is here. */
+  readonly isDraining: boolean;
 }
 export interface Ingress {
   /** '' = none. */
@@ -82,6 +84,8 @@ export interface PortConflict {
 export interface SetServicesRequest {
   readonly services: readonly { readonly id: string; readonly ports: readonly ServicePort[] }[];
   readonly ingress: Ingress;
+  /** Of the cluster: told to the other nodes when all of this is in force. */
+  readonly revision: number;
 }
 export interface SetNamesRequest {
   readonly networks: readonly {

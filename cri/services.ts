@@ -80,6 +80,7 @@ export interface NodeCalls {
     { readonly interfaces: readonly n.Interface[]; readonly ports: readonly n.PublishedPort[] }
   >;
   setServices: Call<n.SetServicesRequest, { readonly conflicts: readonly n.PortConflict[] }>;
+  awaitPeers: Call<{ readonly revision: number; readonly timeoutMs: number }, { readonly behind: readonly string[] }>;
   setNames: Call<n.SetNamesRequest, m.Empty>;
   setPeers: Call<n.SetPeersRequest, m.Empty>;
   importImage: Call<n.ImportImageRequest, { readonly imageId: string; readonly digest: string }>;

@@ -40,9 +40,8 @@ import { createImagePusher } from './images/image-pusher.ts';
 import { prepareImage } from './images/prepare-image.ts';
 import { createLateQueue } from './late-queue.ts';
 import { createLogRotator } from './logs/log-rotator.ts';
-import { createServiceTablesReconciler } from './networks/network-controller.ts';
+import { createServiceTablesReconciler } from './networks/service-tables-controller.ts';
 import { createNodeNetworks } from './networks/node-networks.ts';
-import { SERVICE_LABEL } from './networks/service-tables.ts';
 import { createCertificateRenewer } from './node/certificate-renewer.ts';
 import { createNodeMetrics } from './node/node-metrics.ts';
 import { createNodeRegistrar } from './node/node-registrar.ts';
@@ -143,6 +142,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     runtime,
     networks,
     nodeName,
+    clock,
     log,
     recordConflict: (id, message) => {
       const service = cluster.services.list().find((one) => keyOf(one) === id);
@@ -206,9 +206,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     limit: createLimit(HOST_STEPS),
     targetKeyOf: (container) => targetKeyOf({ cluster, cache }, container),
     prepare: (container, asked) => prepare(prepareDeps, container, asked),
-    retire: async ({ metadata }) => {
-      if (metadata.labels?.[SERVICE_LABEL] !== undefined) await tables.reconcile('tables', { signal, log });
-    },
+    admit: (container, stop) => tables.admit(container, { signal: stop, log }),
+    retire: (container, stop) => tables.retire(container, { signal: stop, log }),
     newest: (container) => {
       const cached = cluster.containers.get(container.metadata.namespace ?? '', container.metadata.name);
       return cached?.metadata.uid === container.metadata.uid ? (cached ?? container) : container;

@@ -14,11 +14,8 @@ import { createImageReconciler, type ImageReconcilerDeps } from './images/image-
 import type { ImagePuller } from './images/image-puller.ts';
 import type { ImagePusher } from './images/image-pusher.ts';
 import { createLateQueue, type LateQueue } from './late-queue.ts';
-import {
-  createNetworkReconciler,
-  type createServiceTablesReconciler,
-  type NetworkReconcilerDeps,
-} from './networks/network-controller.ts';
+import { createNetworkReconciler, type NetworkReconcilerDeps } from './networks/network-controller.ts';
+import type { ServiceTablesReconciler } from './networks/service-tables-controller.ts';
 import { SERVICE_LABEL } from './networks/service-tables.ts';
 import type { NodeRuntime } from './runtime/node-runtime.ts';
 import type { RuntimeCache } from './runtime/runtime-cache.ts';
@@ -37,7 +34,7 @@ export interface ObjectControllerDeps {
   readonly pusher: ImagePusher;
   readonly recordImage: ImageReconcilerDeps['record'];
   readonly networkDeps: NetworkReconcilerDeps;
-  readonly tables: ReturnType<typeof createServiceTablesReconciler>;
+  readonly tables: ServiceTablesReconciler;
   readonly queues: { readonly networks: LateQueue; readonly tables: LateQueue };
 }
 

@@ -46,6 +46,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
   const tables = createTables(instance, state, filter);
   const ports = createPortTable();
   const peerWatch = createPeerWatch({ state, tables, filter, log });
+  let told = '';
   const departures = createDepartures(log);
   const parts: NetworkParts = { instance, log, state, records, links, filter, tables, ports, departures };
   const planner = createEndpointPlanner(parts);
@@ -80,9 +81,15 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     ...createSandboxCalls(parts, planner, createSandboxChanges(parts)),
     onReservedInTheWay: (listener) => planner.onReservedInTheWay(listener),
 
-    async setServices(services, wantedIngress) {
+    async setServices(services, wantedIngress, revision = 0) {
       validateServices(services, wantedIngress);
+      const text = JSON.stringify([services, wantedIngress]);
+      if (text === told) {
+        peerWatch.tell(revision);
+        return [];
+      }
       await tables.settled();
+      told = '';
       await ingress.set(wantedIngress);
       const before = state.services;
       const claimed = claimServicePorts(ports, before, services);
@@ -91,8 +98,13 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       syncVirtualIps(instance, state, links);
       await tables.syncServices();
       forgetUdpFlows(filter, staleUdpFlows(before, state.services));
+      peerWatch.tell(revision);
+      // A port that somebody has may be free at the next try.
+      told = claimed.conflicts.length > 0 ? '' : text;
       return claimed.conflicts;
     },
+
+    awaitPeers: peerWatch.awaitPeers,
 
     setNames(names) {
       state.names = names;
@@ -108,6 +120,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       state.networks.clear();
       state.peers.clear();
       state.services = [];
+      told = '';
       state.ingress = undefined;
       syncIngressRoutes(instance, state, links);
       for (const { name } of listLinks(links, kernelNames.linkPrefix(instance))) deleteLink(links, name);

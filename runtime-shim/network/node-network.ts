@@ -74,6 +74,8 @@ export interface ServiceBackend {
   readonly port: number;
   /** `ip` and `port` are those by which another node takes in what is for its own backends. */
   readonly isRemote: boolean;
+  /** About to be stopped: only what other nodes send here still goes to it, where nothing else here takes it. */
+  readonly isDraining?: boolean;
 }
 
 export interface ServicePort {
@@ -182,12 +184,16 @@ export interface NodeNetwork {
   /**
    * Declares all Services, and the ingress network if this node is on it: ports with a backend here are then taken in
    * from the peers, and remote backends are reached. Returns the published ports that could not be had. NotFound for an
-   * ingress network that is not here, Invalid for a peer that cannot be one.
+   * ingress network that is not here, Invalid for a peer that cannot be one. Once they are in force the peers are told
+   * that this node is as of `revision` of the cluster.
    */
   setServices(
     services: readonly ServiceSpec[],
     ingress?: IngressSpec,
+    revision?: number,
   ): Promise<readonly { serviceId: string; protocol: string; port: number; holder: string }[]>;
+  /** Resolves when all peers that answer have said they are as of `revision`, or after `timeoutMs`, with those that have not. */
+  awaitPeers(revision: number, timeoutMs: number): Promise<readonly string[]>;
   /** Declares the names of each network, in lower case, beside those that the attached sandboxes have. */
   setNames(networks: ReadonlyMap<string, NamesOfNetwork>): void;
   /** Removes every link, table and record of the instance. */

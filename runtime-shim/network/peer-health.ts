@@ -1,5 +1,5 @@
-// What this node knows of the other nodes from its own probes: who answers. Pure; the local choice that follows from it is
-// made in service-plan.ts.
+// What this node knows of the other nodes from its own probes and from theirs: who answers, and up to which revision of
+// the cluster each has its tables. Pure; the local choice that follows from it is made in service-plan.ts.
 
 /** Probes in a row without an answer that make a peer silent. */
 export const SILENT_AFTER = 4;
@@ -18,8 +18,12 @@ export interface PeerHealth {
   /** A probe is on its way to the peer. */
   noteProbe(ip: string): void;
   noteAnswer(ip: string): void;
+  /** The peer has said that its tables are as of that revision. */
+  noteRevision(ip: string, revision: number): void;
   peers(): readonly string[];
   silent(): ReadonlySet<string>;
+  /** Those that answer, and have not said that their tables are as of `revision`. */
+  behind(revision: number): readonly string[];
   counts(): PeerCounts;
 }
 
@@ -27,6 +31,7 @@ interface Peer {
   hasAnswered: boolean;
   /** Probes since the last answer. */
   unanswered: number;
+  revision: number;
 }
 
 /** No peers yet. */
@@ -39,7 +44,7 @@ export function createPeerHealth(): PeerHealth {
     setPeers(ips) {
       const wanted = new Set(ips);
       for (const ip of peers.keys()) if (!wanted.has(ip)) peers.delete(ip);
-      for (const ip of wanted) if (!peers.has(ip)) peers.set(ip, { hasAnswered: false, unanswered: 0 });
+      for (const ip of wanted) if (!peers.has(ip)) peers.set(ip, { hasAnswered: false, unanswered: 0, revision: 0 });
     },
     noteProbe(ip) {
       const peer = peers.get(ip);
@@ -49,8 +54,14 @@ export function createPeerHealth(): PeerHealth {
       const peer = peers.get(ip);
       if (peer) Object.assign(peer, { hasAnswered: true, unanswered: 0 });
     },
+    noteRevision(ip, revision) {
+      const peer = peers.get(ip);
+      // Packets overtake each other.
+      if (peer && revision > peer.revision) peer.revision = revision;
+    },
     peers: () => [...peers.keys()],
     silent: () => new Set(namesWhere(isSilent)),
+    behind: (revision) => namesWhere((peer) => peer.hasAnswered && !isSilent(peer) && peer.revision < revision),
     counts() {
       const silent = namesWhere(isSilent).length;
       const unknown = namesWhere(({ hasAnswered }) => !hasAnswered).length;

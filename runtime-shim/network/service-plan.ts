@@ -42,8 +42,11 @@ export function planServices(
       const chain = serviceChain(service.id, port);
       const bridge = port.virtualIp === '' ? undefined : bridgeOf(port.virtualIp);
       if (bridge === undefined && port.publishedPort === 0) continue;
-      const local = port.backends.filter(({ isRemote }) => !isRemote);
-      chains.set(chain, serviceRules(port, withoutSilent(hasIngress ? port.backends : local, isSilent)));
+      const serving = port.backends.filter(({ isDraining }) => !isDraining);
+      const local = serving.filter(({ isRemote }) => !isRemote);
+      // Other nodes may not know yet that those which are left here are about to stop.
+      const arriving = local.length > 0 ? local : port.backends.filter(({ isDraining }) => isDraining);
+      chains.set(chain, serviceRules(port, withoutSilent(hasIngress ? serving : local, isSilent)));
       if (bridge !== undefined) {
         virtualIps.set(port.virtualIp, bridge);
         elements.push(describe.ofVipPort(port, chain));
@@ -51,9 +54,9 @@ export function planServices(
       if (port.publishedPort === 0) continue;
       if (!port.isTaken) elements.push(describe.ofServicePort('serviceports', port, chain));
       // What another node sends here ends here: it is not sent on.
-      if (!hasIngress || local.length === 0) continue;
+      if (!hasIngress || arriving.length === 0) continue;
       const isAlone = local.length === port.backends.length;
-      if (!isAlone) chains.set(localChain(chain), serviceRules(port, local));
+      if (!isAlone) chains.set(localChain(chain), serviceRules(port, arriving));
       elements.push(describe.ofServicePort('ingressports', port, isAlone ? chain : localChain(chain)));
     }
   }
@@ -110,6 +113,7 @@ export function staleUdpFlows(
   for (const [, { port, publishedPort }] of changed)
     for (const number of [port, publishedPort]) if (number !== 0) stale.set(number, new Set());
   for (const { port, publishedPort, backends } of current.values())
-    for (const number of [port, publishedPort]) for (const { ip } of backends) stale.get(number)?.add(ip);
+    for (const number of [port, publishedPort])
+      for (const { ip, isDraining } of backends) if (!isDraining) stale.get(number)?.add(ip);
   return stale;
 }

@@ -1,6 +1,7 @@
 // Notices nodes that fall silent, long before their lease runs out. Every node asks every other one over the ingress
 // network, the way that published ports take; the other kernel answers, whatever its processes do. It is this node's own
-// choice alone: nothing is written anywhere.
+// choice alone: nothing is written anywhere. What it asks also says up to which revision its own tables are, which the
+// other shim reads: so a node that stops an endpoint knows when nobody sends there any more.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAbort } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -16,7 +17,8 @@ const PROBE_MS = 250;
 /** With many peers probes are further apart: at most 400 a second. */
 const PROBE_MS_PER_PEER = 2.5;
 const RETRY_MS = 1000;
-const PAYLOAD = Buffer.from('windlass peer probe.');
+const AWAIT_LOOK_MS = 10;
+const MAGIC = Buffer.from('windlass');
 
 export interface PeerWatchDeps {
   readonly state: NetworkState;
@@ -28,6 +30,9 @@ export interface PeerWatchDeps {
 export interface PeerWatch {
   run(signal: AbortSignal): Promise<void>;
   readonly counts: NodeNetwork['probes'];
+  /** Tells the peers that the tables here are as of that revision. */
+  tell(revision: number): void;
+  readonly awaitPeers: NodeNetwork['awaitPeers'];
 }
 
 /** Probes the peers while it runs, and leaves those that are silent out of the tables of Services. */
@@ -36,6 +41,7 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
   const id = process.pid & 0xffff;
   let open: { readonly address: string; readonly socket: EchoSocket } | undefined;
   let [sent, answered, silences] = [0, 0, 0];
+  let ownRevision = 0;
 
   const close = (): void => {
     open?.socket[Symbol.dispose]();
@@ -49,24 +55,28 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
     return open.socket;
   };
   /** Before the verdict: what came while this process was busy came in time. */
-  const takeAnswers = (socket: EchoSocket): void => {
+  const takeMessages = (socket: EchoSocket): void => {
     for (const { kind, from, id: of, payload } of socket.receive()) {
-      if (kind !== 'reply' || of !== id || !payload.equals(PAYLOAD)) continue;
+      const revision = decodeRevision(payload);
+      if (revision === undefined) continue;
+      if (kind === 'request') health.noteRevision(from, revision);
+      if (kind !== 'reply' || of !== id) continue;
       answered += 1;
       health.noteAnswer(from);
     }
   };
-  const probe = (socket: EchoSocket): void => {
+  const probe = (socket: EchoSocket, isCounted = true): void => {
+    const payload = encodeRevision(ownRevision);
     for (const ip of health.peers()) {
       try {
-        socket.request(ip, id, PAYLOAD);
+        socket.request(ip, id, payload);
       } catch (err) {
         // It never left this host: that says nothing of the peer.
         log.debug({ peer: ip, err }, 'failed to send a probe');
         continue;
       }
       sent += 1;
-      health.noteProbe(ip);
+      if (isCounted) health.noteProbe(ip);
     }
   };
   const judge = async (): Promise<void> => {
@@ -90,7 +100,7 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
     health.setPeers(ingress?.peers.map(({ ip }) => ip) ?? []);
     if (!ingress) close();
     const socket = ingress && socketAt(ingress.ip);
-    if (socket) takeAnswers(socket);
+    if (socket) takeMessages(socket);
     await judge();
     // While the tables changed, the ingress network may have changed as well.
     if (socket && open?.socket === socket) probe(socket);
@@ -116,5 +126,32 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
       }
     },
     counts: () => ({ ...health.counts(), sent, answered, silences }),
+    tell(revision) {
+      if (revision <= ownRevision) return;
+      ownRevision = revision;
+      // Several of these may come close together: their answers could not be there when the next verdict is made.
+      if (open) probe(open.socket, false);
+    },
+    async awaitPeers(revision, timeoutMs) {
+      const until = performance.now() + timeoutMs;
+      for (;;) {
+        if (open) takeMessages(open.socket);
+        const behind = health.behind(revision);
+        if (behind.length === 0 || performance.now() >= until) return behind;
+        await sleep(AWAIT_LOOK_MS);
+      }
+    },
   };
+}
+
+function encodeRevision(revision: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64BE(BigInt(revision));
+  return Buffer.concat([MAGIC, bytes]);
+}
+
+/** Undefined for what no shim has sent. */
+function decodeRevision(payload: Buffer): number | undefined {
+  if (payload.length !== MAGIC.length + 8 || !payload.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
+  return Number(payload.readBigUInt64BE(MAGIC.length));
 }

@@ -104,15 +104,17 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
       const record = getSandbox(shim, sandboxId);
       return network.sandboxStatus(record.networkOf ?? record.id) ?? { interfaces: [], ports: [] };
     },
-    setServices: async ({ services, ingress }) => ({
+    setServices: async ({ services, ingress, revision }) => ({
       conflicts: await network.setServices(
         services.map((service) => ({
           id: requireField(service.id, 'services.id'),
           ports: service.ports.map(toServicePort),
         })),
         ingress?.network ? toIngress(ingress) : undefined,
+        revision,
       ),
     }),
+    awaitPeers: async ({ revision, timeoutMs }) => ({ behind: await network.awaitPeers(revision, timeoutMs) }),
     setNames: async ({ networks }) => {
       network.setNames(
         new Map(

@@ -237,6 +237,7 @@ export function createMemoryRuntime(): MemoryRuntime {
       );
     },
     setServices: async () => [],
+    awaitPeers: async () => [],
     setNames: async () => undefined,
     containerUsage: async () => [],
     sandboxUsage: async () => [],

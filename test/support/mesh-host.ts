@@ -10,7 +10,8 @@ export type HostCommand =
   | { op: 'exec'; argv: string[] }
   | { op: 'network'; spec: NetworkSpec; uplink?: string }
   | { op: 'sandbox'; id: string; network: string }
-  | { op: 'services'; services: ServiceSpec[]; ingress?: IngressSpec }
+  | { op: 'services'; services: ServiceSpec[]; ingress?: IngressSpec; revision?: number }
+  | { op: 'await-peers'; revision: number; timeoutMs: number }
   | { op: 'restart' }
   | { op: 'peer'; at: string; command: PeerCommand };
 
@@ -38,7 +39,9 @@ async function run(command: HostCommand): Promise<unknown> {
       return ip;
     }
     case 'services':
-      return await harness.network.setServices(command.services, command.ingress);
+      return await harness.network.setServices(command.services, command.ingress, command.revision);
+    case 'await-peers':
+      return await harness.network.awaitPeers(command.revision, command.timeoutMs);
     case 'restart':
       stop.abort();
       await running;

@@ -30,8 +30,8 @@ export interface ApplyDeps {
   readonly log: Logger;
   readonly podLogs: string;
   readonly userRanges: Pick<UserRanges, 'rangeOf'>;
-  /** Resolves when the node sends no client of a Service to the Container any more. */
-  readonly retire: (container: Container) => Promise<void>;
+  /** Resolves when no node sends a client of a Service to the Container any more, or when that took too long. */
+  readonly retire: (container: Container, signal: AbortSignal) => Promise<void>;
   /** The same object (by UID) as it is now. */
   readonly newest: (container: Container) => Container;
   readonly record: (container: Container, type: 'Normal' | 'Warning', reason: string, message: string) => void;

@@ -44,6 +44,8 @@ export interface ContainerReconcilerDeps extends ApplyDeps {
   readonly predecessors: Pick<Predecessors, 'of'>;
   /** What is kept on the host beside the runtime: projected files, logs, anonymous volumes. */
   readonly cleanUp: (container: Container, signal: AbortSignal) => Promise<void>;
+  /** Called before the status is written, whether or not it says Ready. */
+  readonly admit: (container: Container, signal: AbortSignal) => Promise<void>;
   /** Seconds from the creation of the object to its first run. */
   readonly observeStart: (seconds: number) => void;
 }
@@ -233,6 +235,7 @@ async function writeStatus(
   const patch = statusPatch(container.status, status);
   if (Object.keys(patch).length === 0) return true;
   const { name, namespace, uid } = container.metadata;
+  await deps.admit({ ...container, status }, signal);
   try {
     const written = await askPatiently(signal, (limited) =>
       deps.client.mergePatch(name, namespace, { metadata: { uid }, status: patch }, { subresource: 'status' }, limited),

@@ -1,8 +1,8 @@
 // Stops one run. The grace period may get shorter while it is waited for: by `kubectl delete --grace-period`, or by a
 // change of the spec. The runtime is told then; it never gets longer.
-import type { Container } from '../../../crds/container.ts';
 import { untilAborted } from '../../runtime/until-aborted.ts';
 import type { ApplyDeps, ApplyInput, HostStep } from './apply-step.ts';
+import { graceSecondsOf } from './grace-seconds.ts';
 
 const LOOK_EVERY_MS = 250;
 /** Runs that were ended as unhealthy and are remembered as such; only the newest few can still be asked about. */
@@ -10,7 +10,7 @@ const MAX_REMEMBERED_STOPS = 8;
 
 /** Does the step; the runtime is asked whether the run has really ended. */
 export async function stopRun(deps: ApplyDeps, input: ApplyInput, step: HostStep & { kind: 'stop' }): Promise<void> {
-  const { container, memory } = input;
+  const { container, memory, signal } = input;
   deps.record(container, step.unhealthy ? 'Warning' : 'Normal', 'Killing', `stopping the container: ${step.why}`);
   if (step.unhealthy) {
     memory.unhealthyStops.add(step.containerId);
@@ -18,7 +18,7 @@ export async function stopRun(deps: ApplyDeps, input: ApplyInput, step: HostStep
     if (oldest !== undefined && memory.unhealthyStops.size > MAX_REMEMBERED_STOPS) memory.unhealthyStops.delete(oldest);
   }
   // Many programs refuse connections from the moment they are asked to stop.
-  if (container.metadata.deletionTimestamp !== undefined) await deps.retire(container);
+  if (container.metadata.deletionTimestamp !== undefined) await deps.retire(container, signal);
   if (memory.isPaused) {
     await deps.runtime.unpause(step.containerId);
     memory.isPaused = false;
@@ -45,10 +45,4 @@ async function stopWithGrace(deps: ApplyDeps, { container, signal }: ApplyInput,
   const stopping = Promise.all([stop().finally(() => ended.abort()), shorten()]);
   // The runtime goes on with it while the agent is away; the next agent asks again.
   await untilAborted(stopping, signal).finally(() => ended.abort());
-}
-
-/** `kubectl delete --grace-period` wins over the spec while the object is being deleted. */
-function graceSecondsOf({ metadata, spec }: Container): number {
-  const own = spec.terminationGracePeriodSeconds ?? 10;
-  return metadata.deletionTimestamp === undefined ? own : (metadata.deletionGracePeriodSeconds ?? own);
 }

@@ -22,12 +22,14 @@ export interface ServiceTables {
   readonly names: readonly NetworkNames[];
   /** Undefined while this node is alone, or not on that network yet. */
   readonly ingress: Ingress | undefined;
+  /** The newest version of a member that is being deleted: the tables lead nobody to it any more. */
+  readonly revision: number;
 }
 
 /** The whole tables, sorted, so that equal states compare equal. */
 export function buildServiceTables(input: ServiceTablesInput): ServiceTables {
   const { nodeName } = input;
-  const members = groupMembers(input.containers);
+  const { members, leaving } = groupMembers(input.containers);
   const overlays = new Set(input.networks.filter(({ spec }) => spec.driver === 'overlay').map(idOf));
   const internal = new Set(input.networks.filter(({ spec }) => spec.internal).map(idOf));
   const ingress = findIngress(input.networks, nodeName);
@@ -41,6 +43,9 @@ export function buildServiceTables(input: ServiceTablesInput): ServiceTables {
       nodeName,
       hasMemberHere: own.some(({ spec }) => spec.nodeName === nodeName),
       ready: own.filter((container) => isConditionTrue(container, 'Ready')),
+      draining: (leaving.get(idOf(service)) ?? []).filter(
+        (container) => container.spec.nodeName === nodeName && isConditionTrue(container, 'Ready'),
+      ),
       addressOf: ingress?.addressOf ?? (() => undefined),
       isOverlay: (network) => overlays.has(idOn(service, network)),
       isInternal: (network) => internal.has(idOn(service, network)),
@@ -63,6 +68,9 @@ export function buildServiceTables(input: ServiceTablesInput): ServiceTables {
       elsewhere: elsewhere.get(network) ?? [],
     })),
     ingress: ingress?.definition,
+    revision: [...leaving.values()]
+      .flat()
+      .reduce((newest, { metadata }) => Math.max(newest, Number(metadata.resourceVersion ?? 0)), 0),
   };
 }
 
@@ -72,6 +80,8 @@ interface Scope {
   /** Ready or not. */
   readonly hasMemberHere: boolean;
   readonly ready: readonly Container[];
+  /** Of this node, being deleted, and not stopped yet. */
+  readonly draining: readonly Container[];
   /** Address of another node on the ingress network. */
   readonly addressOf: (nodeName: string) => string | undefined;
   readonly isOverlay: (network: string) => boolean;
@@ -83,9 +93,9 @@ interface Member {
   readonly nodeName: string;
 }
 
-/** Ready members with an address on the network, in the order of their addresses. */
-const membersOn = ({ ready }: Scope, network: string): Member[] =>
-  ready
+/** Members with an address on the network, in the order of their addresses. */
+const membersOn = (members: readonly Container[], network: string): Member[] =>
+  members
     .flatMap(({ spec, status }) => {
       const ip = status?.networks?.find(({ name }) => name === network)?.ipv4Address;
       // What a node says of its addresses is data from another machine.
@@ -95,7 +105,7 @@ const membersOn = ({ ready }: Scope, network: string): Member[] =>
 
 /** Those that containers of this node reach: a bridge is a world of its own on each node. */
 const reachable = (scope: Scope, network: string): Member[] =>
-  membersOn(scope, network).filter(({ nodeName }) => nodeName === scope.nodeName || scope.isOverlay(network));
+  membersOn(scope.ready, network).filter(({ nodeName }) => nodeName === scope.nodeName || scope.isOverlay(network));
 
 type Balanced = BalancedService['ports'][number];
 
@@ -114,13 +124,16 @@ function balancePort(scope: Scope, port: ServicePort, services: readonly Service
   // One network is enough to reach every member from outside: the one by which its answers leave.
   const network = networks.find((name) => !scope.isInternal(name)) ?? networks[0];
   if (network === undefined || !isPublishedHere(scope, port, services)) return virtual;
-  const backends = membersOn(scope, network).flatMap(({ ip, nodeName }) => {
+  const backends = membersOn(scope.ready, network).flatMap(({ ip, nodeName }) => {
     if (nodeName === scope.nodeName) return [backend(ip, target)];
     const node = port.mode === 'Host' ? undefined : scope.addressOf(nodeName);
     // That node leads it on to those of its own.
     const { id } = backend(ip, target);
     return node === undefined ? [] : [{ id, ip: node, port: port.publishedPort ?? 0, isRemote: true }];
   });
+  // Other nodes may send clients here until they know better.
+  const draining = port.mode === 'Host' ? [] : membersOn(scope.draining, network);
+  for (const { ip } of draining) backends.push({ ...backend(ip, target), isDraining: true });
   const masquerade = service.spec.clientAddress === 'Masquerade';
   const published = { virtualIp: '', port: 0, publishedPort: port.publishedPort ?? 0, backends, masquerade };
   return [...virtual, { ...common, ...published }];
@@ -199,22 +212,33 @@ const idOf = ({ metadata }: { metadata: { namespace?: string; name: string } }):
 const networksOf = ({ spec }: Service): string[] =>
   networkNamesOf({ spec: spec.template.spec } as unknown as Container);
 
-function groupMembers(containers: readonly Container[]): Map<string, Container[]> {
-  const members = new Map<string, Container[]>();
+interface Members {
+  readonly members: ReadonlyMap<string, readonly Container[]>;
+  /** Those that are being deleted. */
+  readonly leaving: ReadonlyMap<string, readonly Container[]>;
+}
+
+/** `<namespace>/<name>` of the Service whose Container it is. A label alone does not make one: anybody can write it. */
+export function serviceOf({ metadata }: Container): string | undefined {
+  const { labels, namespace = '', ownerReferences = [] } = metadata;
+  const service = labels?.[SERVICE_LABEL];
+  const isOwned = ownerReferences.some(
+    ({ kind, name, controller }) => kind === 'Service' && name === service && controller,
+  );
+  return service !== undefined && isOwned ? `${namespace}/${service}` : undefined;
+}
+
+function groupMembers(containers: readonly Container[]): Members {
+  const [members, leaving] = [new Map<string, Container[]>(), new Map<string, Container[]>()];
   for (const container of containers) {
-    const { labels, namespace = '', deletionTimestamp, ownerReferences = [] } = container.metadata;
-    const service = labels?.[SERVICE_LABEL];
-    // A label alone does not make a member: anybody can write one.
-    const isOwned = ownerReferences.some(
-      ({ kind, name, controller }) => kind === 'Service' && name === service && controller,
-    );
-    if (service === undefined || !isOwned || deletionTimestamp !== undefined) continue;
-    const id = `${namespace}/${service}`;
-    const list = members.get(id);
+    const id = serviceOf(container);
+    if (id === undefined) continue;
+    const groups = container.metadata.deletionTimestamp === undefined ? members : leaving;
+    const list = groups.get(id);
     if (list) list.push(container);
-    else members.set(id, [container]);
+    else groups.set(id, [container]);
   }
-  return members;
+  return { members, leaving };
 }
 
 /**

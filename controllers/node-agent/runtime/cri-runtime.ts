@@ -162,8 +162,10 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
       timed('detach_network', () => ignoreGone(node.detachNetwork({ sandboxId, network }))),
     updatePorts: (sandboxId, ports) =>
       timed('update_ports', async () => void (await node.updatePorts({ sandboxId, ports }))),
-    setServices: (services, ingress = NO_INGRESS) =>
-      timed('set_services', async () => (await node.setServices({ services, ingress })).conflicts),
+    setServices: (services, ingress = NO_INGRESS, revision) =>
+      timed('set_services', async () => (await node.setServices({ services, ingress, revision })).conflicts),
+    awaitPeers: (revision, timeoutMs) =>
+      timed('await_peers', async () => (await node.awaitPeers({ revision, timeoutMs })).behind),
     setPeers: (networkId, peers) => timed('set_peers', async () => void (await node.setPeers({ networkId, ...peers }))),
     setNames: (networks) => timed('set_names', async () => void (await node.setNames({ networks }))),
     containerUsage: () =>

@@ -144,6 +144,8 @@ export interface BalancedService {
       readonly ip: string;
       readonly port: number;
       readonly isRemote: boolean;
+      /** About to be stopped: only for what other nodes still send here. */
+      readonly isDraining?: boolean;
     }[];
     readonly sessionAffinity: boolean;
     readonly masquerade: boolean;
@@ -284,8 +286,14 @@ export interface NodeRuntime {
   attachNetwork(sandboxId: string, attachment: NetworkAttachment): Promise<void>;
   detachNetwork(sandboxId: string, network: string): Promise<void>;
   updatePorts(sandboxId: string, ports: readonly PublishedPort[]): Promise<void>;
-  /** `ingress` is undefined where this node is alone or not on that network. */
-  setServices(services: readonly BalancedService[], ingress: Ingress | undefined): Promise<readonly PortConflict[]>;
+  /** `ingress` is undefined where this node is alone or not on that network; `revision` is told to the other nodes. */
+  setServices(
+    services: readonly BalancedService[],
+    ingress: Ingress | undefined,
+    revision: number,
+  ): Promise<readonly PortConflict[]>;
+  /** Waits until the other nodes' tables are as of `revision`; resolves with those that were not within the time. */
+  awaitPeers(revision: number, timeoutMs: number): Promise<readonly string[]>;
   setNames(networks: readonly NetworkNames[]): Promise<void>;
   containerUsage(): Promise<ContainerUsage[]>;
   sandboxUsage(): Promise<SandboxUsage[]>;

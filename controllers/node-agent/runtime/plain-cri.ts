@@ -109,8 +109,9 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
     sandboxNetwork: (sandboxId) => orElse(runtime.sandboxNetwork(sandboxId), () => sandboxNetwork(client, sandboxId)),
     // Names resolve by what the runtime's own network has for that; nothing here answers for them.
     setNames: (networks) => orElse(runtime.setNames(networks), () => undefined),
-    setServices: (services, ingress) =>
-      orElse(runtime.setServices(services, ingress), () =>
+    awaitPeers: (...asked) => orElse(runtime.awaitPeers(...asked), () => []),
+    setServices: (services, ...rest) =>
+      orElse(runtime.setServices(services, ...rest), () =>
         services.flatMap(({ id, ports }) =>
           ports
             .filter(({ publishedPort }) => publishedPort > 0)

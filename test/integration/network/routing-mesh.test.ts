@@ -43,8 +43,9 @@ describe('routing mesh of three hosts', { skip: isRoot ? false : 'needs root' },
     labels: readonly string[],
     overrides: Partial<ServicePort> = {},
     target = 80,
+    { to = [1, 2, 3], revision = 0 } = {},
   ): Promise<void> => {
-    for (const n of [1, 2, 3]) {
+    for (const n of to) {
       const port = (protocol: 'TCP' | 'UDP'): ServicePort => ({
         ...{ protocol, virtualIp: '', port: 0, publishedPort: PORT, sessionAffinity: false, clientAddress: 'Preserve' },
         backends: backendsOn(n, labels, target),
@@ -56,7 +57,7 @@ describe('routing mesh of three hosts', { skip: isRoot ? false : 'needs root' },
         peers: peers.filter(({ ip }) => ip !== `10.255.0.${n}`),
       };
       const services = [{ id: 'default/web', ports: [port('TCP'), port('UDP')] }];
-      assert.deepEqual(await host(n).tell({ op: 'services', services, ingress }), []);
+      assert.deepEqual(await host(n).tell({ op: 'services', services, ingress, revision }), []);
     }
   };
   const askFrom = (n: number, at: string, address: string, protocol: 'TCP' | 'UDP' = 'TCP'): Promise<string> =>
@@ -272,6 +273,25 @@ describe('routing mesh of three hosts', { skip: isRoot ? false : 'needs root' },
     await publish(['a', 'b']);
     execFileSync('ip', ['link', 'set', 'trunk2', 'up']);
     await waitFor(everywhere, { what: 'the host that is back', timeoutMs: 20_000 });
+  });
+
+  it('a host knows when the others have the tables of a revision, and takes in for who is about to stop until then', async () => {
+    await publish(['a', 'b'], {}, 80, { revision: 7 });
+    const awaitPeers = (revision: number, timeoutMs: number): Promise<readonly string[]> =>
+      host(2).tell({ op: 'await-peers', revision, timeoutMs });
+    assert.deepEqual(await awaitPeers(7, 20_000), []);
+    const draining = backendsOn(2, ['b'], 80).map((backend) => ({ ...backend, isDraining: true }));
+    await publish(['b'], { backends: [...draining, ...backendsOn(2, ['a'], 80)] }, 80, { to: [2], revision: 8 });
+    assert.deepEqual((await awaitPeers(8, 0)).toSorted(), ['10.255.0.1', '10.255.0.3']);
+    assert.equal(await client.ask('TCP', host(2).ip, PORT), `a ${CLIENT}`, 'its own clients go elsewhere');
+    const isTaken = async (): Promise<boolean> => (await client.ask('TCP', host(1).ip, PORT)) === `b ${CLIENT}`;
+    await waitFor(isTaken, { what: 'a client of another host, which does not know yet' });
+    await publish(['a'], {}, 80, { to: [1], revision: 8 });
+    assert.deepEqual(await awaitPeers(8, 500), ['10.255.0.3']);
+    // The same tables as of a newer revision.
+    await publish(['a'], {}, 80, { to: [3], revision: 7 });
+    await publish(['a'], {}, 80, { to: [3], revision: 9 });
+    assert.deepEqual(await awaitPeers(8, 20_000), []);
   });
 
   it('an endpoint that leaves gets no new connection, and the open ones go on, over a restart of the shim too', async () => {

@@ -47,3 +47,17 @@ test('setPeers() keeps what is known of those that stay, and forgets those that 
   health.noteProbe('stranger');
   assert.deepEqual(health.peers(), ['c', 'a']);
 });
+
+test('behind() names those that answer and have not come so far', () => {
+  const health = createPeerHealth();
+  health.setPeers(['a', 'b', 'c', 'silent']);
+  for (const ip of ['a', 'b', 'silent']) health.noteAnswer(ip);
+  probe(health, 'silent');
+  assert.deepEqual(health.behind(7), ['a', 'b'], 'who never answered is not waited for');
+  health.noteRevision('a', 7);
+  health.noteRevision('a', 5);
+  health.noteRevision('b', 6);
+  assert.deepEqual(health.behind(7), ['b']);
+  health.noteRevision('b', 8);
+  assert.deepEqual(health.behind(7), []);
+});

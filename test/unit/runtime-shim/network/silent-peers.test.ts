@@ -10,7 +10,7 @@ const local: ServiceBackend = { id: '10.1.0.2:80', ip: '10.1.0.2', port: 80, isR
 const remote = (node: number): ServiceBackend => ({
   ...{ id: `10.1.${node}.2:80`, ip: `10.255.0.${node}`, port: 9090, isRemote: true },
 });
-const rulesOf = (backends: readonly ServiceBackend[], silent: readonly string[]): string => {
+const chainsOf = (backends: readonly ServiceBackend[], silent: readonly string[]): [string, string | undefined] => {
   const port: ServicePort = {
     ...{ protocol: 'TCP', virtualIp: '', port: 0, publishedPort: 9090, sessionAffinity: false },
     ...{ clientAddress: 'Preserve', backends },
@@ -18,8 +18,12 @@ const rulesOf = (backends: readonly ServiceBackend[], silent: readonly string[])
   const { chains } = planServices(instance, [{ id: 'default/web', ports: [port] }], {
     ...{ bridgeOf: () => undefined, hasIngress: true, isSilent: (ip: string) => silent.includes(ip) },
   });
-  return chains.get(serviceChain('default/web', port))?.[0]?.replace(/.* map /, '') ?? '';
+  const chain = serviceChain('default/web', port);
+  const [own, arriving] = [chain, `${chain}-l`].map((name) => chains.get(name)?.[0]?.replace(/.* map /, ''));
+  return [own ?? '', arriving];
 };
+const rulesOf = (backends: readonly ServiceBackend[], silent: readonly string[]): string =>
+  chainsOf(backends, silent)[0];
 
 test('planServices() sends nobody to a silent node, unless nobody else is left', () => {
   const all = [local, remote(2), remote(3)];
@@ -28,6 +32,17 @@ test('planServices() sends nobody to a silent node, unless nobody else is left',
   assert.equal(rulesOf(all, ['10.255.0.2', '10.255.0.3']), '{ 0 : 10.1.0.2 . 80 }');
   const elsewhere = [remote(2), remote(3)];
   assert.equal(rulesOf(elsewhere, ['10.255.0.2', '10.255.0.3']), rulesOf(elsewhere, []), 'all silent: all are kept');
+});
+
+test('planServices() leads to one that is about to stop only what other nodes still send, if nobody else here takes it', () => {
+  const draining = { ...local, isDraining: true };
+  const other = { ...local, id: '10.1.0.3:80', ip: '10.1.0.3' };
+  assert.deepEqual(chainsOf([draining, remote(2)], []), ['{ 0 : 10.255.0.2 . 9090 }', '{ 0 : 10.1.0.2 . 80 }']);
+  assert.deepEqual(chainsOf([draining, other, remote(2)], []), [
+    '{ 0 : 10.1.0.3 . 80, 1 : 10.255.0.2 . 9090 }',
+    '{ 0 : 10.1.0.3 . 80 }',
+  ]);
+  assert.deepEqual(chainsOf([draining], []), ['', '{ 0 : 10.1.0.2 . 80 }']);
 });
 
 test('silentAddresses() adds what a silent node has on overlays, by its address of either family', () => {
