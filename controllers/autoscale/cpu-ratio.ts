@@ -17,7 +17,8 @@ export interface CpuObserved {
   readonly children: readonly Container[];
   readonly usage: ReadonlyMap<string, CpuUse>;
   readonly cpuPercent: number;
-  readonly now: number;
+  /** How long ago its start was seen here; what a Container says of times is by the clock of its node. */
+  readonly runningForMs: (child: Container) => number;
 }
 
 export type CpuAnswer =
@@ -42,7 +43,7 @@ interface Measured {
 }
 
 /** How many replicas the use of CPU asks for, before any limit. */
-export function askCpu({ replicas, children, usage, cpuPercent, now }: CpuObserved): CpuAnswer {
+export function askCpu({ replicas, children, usage, cpuPercent, runningForMs }: CpuObserved): CpuAnswer {
   const live = children.filter((child) => !isDeleting(child) && !isOver(child));
   const measured: Measured[] = [];
   const unready: Measured[] = [];
@@ -52,7 +53,7 @@ export function askCpu({ replicas, children, usage, cpuPercent, now }: CpuObserv
     if (requestedCores === undefined) return noRequest(child);
     const use = usage.get(child.metadata.name);
     const one = { usedCores: use?.cores ?? 0, requestedCores };
-    if (isStarting(child, use, now)) unready.push(one);
+    if (isStarting(child, use, runningForMs(child))) unready.push(one);
     else if (use) measured.push(one);
     else missing.push(one);
   }
@@ -114,12 +115,12 @@ const noRequest = ({ metadata }: Container): CpuAnswer => ({
 });
 
 // What a replica uses to start says nothing of its load.
-function isStarting(child: Container, use: CpuUse | undefined, now: number): boolean {
+function isStarting(child: Container, use: CpuUse | undefined, runningMs: number): boolean {
   const ready = findCondition(child, 'Ready');
   const startedAt = Date.parse(child.status?.startedAt ?? '');
   if (child.status?.phase !== 'Running' || !ready || Number.isNaN(startedAt)) return child.status?.phase !== 'Unknown';
   const since = Date.parse(ready.lastTransitionTime);
-  if (startedAt + INITIALIZATION_MS <= now) {
+  if (runningMs >= INITIALIZATION_MS) {
     return ready.status === 'False' && startedAt + INITIAL_READINESS_MS > since;
   }
   return ready.status === 'False' || (use !== undefined && use.atMs < since + use.windowMs);

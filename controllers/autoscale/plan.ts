@@ -19,6 +19,8 @@ export interface AutoscaleObserved {
   readonly recommendations: readonly Recommendation[];
   /** The most replicas that were asked for in this time stay. */
   readonly downWindowMs: number;
+  /** See askCpu(). */
+  readonly runningForMs: (child: Container) => number;
   readonly now: number;
 }
 
@@ -36,7 +38,7 @@ const SCALE_UP_FLOOR = 4;
 
 /** Of a Service with spec.autoscale. */
 export function planAutoscale(observed: AutoscaleObserved): AutoscalePlan {
-  const { service, children, usage, now } = observed;
+  const { service, children, usage, runningForMs, now } = observed;
   const { replicas } = service.spec;
   const { minReplicas, maxReplicas, cpuPercent } = autoscaleOf(service);
   const keep = { replicas, currentCpuPercent: undefined, recommendations: observed.recommendations, why: '' };
@@ -46,7 +48,7 @@ export function planAutoscale(observed: AutoscaleObserved): AutoscalePlan {
   const answer =
     typeof usage === 'string'
       ? ({ kind: 'unknown', reason: 'FailedGetResourceMetric', message: usage } as const)
-      : askCpu({ replicas, children, usage, cpuPercent, now });
+      : askCpu({ replicas, children, usage, cpuPercent, runningForMs });
   const active: NewCondition =
     answer.kind === 'scale'
       ? { type: 'ScalingActive', status: 'True', reason: 'ValidMetricFound', message: `wants ${cpuPercent} % CPU` }

@@ -12,6 +12,7 @@ import { findCondition, setConditions } from '../runtime/conditions.ts';
 import type { Events } from '../runtime/events.ts';
 import { isDeleting } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
+import { createSightings, type Sightings } from '../runtime/sightings.ts';
 import { writeStatus } from '../runtime/write.ts';
 import { SERVICE_LABEL } from '../service/slots.ts';
 import type { CpuUse } from './cpu-ratio.ts';
@@ -48,6 +49,8 @@ export function createAutoscaleReconciler(deps: AutoscaleDeps): { reconcile: Rec
   const { client, clock } = deps;
   const services = client.kind(serviceKind);
   const memories = new Map<string, Memory>();
+  /** Of the Containers of each Service. */
+  const starts = new Map<string, Sightings>();
 
   async function scale(service: Service, replicas: number, why: string, signal: AbortSignal): Promise<Service> {
     const { name, namespace, resourceVersion } = service.metadata;
@@ -64,6 +67,7 @@ export function createAutoscaleReconciler(deps: AutoscaleDeps): { reconcile: Rec
     const { uid = '', generation } = service.metadata;
     if (!service.spec.autoscale) {
       memories.delete(uid);
+      starts.delete(uid);
       await clearStatus(deps, service, signal);
       return {};
     }
@@ -74,9 +78,14 @@ export function createAutoscaleReconciler(deps: AutoscaleDeps): { reconcile: Rec
 
     const usage = await readUsage(client, service, signal);
     if (isTooShort(usage)) return { requeueAfterMs: SHORTEST_WINDOW_MS };
+    const children = deps.childrenOf.get(uid);
+    const seen = starts.get(uid) ?? createSightings(clock);
+    starts.set(uid, seen);
+    seen.retain(new Set(children.map(({ metadata }) => metadata.uid ?? '')));
     const plan = planAutoscale({
       service,
-      children: deps.childrenOf.get(uid),
+      children,
+      runningForMs: ({ metadata, status }) => now - seen.since(metadata.uid ?? '', status?.startedAt ?? ''),
       usage,
       recommendations: memory?.recommendations ?? [],
       downWindowMs: deps.downWindowMs,

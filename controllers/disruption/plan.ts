@@ -19,6 +19,8 @@ export interface BudgetObserved {
   readonly containers: readonly Container[];
   /** How many Containers the controller of this UID wants. */
   readonly wantedBy: (controllerUid: string) => number | undefined;
+  /** When the eviction of a Container was seen here to be granted; the API server that did it says so by its own clock. */
+  readonly grantedAt: (name: string, at: string) => number;
   readonly now: number;
 }
 
@@ -74,7 +76,7 @@ export function planBudget(observed: BudgetObserved): BudgetPlan {
       generation,
     }),
   };
-  const ends = Object.values(disrupted).map((at) => Date.parse(at) + EVICTION_TIMEOUT_MS - now);
+  const ends = Object.entries(disrupted).map(([name, at]) => observed.grantedAt(name, at) + EVICTION_TIMEOUT_MS - now);
   return { status, ...(ends.length > 0 ? { requeueAfterMs: Math.max(1, Math.min(...ends)) } : {}) };
 }
 
@@ -89,7 +91,10 @@ function whyNot({ budget, containers }: BudgetObserved, desiredHealthy: number):
 }
 
 // What was evicted leaves the list when it is seen to go, or when another one has its name.
-function pendingEvictions({ budget, now }: BudgetObserved, containers: readonly Container[]): Record<string, string> {
+function pendingEvictions(
+  { budget, now, grantedAt }: BudgetObserved,
+  containers: readonly Container[],
+): Record<string, string> {
   const { disruptedPods, disruptedUIDs } = budget.status ?? {};
   const byName = new Map(containers.map((container) => [container.metadata.name, container]));
   return Object.fromEntries(
@@ -97,7 +102,7 @@ function pendingEvictions({ budget, now }: BudgetObserved, containers: readonly 
       const container = byName.get(name);
       if (!container || isDeleting(container)) return false;
       const uid = disruptedUIDs?.[name];
-      return (uid === undefined || uid === container.metadata.uid) && Date.parse(at) + EVICTION_TIMEOUT_MS > now;
+      return (uid === undefined || uid === container.metadata.uid) && grantedAt(name, at) + EVICTION_TIMEOUT_MS > now;
     }),
   );
 }

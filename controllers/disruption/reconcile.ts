@@ -8,6 +8,7 @@ import { findCondition } from '../runtime/conditions.ts';
 import type { Events } from '../runtime/events.ts';
 import { isDeleting } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
+import { createSightings, type Sightings } from '../runtime/sightings.ts';
 import { writeStatus } from '../runtime/write.ts';
 import { planBudget } from './plan.ts';
 
@@ -22,9 +23,16 @@ export interface DisruptionDeps {
 
 /** One budget. The write is conditional: an eviction that spent meanwhile is never overwritten. */
 export function createDisruptionReconciler(deps: DisruptionDeps): Reconcile {
+  const grants = new Map<string, Sightings>();
   return async (key, { signal }) => {
     const budget = deps.budgets.get(key);
-    if (!budget || isDeleting(budget)) return {};
+    if (!budget || isDeleting(budget)) {
+      grants.delete(key);
+      return {};
+    }
+    const seen = grants.get(key) ?? createSightings(deps.clock);
+    grants.set(key, seen);
+    seen.retain(new Set(Object.keys(budget.status?.disruptedPods ?? {})));
     const containers = deps.containersIn
       .get(budget.metadata.namespace ?? '')
       .filter((container) => isBudgetOf(budget, container));
@@ -32,6 +40,7 @@ export function createDisruptionReconciler(deps: DisruptionDeps): Reconcile {
       budget,
       containers,
       wantedBy: deps.wantedBy,
+      grantedAt: seen.since,
       now: deps.clock.now(),
     });
     await writeStatus(deps.client, budget, status, signal);

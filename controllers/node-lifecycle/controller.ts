@@ -20,6 +20,7 @@ export function createNodeLifecycle(
   const heartbeats = createHeartbeats({
     client: deps.client,
     leases: nodeLeases,
+    nodes,
     clock: deps.clock,
     minGraceMs: times.minGraceMs,
   });

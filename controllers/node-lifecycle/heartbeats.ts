@@ -7,7 +7,7 @@ import {
   MIN_LEASE_SECONDS,
   NODE_LEASE_NAMESPACE,
 } from '../../client/lease.ts';
-import { leaseKind, type Lease } from '../../crds/builtin.ts';
+import { leaseKind, type Lease, type Node } from '../../crds/builtin.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import type { Cache } from '../runtime/cache.ts';
@@ -31,11 +31,12 @@ export interface Heartbeats extends RunPart {
 export function createHeartbeats(deps: {
   readonly client: ApiClient;
   readonly leases: Cache<Lease>;
+  readonly nodes: Cache<Node>;
   readonly clock: Clock;
   /** No grace is shorter than this. */
   readonly minGraceMs: number;
 }): Heartbeats {
-  const { client, leases, clock } = deps;
+  const { client, leases, nodes, clock } = deps;
   const seen = new Map<string, number>();
   let isBlind = false;
   let blindUntil = 0;
@@ -48,8 +49,16 @@ export function createHeartbeats(deps: {
     renewals.set(metadata.name, renewTime);
     seen.set(metadata.name, clock.now());
   };
+  const forget = (name: string): void => {
+    for (const map of [seen, renewals, durations]) map.delete(name);
+  };
   leases.subscribe(({ object, deleted }) => {
-    if (!deleted) note(object);
+    if (deleted) forget(object.metadata.name);
+    else note(object);
+  });
+  // Its Lease may outlive a Node, and be renewed by it for a while: what is known goes with whichever is last.
+  nodes.subscribe(({ object, deleted }) => {
+    if (deleted) forget(object.metadata.name);
   });
   return {
     name: 'node heartbeats',

@@ -25,6 +25,8 @@ export interface RebalanceObserved {
   readonly moving: ReadonlyMap<string, string>;
   /** Moves under way at the same time. */
   readonly maxMoves: number;
+  /** Since when it is Ready, or not: when the change was seen here, as the node's clock may be anywhere. */
+  readonly seenSince: (node: Node) => number;
   /** How long a node has to be Ready before it is moved to: one that comes and goes gets nothing. */
   readonly settleMs: number;
   readonly now: number;
@@ -127,7 +129,7 @@ function without(state: NodeState, key: string): NodeState {
   return copy;
 }
 
-function settledInMs(node: Node | undefined, { now, settleMs }: RebalanceObserved): number {
-  const since = Date.parse(node?.status?.conditions?.find(({ type }) => type === 'Ready')?.lastTransitionTime ?? '');
-  return Number.isNaN(since) ? 0 : since + settleMs - now;
+function settledInMs(node: Node | undefined, { now, settleMs, seenSince }: RebalanceObserved): number {
+  const isKnown = node?.status?.conditions?.some(({ type }) => type === 'Ready') === true;
+  return isKnown ? seenSince(node) + settleMs - now : 0;
 }

@@ -11,6 +11,7 @@ import type { Cache } from '../runtime/cache.ts';
 import type { Events } from '../runtime/events.ts';
 import { joinKey, keyOf } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
+import { createSightings, type Sightings } from '../runtime/sightings.ts';
 import { companionsOf } from '../scheduler/filters/co-location.ts';
 import { createLedger } from '../scheduler/ledger.ts';
 import { placementContext, type PlacementSources } from '../scheduler/placement-context.ts';
@@ -32,6 +33,7 @@ export interface RebalancerDeps extends PlacementSources {
 /** There is one key: the spread of the whole cluster. */
 export function createRebalanceReconciler(deps: RebalancerDeps): Reconcile {
   const moving = new Map<string, string>();
+  const sightings = createSightings(deps.clock);
   /** What a dry run said last about a Service, so that it says it once. */
   const told = new Map<string, string>();
 
@@ -58,7 +60,10 @@ export function createRebalanceReconciler(deps: RebalancerDeps): Reconcile {
   }
 
   return async (_key, { signal }) => {
-    const plan = planMoves(observe(deps, moving));
+    const nodes = deps.nodes.list();
+    sightings.retain(new Set(nodes.map(({ metadata }) => metadata.name)));
+    for (const node of nodes) seenSince(sightings, node);
+    const plan = planMoves(observe(deps, moving, sightings));
     for (const key of plan.arrived) moving.delete(key);
     for (const key of told.keys()) if (!deps.services.get(key)) told.delete(key);
     for (const next of plan.moves) await move(next, signal);
@@ -66,7 +71,13 @@ export function createRebalanceReconciler(deps: RebalancerDeps): Reconcile {
   };
 }
 
-function observe(deps: RebalancerDeps, moving: ReadonlyMap<string, string>): RebalanceObserved {
+/** Noted at every look, so that a node that has been Ready for long need not wait when it is first moved to. */
+function seenSince(sightings: Sightings, { metadata, status }: Node): number {
+  const at = status?.conditions?.find(({ type }) => type === 'Ready')?.lastTransitionTime ?? '';
+  return sightings.since(metadata.name, at);
+}
+
+function observe(deps: RebalancerDeps, moving: ReadonlyMap<string, string>, sightings: Sightings): RebalanceObserved {
   const ledger = createLedger();
   for (const node of deps.nodes.list()) ledger.setNode(node);
   const budgets = deps.budgets.list();
@@ -85,6 +96,7 @@ function observe(deps: RebalancerDeps, moving: ReadonlyMap<string, string>): Reb
     moving,
     maxMoves: deps.mode === 'dry-run' ? Number.POSITIVE_INFINITY : deps.maxMoves,
     settleMs: deps.settleMs,
+    seenSince: (node) => seenSince(sightings, node),
     now: deps.clock.now(),
   };
 }

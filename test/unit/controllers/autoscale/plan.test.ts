@@ -31,6 +31,8 @@ function replica(
 }
 const replicas = (count: number, more: Parameters<typeof replica>[1] = {}): Container[] =>
   Array.from({ length: count }, (_, index) => replica(index + 1, more));
+const runningForMs = ({ status }: Container): number => NOW - Date.parse(status?.startedAt ?? '');
+
 /** Each replica with the cores it uses; undefined = nothing is known. */
 const usageOf = (...cores: (number | undefined)[]): Map<string, CpuUse> =>
   new Map(
@@ -40,7 +42,7 @@ const usageOf = (...cores: (number | undefined)[]): Map<string, CpuUse> =>
   );
 
 function ask(children: readonly Container[], usage: Map<string, CpuUse>, cpuPercent = 50) {
-  const answer = askCpu({ replicas: children.length, children, usage, cpuPercent, now: NOW });
+  const answer = askCpu({ replicas: children.length, children, usage, cpuPercent, runningForMs });
   return answer.kind === 'scale' ? [answer.desired, answer.currentPercent] : answer.reason;
 }
 
@@ -64,7 +66,7 @@ test('askCpu() takes the limit where nothing is requested, and names the field w
     children: replicas(1, { resources: {} }),
     usage: usageOf(1),
     cpuPercent: 50,
-    now: NOW,
+    runningForMs,
   });
   assert.equal(none.kind === 'unknown' && none.reason, 'NoCpuRequest');
   assert.match(none.kind === 'unknown' ? none.message : '', /spec\.template\.spec\.resources\.requests\.cpu/);
@@ -108,7 +110,16 @@ function plan(
 ) {
   const service = makeService('web', { replicas: count, autoscale: { minReplicas, maxReplicas, cpuPercent: 50 } });
   const usage = usageOf(...children.map(() => cores));
-  return planAutoscale({ service, children, usage, recommendations: [], downWindowMs: 300_000, now: NOW, ...rest });
+  return planAutoscale({
+    service,
+    children,
+    usage,
+    recommendations: [],
+    downWindowMs: 300_000,
+    runningForMs,
+    now: NOW,
+    ...rest,
+  });
 }
 const told = ({ conditions }: ReturnType<typeof plan>): string[] =>
   conditions.map(({ type, status, reason }) => `${type} ${status} ${reason}`);

@@ -17,7 +17,13 @@ const replica = (slot: number, { isReady = true, deleting = false } = {}): Conta
 const replicas = (count: number): Container[] => Array.from({ length: count }, (_, index) => replica(index + 1));
 
 const plan = (budget: Parameters<typeof makeBudget>[1], containers: readonly Container[], wanted = containers.length) =>
-  planBudget({ budget: makeBudget('web', budget), containers, wantedBy: () => wanted, now: NOW });
+  planBudget({
+    budget: makeBudget('web', budget),
+    containers,
+    wantedBy: () => wanted,
+    grantedAt: (_name, at) => Date.parse(at),
+    now: NOW,
+  });
 
 const numbers = ({ status }: ReturnType<typeof plan>) => [
   status.disruptionsAllowed,

@@ -3,8 +3,10 @@ import { test } from 'node:test';
 import type { ApiClient } from '../../../../client/client.ts';
 import { createHeartbeats } from '../../../../controllers/node-lifecycle/heartbeats.ts';
 import type { Cache } from '../../../../controllers/runtime/cache.ts';
-import type { Lease } from '../../../../crds/builtin.ts';
+import type { Lease, Node } from '../../../../crds/builtin.ts';
 import { createFakeClock } from '../../../support/fake-clock.ts';
+
+const none = { subscribe: () => () => undefined } as unknown as Cache<Node>;
 
 test('seenAt() does not count the time in which the server did not answer', async () => {
   const clock = createFakeClock(0);
@@ -20,7 +22,7 @@ test('seenAt() does not count the time in which the server did not answer', asyn
     },
   } as unknown as Cache<Lease>;
   const client = { raw: async () => ({ status, body: '' }) } as unknown as ApiClient;
-  const heartbeats = createHeartbeats({ client, leases, clock, minGraceMs: 0 });
+  const heartbeats = createHeartbeats({ client, leases, nodes: none, clock, minGraceMs: 0 });
   const stop = new AbortController();
   const running = heartbeats.run(stop.signal);
   renew('1');
@@ -45,7 +47,7 @@ test('graceMsOf() is what the Lease says, within reason, and never less than the
     subscribe: (handler: (typeof renewals)[number]) => renewals.push(handler),
   } as unknown as Cache<Lease>;
   const make = (minGraceMs: number) =>
-    createHeartbeats({ client: {} as ApiClient, leases, clock: createFakeClock(0), minGraceMs });
+    createHeartbeats({ client: {} as ApiClient, leases, nodes: none, clock: createFakeClock(0), minGraceMs });
   const [heartbeats, patient] = [make(0), make(60_000)];
   const graceOf = (leaseDurationSeconds: number): number[] => {
     const object: Lease = { apiVersion: 'v1', kind: 'Lease', metadata: { name: 'a' }, spec: { leaseDurationSeconds } };
@@ -56,4 +58,25 @@ test('graceMsOf() is what the Lease says, within reason, and never less than the
   assert.deepEqual(graceOf(90), [90_000, 90_000]);
   assert.deepEqual([graceOf(-1)[0], graceOf(1e9)[0]], [2_000, 600_000]);
   assert.equal(heartbeats.graceMsOf('never heard of'), 40_000);
+});
+
+test('what is known of a node goes with its Lease, or with itself', () => {
+  type Handler = (change: { object: object; previous: undefined; deleted: boolean }) => void;
+  const told: Record<'leases' | 'nodes', Handler> = { leases: () => undefined, nodes: () => undefined };
+  const cacheOf = (name: keyof typeof told): unknown => ({ subscribe: (handler: Handler) => (told[name] = handler) });
+  const heartbeats = createHeartbeats({
+    client: {} as ApiClient,
+    leases: cacheOf('leases') as Cache<Lease>,
+    nodes: cacheOf('nodes') as Cache<Node>,
+    clock: createFakeClock(0),
+    minGraceMs: 0,
+  });
+  const object = { metadata: { name: 'a' }, spec: { leaseDurationSeconds: 5, renewTime: '1' } };
+  const hear = (): void => told.leases({ object, previous: undefined, deleted: false });
+  for (const gone of ['leases', 'nodes'] as const) {
+    hear();
+    assert.equal(heartbeats.graceMsOf('a'), 5_000);
+    told[gone]({ object, previous: undefined, deleted: true });
+    assert.equal(heartbeats.graceMsOf('a'), 40_000, gone);
+  }
 });

@@ -57,6 +57,7 @@ function plan(
     moving: new Map(),
     maxMoves: 1,
     settleMs: 30_000,
+    seenSince: ({ status }) => Date.parse(status?.conditions?.[0]?.lastTransitionTime ?? ''),
     now: NOW,
     ...rest,
   });
