@@ -8,6 +8,7 @@ import { isOwnLease, nodeNameOf } from '../auth/node-rule.ts';
 import { MASTERS, NODES } from '../auth/authorize.ts';
 import { qualifiedName } from '../resources/registry.ts';
 import type { RequestContext, Resource, StoredObject } from '../resources/resource.ts';
+import { reporterOf, subjectOf } from './node-creates.ts';
 
 /** One write: `old` is absent when it creates, `object` when it deletes. */
 interface Write {
@@ -44,6 +45,9 @@ function refusalOf({ group, plural }: Resource, write: Write): string | undefine
       return volumeRefusal(write);
     case 'images.windlass.dev':
       return imageRefusal(write);
+    case 'events.':
+    case 'events.events.k8s.io':
+      return eventRefusal(write);
     case 'networks.windlass.dev':
       return networkRefusal(write);
     default:
@@ -90,6 +94,15 @@ function volumeRefusal({ node, old, object }: Write): string | undefined {
   // it leads to, a folder of the host perhaps, another node may be the one to mount.
   if (holder === '' && (!old || !object)) return `it is not on node "${node}"`;
   return specRefusal({ node, old, object });
+}
+
+/** It raises the count of what it has said itself; what it makes is looked at in node-creates.ts. */
+function eventRefusal({ node, old, object }: Write): string | undefined {
+  if (!old) return undefined;
+  if (reporterOf(old) !== node) return `it was not reported by node "${node}"`;
+  if (!object || (reporterOf(object) === node && isDeepStrictEqual(subjectOf(object), subjectOf(old))))
+    return undefined;
+  return `node "${node}" may not change whom it is about, or who reports it`;
 }
 
 function imageRefusal({ node, old }: Write): string | undefined {

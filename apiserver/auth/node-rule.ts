@@ -11,6 +11,7 @@ export function nodeNameOf(user: User): string | undefined {
 
 const READ = new Set(['get', 'list', 'watch']);
 const WRITE = new Set(['create', 'update', 'patch']);
+const DATA = new Set(['secrets', 'configmaps']);
 const EVENT_GROUPS = new Set(['', 'events.k8s.io']);
 /** What runs on a node and has a lease by which its metrics are found. */
 const NODE_COMPONENTS = ['node-agent', 'runtime-shim'];
@@ -31,8 +32,8 @@ export function authorizeNode(
   const allow = { allowed: true, reason: '' };
   if (node === undefined) return { allowed: false, reason: `the user of a node must be named ${PREFIX}<name>` };
   // Named by a Container of the node, so asked for one by one; nobody on a node needs those of everybody.
-  if (group === '' && resource === 'secrets' && (verb === 'list' || verb === 'watch')) {
-    return { allowed: false, reason: 'a node may only get secrets by their name' };
+  if (group === '' && DATA.has(resource) && (verb === 'list' || verb === 'watch')) {
+    return { allowed: false, reason: `a node may only get ${resource} by their name` };
   }
   // Not for an agent, which writes them: they are what other nodes' Containers have said.
   if (group === '' && resource === 'pods' && subresource === 'log') {

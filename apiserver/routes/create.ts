@@ -2,6 +2,8 @@ import { isAlreadyExists } from '../../lib/errors.ts';
 import { acceptBody, admitCreate } from '../admission/admit.ts';
 import { generateName } from '../admission/generate-name.ts';
 import { checkNamespaceAccepts } from '../admission/namespace-lifecycle.ts';
+import { checkNodeCreate } from '../admission/node-creates.ts';
+import { checkRequestQuota } from '../admission/request-quota.ts';
 import { collectionOf } from '../resources/registry.ts';
 import type { StoredObject } from '../resources/resource.ts';
 import type { Entry } from '../storage/resource-store.ts';
@@ -39,6 +41,8 @@ export async function handleCreate(deps: ApiDeps, call: Call): Promise<Answer> {
     const object = structuredClone(accepted);
     if (isGenerated) object.metadata.name = generateName(base as string);
     admitCreate(resource, object, context);
+    await checkNodeCreate(deps.store, resource, object, context);
+    if (resource.plural === 'certificatesigningrequests') await checkRequestQuota(deps.store, object, context);
     if (resource.namespaced) await checkNamespaceAccepts(deps.store, resource, path.namespace, object.metadata.name);
     try {
       const entry = await inWordsOf(call, object.metadata.name, () => store(deps, call, object));

@@ -2,7 +2,7 @@
 import { WindlassError } from '../../lib/errors.ts';
 import type { User } from '../auth/user.ts';
 import { authorize, type Attributes } from '../auth/authorize.ts';
-import { authorizeNodeSecret } from '../auth/node-secrets.ts';
+import { authorizeNodeData } from '../auth/node-data.ts';
 import { collectionOf, qualifiedName } from '../resources/registry.ts';
 import type { Resource } from '../resources/resource.ts';
 import type { SubresourceHandler } from '../resources/subresource.ts';
@@ -61,9 +61,9 @@ export function createDispatcher(deps: ApiDeps): Dispatcher {
     if (!decision.allowed) throw forbidden(user, attributes, decision.reason);
   };
 
-  const checkSecret = async (user: User, path: ResourcePath, verb: string): Promise<void> => {
+  const checkData = async (user: User, path: ResourcePath, verb: string): Promise<void> => {
     const attributes = attributesOf(path, verb);
-    const decision = await authorizeNodeSecret(deps.store, user, attributes);
+    const decision = await authorizeNodeData(deps.store, user, attributes);
     if (!decision.allowed) throw forbidden(user, attributes, decision.reason);
   };
 
@@ -83,7 +83,7 @@ export function createDispatcher(deps: ApiDeps): Dispatcher {
       const handler = handlers.get(keyOf(path, path.subresource));
       if (!resource && !handler) throw deps.isServing() ? pathNotFound() : notServedYet();
       checkAllowed(user, path, verb);
-      await checkSecret(user, path, verb);
+      await checkData(user, path, verb);
       if (handler) return callHandler(handler, incoming, verb);
       if (!resource) throw pathNotFound();
       if (resource.namespaced && path.name !== '' && path.namespace === '') throw pathNotFound();

@@ -84,3 +84,19 @@ test('a node writes the status of Images that it fetches, and of Networks what i
     assert.match(networks(wrong) ?? '', /may only say of itself whether it has it/, JSON.stringify(wrong));
   }
 });
+
+test('a node raises the count of what it has reported itself', () => {
+  const event = {
+    metadata: { name: 'e' },
+    involvedObject: { kind: 'Node', name: 'n1' },
+    reportingInstance: 'n1',
+    count: 1,
+  };
+  const may = (before: object, after: object): string => refusal('', 'events', before, after) ?? 'may';
+  assert.equal(may(event, { ...event, count: 2 }), 'may');
+  assert.match(may({ ...event, reportingInstance: 'n2' }, event), /it was not reported by node "n1"/);
+  assert.match(
+    may(event, { ...event, involvedObject: { kind: 'Node', name: 'n2' } }),
+    /may not change whom it is about/,
+  );
+});
