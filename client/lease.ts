@@ -1,4 +1,5 @@
 // A Lease that this process keeps renewing: a heartbeat, or the address of its metrics.
+import { hostname } from 'node:os';
 import { leaseKind, type Lease } from '../crds/builtin.ts';
 import { rfc3339Micro, type Clock } from '../lib/clock.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../lib/errors.ts';
@@ -11,6 +12,8 @@ export const SYSTEM_NAMESPACE = 'windlass-system';
 export const NODE_LEASE_NAMESPACE = 'kube-node-lease';
 export const COMPONENT_LABEL = 'windlass.dev/component';
 export const METRICS_ADDRESS_ANNOTATION = 'windlass.dev/metrics-address';
+/** Name of the machine on which that address is one, when it is loopback. */
+export const METRICS_HOST_ANNOTATION = 'windlass.dev/metrics-host';
 
 /** Of a node's Lease. */
 export const DEFAULT_LEASE_SECONDS = 40;
@@ -26,15 +29,15 @@ export interface HeldLease {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-/** The Lease by which `/metrics/targets` finds a process: `<component>` or `<component>-<node>`. */
-export function metricsLease(component: string, metricsAddress: string, nodeName?: string): HeldLease {
+/** The Lease by which `/metrics/targets` finds a process: `<component>-<node or machine>`. */
+export function metricsLease(component: string, metricsAddress: string, nodeName: string): HeldLease {
   return {
     namespace: SYSTEM_NAMESPACE,
-    name: nodeName === undefined ? component : `${component}-${nodeName}`,
-    holderIdentity: nodeName ?? component,
+    name: `${component}-${nodeName.toLowerCase().replaceAll(/[^a-z0-9.-]/g, '-')}`,
+    holderIdentity: nodeName,
     leaseDurationSeconds: 40,
     labels: { [COMPONENT_LABEL]: component },
-    annotations: { [METRICS_ADDRESS_ANNOTATION]: metricsAddress },
+    annotations: { [METRICS_ADDRESS_ANNOTATION]: metricsAddress, [METRICS_HOST_ANNOTATION]: hostname() },
   };
 }
 

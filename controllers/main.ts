@@ -1,4 +1,5 @@
 // The controllers process: all cluster reconcilers, run by whichever instance of it holds the lease.
+import { hostname } from 'node:os';
 import { createApiClient } from '../client/api-client.ts';
 import { createEventRecorder } from '../client/events.ts';
 import { createInformerMetrics } from '../client/informer-metrics.ts';
@@ -69,7 +70,7 @@ try {
   const leader = { name: 'leader', run: (signal: AbortSignal) => runAsLeader(election, lead, signal) };
   const heartbeat = createLeaseRenewer(
     { client, clock, log },
-    metricsLease('controllers', server.address),
+    metricsLease('controllers', server.address, hostname()),
     (failedAtMs) => informers.reconnect(failedAtMs),
   );
   await runAll([informers, recorder, heartbeat, leader], stop.signal);

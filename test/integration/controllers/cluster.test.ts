@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { hostname } from 'node:os';
 import { test } from 'node:test';
 import { eventKind, namespaceKind, nodeKind, type Event, type Namespace, type Node } from '../../../crds/builtin.ts';
 import { containerKind, type Container } from '../../../crds/container.ts';
@@ -219,7 +220,7 @@ test('the cluster controllers over a real API server', async (t) => {
   await t.test('metrics of the loop are served, and the process can be found by its lease', async () => {
     const lease = await api.request(
       'GET',
-      '/apis/coordination.k8s.io/v1/namespaces/windlass-system/leases/controllers',
+      `/apis/coordination.k8s.io/v1/namespaces/windlass-system/leases/controllers-${hostname().toLowerCase()}`,
     );
     const address = lease.json<{ metadata: { annotations: Record<string, string> } }>().metadata.annotations[
       'windlass.dev/metrics-address'
