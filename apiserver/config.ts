@@ -27,6 +27,8 @@ export const ApiServerConfig = z.object({
   etcdMetrics: z.string().optional(),
   /** CSV file with bearer tokens: token,user,uid,"group1,group2". */
   tokenAuthFile: z.string().optional(),
+  /** Where other members reach the etcd of this server; absent = it is somebody else's, whom no server joins. */
+  etcdPeerUrl: z.string().optional(),
   /** Where snapshots of the store go; absent or an interval of 0 = none are taken. */
   snapshotFolder: z.string().optional(),
   snapshotIntervalSeconds: z.coerce.number().int().min(0).default(0),

@@ -10,6 +10,7 @@ import { readStaticTokens } from './auth/static-tokens.ts';
 import { ApiServerConfig } from './config.ts';
 import { installPods } from './pods/install.ts';
 import { createApiServer } from './server.ts';
+import { membersFile } from './servers/membership.ts';
 import type { EtcdTls } from './storage/etcd-client.ts';
 
 async function main(): Promise<void> {
@@ -24,6 +25,9 @@ async function main(): Promise<void> {
     ...readEtcdTls(config),
     ...(config.etcdMetrics === undefined ? {} : { etcdMetrics: config.etcdMetrics }),
     ...(config.tokenAuthFile === undefined ? {} : { staticTokens: readStaticTokens(config.tokenAuthFile, log) }),
+    ...(config.etcdPeerUrl === undefined
+      ? {}
+      : { membership: { peerUrl: config.etcdPeerUrl, file: membersFile(config.home), pki } }),
     tls: { cert: read('apiserver.crt'), key: read('apiserver.key'), clientCa: read('ca.crt') },
     ...(config.snapshotFolder === undefined || config.snapshotIntervalSeconds === 0
       ? {}

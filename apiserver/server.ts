@@ -23,6 +23,8 @@ import { createDispatcher } from './routes/dispatch.ts';
 import { createRequestMetrics } from './routes/metrics.ts';
 import { toStatus } from './routes/status.ts';
 import { registerPlainRoutes } from './routes/plain-routes.ts';
+import { createMembership, type MembershipOptions } from './servers/membership.ts';
+import { registerServerRoutes } from './servers/routes.ts';
 import { createEtcdClient, type EtcdTls } from './storage/etcd-client.ts';
 import { createEtcdStore } from './storage/etcd-store.ts';
 import { runSnapshots, type SnapshotOptions } from './storage/snapshots.ts';
@@ -44,6 +46,8 @@ export interface ApiServerOptions {
   readonly patience?: Patience;
   /** Copies of the store that this server takes; absent = none. */
   readonly snapshots?: SnapshotOptions;
+  /** Of an etcd of its own, which other servers may join; `pki` is the folder of the keys that they are given. */
+  readonly membership?: MembershipOptions & { readonly pki: string };
 }
 
 export interface ApiServer {
@@ -67,7 +71,7 @@ const KEEP_ALIVE_MS = 72_000;
 
 /** Composes the server. Nothing is connected before listen() and run(). */
 export function createApiServer(options: ApiServerOptions): ApiServer {
-  const { log, clock = systemClock, snapshots } = options;
+  const { log, clock = systemClock, snapshots, membership: own } = options;
   const metrics = createMetrics();
   const requestMetrics = createRequestMetrics(metrics);
   const client = createEtcdClient(options.etcdServers, options.etcdTls);
@@ -89,6 +93,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   const dispatcher = createDispatcher(deps);
   const authenticator = createAuthenticator({ store, clock, staticTokens: options.staticTokens });
   for (const handler of reviewHandlers(authenticator.identifyToken)) dispatcher.addSubresource(handler);
+  const membership = own && createMembership({ client, clock, log }, own);
   const stopping = new AbortController();
   let address = '';
 
@@ -111,6 +116,10 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     ownAddress: () => address,
     etcdMetrics: options.etcdMetrics,
     patience: options.patience,
+  });
+  registerServerRoutes(app as unknown as FastifyInstance, {
+    ...{ log, patience: options.patience },
+    joining: own && membership && { store, membership, pki: own.pki, peerUrl: own.peerUrl, log },
   });
   app.server.on('upgrade', (message: IncomingMessage, socket: Duplex, head: Buffer) => {
     handleUpgrade(api, message, socket, head).catch((error: unknown) => log.error({ err: error }, 'upgrade failed'));
@@ -137,6 +146,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
             { name: 'custom-resources', run: customResources.run },
             { name: 'system-objects', run: systemObjects.run },
             authenticator,
+            ...(membership ? [{ name: 'membership', run: membership.run }] : []),
             ...(snapshots
               ? [
                   {

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { formatHostPort, isLoopbackHost, parseHostPort } from '../lib/host-port.ts';
 import { paths, type Instance } from '../lib/instance.ts';
+import type { EtcdMember } from './etcd-member.ts';
 import { NO_REGISTRY, type ServerOptions, type UpOptions } from './options.ts';
-import type { EtcdPorts } from './ports.ts';
 
 export type ComponentName = 'etcd' | 'apiserver' | 'registry' | 'runtime-shim' | 'controllers' | 'node-agent';
 
@@ -35,19 +35,19 @@ export const shimEnv: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: '1'
 const entry = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
 /** The components of `up`: those of a server, and of a node beside it. */
-export function planComponents(instance: Instance, options: UpOptions, etcdPorts: EtcdPorts | undefined): Component[] {
-  return [...planServer(instance, options, etcdPorts), ...planNode(instance, options, { isBesideServer: true })];
+export function planComponents(instance: Instance, options: UpOptions, etcd: EtcdMember | undefined): Component[] {
+  return [...planServer(instance, options, etcd), ...planNode(instance, options, { isBesideServer: true })];
 }
 
 /** The components of `server`. `etcd` is absent when outside servers are given. */
 export function planServer(
   instance: Instance,
   options: Omit<ServerOptions, 'home' | 'run' | 'isBehind'>,
-  etcdPorts: EtcdPorts | undefined,
+  etcd: EtcdMember | undefined,
 ): Component[] {
   const pki = (file: string): string => join(paths.pki(instance), file);
-  const embedded = etcdPorts !== undefined;
-  const etcdServers = embedded ? `https://127.0.0.1:${etcdPorts.client}` : (options.etcdServers ?? '');
+  const embedded = etcd !== undefined;
+  const etcdServers = embedded ? `https://127.0.0.1:${etcd.ports.client}` : (options.etcdServers ?? '');
   const etcdClient = embedded
     ? [
         ...[
@@ -58,7 +58,7 @@ export function planServer(
           '--etcd-key',
           pki('etcd-client.key'),
         ],
-        ...['--etcd-metrics', `127.0.0.1:${etcdPorts.metrics}`],
+        ...['--etcd-metrics', `127.0.0.1:${etcd.ports.metrics}`, '--etcd-peer-url', etcd.peerUrl],
         ...['--snapshot-folder', paths.etcdSnapshots(instance), '--snapshot-keep', String(options.snapshotKeep)],
         ...['--snapshot-interval-seconds', String(options.snapshotIntervalSeconds)],
       ]
@@ -68,9 +68,7 @@ export function planServer(
       });
   const seconds = options.nodeCertificateSeconds;
   return [
-    ...(embedded
-      ? [{ name: 'etcd' as const, file: 'etcd', args: etcdArguments(instance, etcdPorts, pki), needs: [] }]
-      : []),
+    ...(embedded ? [{ name: 'etcd' as const, file: 'etcd', args: etcdArguments(instance, etcd, pki), needs: [] }] : []),
     {
       name: 'apiserver',
       ...program(instance, options, 'apiserver/main.ts', [
@@ -167,14 +165,13 @@ function metricsAddress(listen: string, index: number): string {
 /** What the embedded etcd is run with. */
 export function etcdArguments(
   instance: Instance,
-  ports: EtcdPorts,
+  { ports, name, peerUrl, peerListen, initialCluster }: EtcdMember,
   pki: (file: string) => string,
   dataFolder = paths.etcdData(instance),
 ): string[] {
   const client = `https://127.0.0.1:${ports.client}`;
-  const peer = `https://127.0.0.1:${ports.peer}`;
   return [
-    ...['--name', 'windlass', '--data-dir', dataFolder, '--logger', 'zap', '--log-level', 'warn'],
+    ...['--name', name, '--data-dir', dataFolder, '--logger', 'zap', '--log-level', 'warn'],
     ...['--listen-client-urls', client, '--advertise-client-urls', client],
     ...[
       '--cert-file',
@@ -185,14 +182,18 @@ export function etcdArguments(
       pki('etcd-ca.crt'),
       '--client-cert-auth',
     ],
-    ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `windlass=${peer}`],
+    // All but the first are for the first start alone.
+    ...['--listen-peer-urls', `https://${peerListen}`, '--initial-advertise-peer-urls', peerUrl],
+    ...['--initial-cluster', initialCluster ?? `${name}=${peerUrl}`],
+    ...['--initial-cluster-state', initialCluster === undefined ? 'new' : 'existing'],
     ...[
       '--peer-cert-file',
-      pki('etcd.crt'),
+      pki('etcd-peer.crt'),
       '--peer-key-file',
-      pki('etcd.key'),
+      pki('etcd-peer.key'),
       '--peer-trusted-ca-file',
       pki('etcd-ca.crt'),
+      '--peer-client-cert-auth',
     ],
     ...['--listen-metrics-urls', `http://127.0.0.1:${ports.metrics}`],
     // Old revisions are compacted by the API server; the quota leaves room for a million small objects.

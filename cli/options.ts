@@ -91,16 +91,7 @@ export const upOptions = machineOptions.extend({
 });
 export type UpOptions = Readonly<z.infer<typeof upOptions>>;
 
-export const serverOptions = machineOptions.extend({
-  ...controlPlaneOptions,
-  // Others are to reach it.
-  listen: controlPlaneOptions.listen.unwrap().default('0.0.0.0:6443'),
-  /** Set by the process in front, which prints the join command itself. */
-  isBehind: z.boolean().default(false),
-});
-export type ServerOptions = Readonly<z.infer<typeof serverOptions>>;
-
-/** `--server`: one or more URLs. */
+/** `--server` and `--join`: one or more URLs. */
 export const serverUrls = z
   .string()
   .transform((text) => text.split(',').map((each) => each.trim().replace(/\/+$/, '')))
@@ -109,15 +100,32 @@ export const serverUrls = z
     'want https://host:port, several with commas between them',
   );
 
-export const nodeOptions = machineOptions.extend({
-  ...workerOptions,
-  server: serverUrls.optional(),
+const joinOptions = {
   token: z.string().optional(),
   tokenFile: z.string().optional(),
   caHash: z
     .string()
     .regex(/^sha256:[0-9a-f]{64}$/, 'want sha256: and 64 hex digits, as the server prints it')
     .optional(),
+};
+
+export const serverOptions = machineOptions.extend({
+  ...controlPlaneOptions,
+  // Others are to reach it.
+  listen: controlPlaneOptions.listen.unwrap().default('0.0.0.0:6443'),
+  /** Set by the process in front, which prints the join command itself. */
+  isBehind: z.boolean().default(false),
+  join: serverUrls.optional(),
+  ...joinOptions,
+});
+/** Of the words after `server`. */
+export const serverActionOptions = instanceOptions.extend({ kubeconfig: z.string().optional() });
+export type ServerOptions = Readonly<z.infer<typeof serverOptions>>;
+
+export const nodeOptions = machineOptions.extend({
+  ...workerOptions,
+  server: serverUrls.optional(),
+  ...joinOptions,
   // The name of the machine, unless it has joined under another one.
   nodeName: nodeName.optional(),
 });
@@ -137,6 +145,12 @@ export const machineFlags = [
   { flag: '--metrics-listen HOST:PORT', text: 'first metrics port of the node processes (default: any free port)' },
   { flag: '--log-level LEVEL', text: 'trace, debug, info (default), warn or error' },
   { flag: '--timeout-seconds N', text: 'with --detach: how long to wait for readiness (default 60)' },
+] as const;
+
+export const joinFlags = [
+  { flag: '--token TOKEN', text: 'join token; - reads it from standard input' },
+  { flag: '--token-file FILE', text: 'the same from a file' },
+  { flag: '--ca-hash sha256:HASH', text: "hash of the public key of the server's authority" },
 ] as const;
 
 export const controlPlaneFlags = [

@@ -33,6 +33,10 @@ export interface PkiOptions {
   readonly node?: { readonly name: string; readonly ips: readonly string[] };
   /** The authority of the cluster, when another server has made it; else one is made here. */
   readonly authority?: KeyPair;
+  /** URLs of the other servers, for the administrator's kubeconfig. */
+  readonly otherServers?: readonly string[];
+  /** How other servers reach the etcd of this one, beside its own addresses. */
+  readonly peerHost?: string;
   readonly now: number;
 }
 
@@ -71,7 +75,7 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
     hosts,
   });
 
-  if (options.authority) adoptAuthority(folder, options.authority);
+  if (options.authority) adoptAuthority(folder, 'ca', options.authority);
   const ca = await ensureAuthority(folder, 'ca', 'windlass-ca', options.now);
   await ensureLeaf(folder, 'apiserver', ca, server('windlass-apiserver', apiHosts));
   await ensureLeaf(folder, 'registry', ca, server('windlass-registry', apiHosts));
@@ -82,18 +86,27 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
 
   // The store has an authority of its own: a client certificate of the cluster must not open it.
   const etcdCa = await ensureAuthority(folder, 'etcd-ca', 'windlass-etcd-ca', options.now);
-  // etcd's gateway and its peers show the serving certificate when they are clients.
+  // etcd's gateway shows the serving certificate when it is a client. So do its members among each other, who are let in
+  // only from an address that stands in it.
   await ensureLeaf(folder, 'etcd', etcdCa, {
     ...server('etcd', ['localhost', '127.0.0.1', '::1']),
     usage: 'both',
   });
+  const peerHosts = [
+    'localhost',
+    '127.0.0.1',
+    '::1',
+    ...ownAddresses(),
+    ...(options.peerHost ? [options.peerHost] : []),
+  ];
+  await ensureLeaf(folder, 'etcd-peer', etcdCa, { ...server('etcd', [...new Set(peerHosts)]), usage: 'both' });
   await ensureLeaf(folder, 'etcd-client', etcdCa, client('windlass-apiserver', []));
   ensureServiceAccountKey(folder);
 
   const url = `https://${formatHostPort({ host: serverHost, port })}`;
-  const kubeconfig = (user: string, pair: KeyPair): string =>
-    renderKubeconfig({ server: url, ca: ca.cert, user, client: pair });
-  writeWhenChanged(paths.adminKubeconfig(instance), kubeconfig('admin', admin));
+  const kubeconfig = (user: string, pair: KeyPair, others: readonly string[] = []): string =>
+    renderKubeconfig({ server: url, others, ca: ca.cert, user, client: pair });
+  writeWhenChanged(paths.adminKubeconfig(instance), kubeconfig('admin', admin, options.otherServers));
   writeWhenChanged(join(folder, 'controllers.kubeconfig'), kubeconfig('controllers', controllers));
   writeWhenChanged(join(folder, 'registry.kubeconfig'), kubeconfig('registry', registry));
   ensureTokenFile(folder);
@@ -107,15 +120,33 @@ export async function ensurePki(instance: Instance, options: PkiOptions): Promis
   return paths.adminKubeconfig(instance);
 }
 
+/** What the servers of a cluster have in common. */
+export interface ClusterKeys {
+  readonly authority: KeyPair;
+  readonly etcdAuthority: KeyPair;
+  readonly serviceAccount: { readonly publicKey: string; readonly key: string };
+}
+
+/** Puts the keys of a cluster in their places. Throws Conflict where there are those of another one. */
+export function adoptKeys(instance: Instance, { authority, etcdAuthority, serviceAccount }: ClusterKeys): void {
+  const folder = paths.pki(instance);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  chmodSync(instance.home, 0o700);
+  adoptAuthority(folder, 'ca', authority);
+  adoptAuthority(folder, 'etcd-ca', etcdAuthority);
+  writeWhenChanged(join(folder, 'sa.pub'), serviceAccount.publicKey);
+  writeWhenChanged(join(folder, 'sa.key'), serviceAccount.key);
+}
+
 /** Throws Conflict where another authority has signed already. */
-function adoptAuthority(folder: string, authority: KeyPair): void {
-  const present = readPair(folder, 'ca');
+function adoptAuthority(folder: string, name: 'ca' | 'etcd-ca', authority: KeyPair): void {
+  const present = readPair(folder, name);
   if (!present) {
-    writePair(folder, 'ca', authority);
+    writePair(folder, name, authority);
   } else if (keyHashOf(present.cert) !== keyHashOf(authority.cert)) {
     throw new WindlassError(
       'Conflict',
-      `${folder} has an authority of its own, which is not that of --ca-cert: choose another --home`,
+      `${folder} has an authority of its own (${name}.crt), which is not that of the cluster: choose another --home`,
     );
   }
 }

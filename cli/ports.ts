@@ -1,4 +1,4 @@
-// Loopback ports of the instance's own etcd: chosen once, kept in the state folder, chosen anew when taken.
+// Ports of the instance's own etcd: chosen once, kept in the state folder, chosen anew when taken.
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -12,12 +12,19 @@ import { replaceFile } from '../lib/replace-file.ts';
 const etcdPorts = z.object({ client: z.number().int(), peer: z.number().int(), metrics: z.number().int() });
 export type EtcdPorts = z.infer<typeof etcdPorts>;
 
-export async function chooseEtcdPorts(instance: Instance): Promise<EtcdPorts> {
+/** The port by which members of etcd reach each other, unless it is taken: the one that firewalls know. */
+const PEER_PORT = 2380;
+
+/** All of loopback, but that for other members: it is of `peerHost`. */
+export async function chooseEtcdPorts(instance: Instance, peerHost = '127.0.0.1'): Promise<EtcdPorts> {
   const file = join(instance.home, 'etcd-ports.json');
   const kept = readPorts(file);
-  if (kept && (await Promise.all(Object.values(kept).map((port) => isFree(port)))).every(Boolean)) return kept;
-  const [client, peer, metrics] = await freePorts(3);
-  const ports = etcdPorts.parse({ client, peer, metrics });
+  const areFree = async (ports: EtcdPorts): Promise<boolean> =>
+    (await isFree(ports.client)) && (await isFree(ports.metrics)) && isFree(ports.peer, peerHost);
+  if (kept && (await areFree(kept))) return kept;
+  const [client, metrics, other] = await freePorts(3);
+  const isWellKnown = peerHost !== '127.0.0.1' && (await isFree(PEER_PORT, peerHost));
+  const ports = etcdPorts.parse({ client, peer: isWellKnown ? PEER_PORT : other, metrics });
   replaceFile(file, JSON.stringify(ports));
   return ports;
 }

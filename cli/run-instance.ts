@@ -32,6 +32,13 @@ const CHILD_GRACE_MS = 15_000;
 /** A token is for this process to join by, and for none that it starts. */
 const NO_TOKEN = { WINDLASS_TOKEN: '', WINDLASS_TOKEN_FILE: '' } as const;
 
+/** What only the process in front needs: the one behind finds that the machine has joined. */
+export const JOIN_FRONT_FLAGS = [
+  { name: '--detach', hasValue: false },
+  { name: '--token', hasValue: true },
+  { name: '--token-file', hasValue: true },
+] as const;
+
 /** What is to run, known once the folders are this process' own. */
 export interface MachinePlan {
   readonly components: readonly Component[];

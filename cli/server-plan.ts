@@ -1,4 +1,4 @@
-// The control plane of `up` and `server`: its certificates, its etcd's ports, and how others reach it.
+// The control plane of `up` and `server`: its certificates, its etcd, and how others reach it.
 import { readFileSync } from 'node:fs';
 import { keyHashOf } from '../lib/certificate-request.ts';
 import { messageOf, WindlassError } from '../lib/errors.ts';
@@ -8,15 +8,16 @@ import { firstOwnAddress } from '../lib/node-address.ts';
 import type { KeyPair } from '../lib/pki.ts';
 import { refuseJoinedHome } from './join/joined.ts';
 import type { ServerOptions } from './options.ts';
+import { describeMember, readMembers, refuseLostMember, refuseOtherName, type EtcdMember } from './etcd-member.ts';
 import { ensurePki, type PkiOptions } from './pki.ts';
-import { chooseEtcdPorts, type EtcdPorts } from './ports.ts';
 import { refuseInterrupted } from './recover/interrupted.ts';
 
 export interface ControlPlane {
   /** Of the administrator. */
   readonly kubeconfig: string;
   readonly url: string;
-  readonly etcdPorts: EtcdPorts | undefined;
+  /** Undefined with servers of somebody else. */
+  readonly etcd: EtcdMember | undefined;
 }
 
 type ControlPlaneFlags = Pick<
@@ -25,8 +26,8 @@ type ControlPlaneFlags = Pick<
 >;
 
 /**
- * Makes what a control plane needs before it starts. Throws Conflict in the folder of a node that has joined another, and
- * where a recovery was cut off.
+ * Makes what a control plane needs before it starts. Throws Conflict in the folder of a node that has joined another, where a
+ * recovery was cut off, and where the store of one of several servers was lost.
  */
 export async function prepareControlPlane(
   instance: Instance,
@@ -36,18 +37,27 @@ export async function prepareControlPlane(
   const { listen, advertise, etcdServers } = flags;
   refuseJoinedHome(instance);
   checkEtcdFlags(flags);
-  if (etcdServers === undefined) refuseInterrupted(instance);
+  if (etcdServers === undefined) {
+    refuseInterrupted(instance);
+    refuseLostMember(instance);
+  }
   const authority = readAuthority(flags);
+  const etcd = etcdServers === undefined ? await describeMember(instance, flags) : undefined;
+  if (etcd) refuseOtherName(instance, etcd);
   const kubeconfig = await ensurePki(instance, {
     listen,
     now: Date.now(),
     ...(advertise === undefined ? {} : { advertise }),
     ...(authority ? { authority } : {}),
     ...(node ? { node } : {}),
+    otherServers: etcd ? otherServers(instance, etcd) : [],
+    ...(etcd ? { peerHost: new URL(etcd.peerUrl).hostname.replaceAll(/[[\]]/g, '') } : {}),
   });
-  const etcdPorts = etcdServers === undefined ? await chooseEtcdPorts(instance) : undefined;
-  return { kubeconfig, url: advertisedUrl(listen, advertise), etcdPorts };
+  return { kubeconfig, url: advertisedUrl(listen, advertise), etcd };
 }
+
+const otherServers = (instance: Instance, { name }: EtcdMember): string[] =>
+  readMembers(instance).flatMap((member) => (member.name === name || member.url === undefined ? [] : [member.url]));
 
 function checkEtcdFlags({ etcdServers, etcdCa, etcdCert, etcdKey }: ControlPlaneFlags): void {
   const isGiven = [etcdCa, etcdCert, etcdKey].some((file) => file !== undefined);

@@ -47,6 +47,7 @@ export function createApiClient(connection: Connection, options: ApiClientOption
         throw transportError(error, `GET ${path}`, connection.server, signal);
       }
     },
+    setServers: (others) => transport.setServers(others),
     setCredentials: (pair) => transport.setCredentials(pair),
     close: () => transport.close(),
   };

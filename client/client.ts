@@ -61,6 +61,8 @@ export interface ApiClient {
   evict(name: string, namespace: string, options?: Pick<DeleteOptions, 'uid'>, signal?: AbortSignal): Promise<void>;
   /** A GET outside the kinds, e.g. `/readyz`; returns status and body. */
   raw(path: string, signal?: AbortSignal): Promise<{ status: number; body: string }>;
+  /** Further servers of the cluster, in place of those that were given before. */
+  setServers(others: readonly string[]): void;
   /** What new connections show from now on; those that are open stay as they are. */
   setCredentials(pair: { readonly cert: string; readonly key: string }): void;
   close(): Promise<void>;

@@ -27,6 +27,8 @@ export interface Transport {
   send(call: Call, signal: AbortSignal | undefined): Promise<Answer>;
   /** The parsed JSON of a 2xx answer; throws the server's reason otherwise. */
   json(call: Call, signal: AbortSignal | undefined): Promise<unknown>;
+  /** Further servers, in place of those of the connection. */
+  setServers(others: readonly string[]): void;
   /** What new connections show from now on. */
   setCredentials(pair: { readonly cert: string; readonly key: string }): void;
   close(): Promise<void>;
@@ -63,7 +65,8 @@ export function createTransport(connection: Connection, options: TransportOption
     keepAliveTimeout: 30_000,
     headersTimeout: HEADERS_TIMEOUT_MS,
   });
-  const servers = [connection.server, ...(connection.otherServers ?? [])];
+  const allWith = (others: readonly string[]): string[] => [...new Set([connection.server, ...others])];
+  let servers = allWith(connection.otherServers ?? []);
   let server = connection.server;
   // Whoever asks next asks another one; those that found the same server away have it changed once.
   const turnFrom = (failed: string): void => {
@@ -91,9 +94,12 @@ export function createTransport(connection: Connection, options: TransportOption
         ...(signal ? { signal } : {}),
       });
       code = String(response.statusCode);
+      // It lives, but has lost its store: another one may have it.
+      if (isAway(response.statusCode)) turnFrom(asked);
       return response;
     } catch (error) {
-      if (!signal?.aborted && !isAbort(error)) turnFrom(asked);
+      // A caller that has waited too long has found it away, one that stops has found nothing.
+      if (signal?.aborted ? isTimeout(signal.reason) : !isAbort(error)) turnFrom(asked);
       throw transportError(error, `${call.method} ${call.path}`, asked, signal);
     } finally {
       metrics?.observe(call.method, new URL(asked).host, code, (performance.now() - startedAt) / 1000);
@@ -112,6 +118,10 @@ export function createTransport(connection: Connection, options: TransportOption
           // Nobody has heard the call, so that it may be made once of each server.
           if (tries < servers.length && isUnconnected(error)) continue;
           throw error;
+        }
+        if (call.method === 'GET' && tries < servers.length && isAway(response.statusCode)) {
+          await response.body.dump();
+          continue;
         }
         const retryAfter = Number(response.headers['retry-after']);
         if (response.statusCode !== 429 || !(retryAfter > 0) || tries >= MAX_TRIES) {
@@ -136,6 +146,10 @@ export function createTransport(connection: Connection, options: TransportOption
         throw new WindlassError('Unavailable', `${what} was answered with something that is not JSON`);
       return parsed;
     },
+    setServers(others) {
+      servers = allWith(others);
+      if (!servers.includes(server)) server = connection.server;
+    },
     setCredentials: (pair) => void (connector = connectorFor(pair)),
     close: () => agent.destroy(),
   };
@@ -150,6 +164,10 @@ export function transportError(error: unknown, what: string, server: string, sig
   const detail = messageOf(error) || (errnoOf(error) ?? 'connection failed');
   return new WindlassError('Unavailable', `API server ${server} cannot be reached: ${detail}`, { cause: error });
 }
+
+const isAway = (code: number): boolean => code === 503 || code === 504;
+
+const isTimeout = (reason: unknown): boolean => reason instanceof Error && reason.name === 'TimeoutError';
 
 function isStaleConnection(error: unknown): boolean {
   const cause = (error as Error).cause as { code?: unknown } | undefined;

@@ -9,6 +9,8 @@ export const BOOTSTRAP_USER = 'system:bootstrap:';
 export const BOOTSTRAPPERS = 'system:bootstrappers';
 /** The role of a token: what its bearer may become. */
 export const NODE_ROLE_GROUP = 'system:bootstrappers:windlass:node';
+/** Its bearer is given the keys of the cluster. */
+export const SERVER_ROLE_GROUP = 'system:bootstrappers:windlass:server';
 /** The key under which the hash of `token-secret` is stored: SHA-256 in hex. The secret has 82 random bits. */
 export const TOKEN_HASH_KEY = 'token-secret-sha256';
 

@@ -46,7 +46,7 @@ export function authorize(user: User, attributes: Attributes): Decision {
 function authorizeRegistry({ verb, resource, namespace, name }: Attributes): Decision {
   const isReview = resource === 'tokenreviews' || resource === 'subjectaccessreviews';
   const isLease =
-    resource === 'leases' && namespace === 'windlass-system' && (name === 'registry' || verb === 'create');
+    resource === 'leases' && namespace === 'windlass-system' && (name.startsWith('registry-') || verb === 'create');
   const allowed = (isReview && verb === 'create') || (isLease && ['get', 'create', 'update', 'patch'].includes(verb));
   return { allowed, reason: allowed ? '' : 'the registry may only ask about others, and say where it is' };
 }

@@ -67,7 +67,11 @@ export function translateEtcdError(error: unknown): WindlassError {
     return new WindlassError('Expired', 'the requested revision has been compacted', { cause: error });
   }
   if (/DEADLINE_EXCEEDED|Deadline exceeded/i.test(message)) {
-    return new WindlassError('Timeout', 'the store did not answer in time', { cause: error });
+    return new WindlassError(
+      'Timeout',
+      'the store did not answer in time: are more than half of the etcd members up?',
+      { cause: error },
+    );
   }
   if (/database space exceeded/.test(message)) {
     return new WindlassError('Internal', 'the store is full: etcdserver: mvcc: database space exceeded', {

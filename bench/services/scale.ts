@@ -45,8 +45,8 @@ for (const folder of [control.home, control.run]) mkdirSync(folder);
 const [port] = await freePorts(1);
 const listen = `127.0.0.1:${port}`;
 const options = serverOptions.parse({ ...control, listen });
-const { kubeconfig, etcdPorts } = await prepareControlPlane(control, options);
-const planned = planServer(control, options, etcdPorts);
+const { kubeconfig, etcd } = await prepareControlPlane(control, options);
+const planned = planServer(control, options, etcd);
 
 function start(name: string, file: string, args: readonly string[], stdin: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
   const log = openSync(join(root, `${name}.log`), 'a');

@@ -6,17 +6,12 @@ import { z } from 'zod';
 import { loadConfig } from '../../lib/config.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import type { Instance } from '../../lib/instance.ts';
-import { endProcess, isRunning } from '../../lib/process-identity.ts';
 import type { Command } from '../command.ts';
 import { EXIT } from '../exit-codes.ts';
 import { checkFolders, removeFolders } from '../instance-folders.ts';
 import { instanceFlags, instanceOf, instanceOptions } from '../options.ts';
 import { requireRoot } from '../preflight.ts';
-import { readUpState, removeUpState } from '../up-state.ts';
-
-/** `up` gives its components 15 s in each of three stages. */
-const UP_GRACE_MS = 60_000;
-const COMPONENT_GRACE_MS = 15_000;
+import { stopProcesses } from '../stop-processes.ts';
 
 export const downCommand: Command = {
   name: 'down',
@@ -47,21 +42,6 @@ export const downCommand: Command = {
     return EXIT.ok;
   },
 };
-
-async function stopProcesses(instance: Instance): Promise<boolean> {
-  const state = readUpState(instance);
-  if (!state) return false;
-  const wasRunning = isRunning(state.up);
-  await endProcess(state.up, UP_GRACE_MS);
-  // Left over when `up` itself was killed.
-  await Promise.all(
-    state.components.flatMap((component) =>
-      component.process ? [endProcess(component.process, COMPONENT_GRACE_MS)] : [],
-    ),
-  );
-  removeUpState(instance);
-  return wasRunning;
-}
 
 // The host's objects are known by the runtime shim alone, so its own program removes them.
 async function purgeHost(instance: Instance): Promise<void> {

@@ -7,18 +7,18 @@ import { planNode } from '../components.ts';
 import { claimFolders } from '../instance-folders.ts';
 import { joinCluster } from '../join/join.ts';
 import { nodeSteps } from '../next-steps.ts';
-import { instanceFlags, instanceOf, machineFlags, nodeOptions, workerFlags } from '../options.ts';
+import { instanceFlags, instanceOf, joinFlags, machineFlags, nodeOptions, workerFlags } from '../options.ts';
 import { NODE_PROGRAMS } from '../preflight.ts';
-import { prepareInstance, runDetached, runInForeground, withoutFlags, type InstanceCommand } from '../run-instance.ts';
+import {
+  JOIN_FRONT_FLAGS,
+  prepareInstance,
+  runDetached,
+  runInForeground,
+  withoutFlags,
+  type InstanceCommand,
+} from '../run-instance.ts';
 
 const node: InstanceCommand = { name: 'node', nextSteps: nodeSteps };
-
-/** What only the process in front needs: the one behind finds that the machine has joined. */
-const FRONT_FLAGS = [
-  { name: '--detach', hasValue: false },
-  { name: '--token', hasValue: true },
-  { name: '--token-file', hasValue: true },
-];
 
 /** The address by which the machine joined, as long as it has it: one that has moved is reached where it is now. */
 function currentAddress(joinedBy: string | undefined): string | undefined {
@@ -34,9 +34,7 @@ export const nodeCommand: Command = {
   flags: [
     ...instanceFlags,
     { flag: '--server URLS', text: 'https://host:port of the API server; several with commas between them' },
-    { flag: '--token TOKEN', text: 'join token; - reads it from standard input' },
-    { flag: '--token-file FILE', text: 'the same from a file' },
-    { flag: '--ca-hash sha256:HASH', text: "hash of the public key of the server's authority" },
+    ...joinFlags,
     ...workerFlags,
     ...machineFlags,
   ],
@@ -52,7 +50,7 @@ export const nodeCommand: Command = {
     claimFolders(instance);
     const joined = await joinCluster(instance, config, context);
     if (config.detach) {
-      const argv = withoutFlags(context.argv, FRONT_FLAGS);
+      const argv = withoutFlags(context.argv, JOIN_FRONT_FLAGS);
       return runDetached(instance, node, { timeoutSeconds: config.timeoutSeconds, argv }, context);
     }
     const { servers, nodeName, ownAddress } = joined;

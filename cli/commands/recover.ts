@@ -9,7 +9,7 @@ import type { Command } from '../command.ts';
 import { EXIT } from '../exit-codes.ts';
 import { claimFolders } from '../instance-folders.ts';
 import { instanceFlags, instanceOf, instanceOptions } from '../options.ts';
-import { chooseEtcdPorts } from '../ports.ts';
+import { describeRecovered, forgetMembership, refuseOneOfSeveral } from '../etcd-member.ts';
 import { requireRoot } from '../preflight.ts';
 import { restore } from '../recover/restore.ts';
 import { checkSnapshot, newestSnapshot } from '../recover/snapshot-file.ts';
@@ -20,6 +20,7 @@ const recoverOptions = instanceOptions.extend({
     .string()
     .transform((path) => resolve(path))
     .optional(),
+  alone: z.boolean().default(false),
   raiseRevision: z.coerce.number().int().min(0).default(100_000),
 });
 
@@ -30,6 +31,7 @@ export const recoverCommand: Command = {
   flags: [
     ...instanceFlags,
     { flag: '--from FILE', text: 'the snapshot (default: the newest of the state folder)' },
+    { flag: '--alone', text: 'of several servers: this one goes on alone, and the others join it anew' },
     {
       flag: '--raise-revision N',
       text: 'more than was written since that snapshot (default 100000), so that no resourceVersion comes twice',
@@ -51,14 +53,16 @@ export const recoverCommand: Command = {
         `${instance.home} is not that of a server with an etcd of its own: recover where its pki folder is, or put it back first`,
       );
     }
+    if (!config.alone) refuseOneOfSeveral(instance);
     const file = config.from ?? newestSnapshot(paths.etcdSnapshots(instance));
     await checkSnapshot(file);
     claimFolders(instance);
     claimUp(instance, identifyProcess(process.pid) as ProcessIdentity);
     output.note(`recovering from ${file}; raising the revision takes about a minute`);
-    const ports = await chooseEtcdPorts(instance);
-    const recovery = { file, ports, raiseBy: config.raiseRevision, path: env['PATH'], now: Date.now() };
+    const member = await describeRecovered(instance);
+    const recovery = { file, member, raiseBy: config.raiseRevision, path: env['PATH'], now: Date.now() };
     const old = await restore(instance, recovery, signal);
+    forgetMembership(instance);
     if (old !== undefined) output.note(`what was there before is kept in ${old}`);
     output.note('recovered; start it with: windlass up or windlass server');
     return EXIT.ok;

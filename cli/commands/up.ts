@@ -53,14 +53,14 @@ export const upCommand: Command = {
       up,
       async () => {
         const ips = config.nodeIp === undefined ? [] : parseNodeIps(config.nodeIp);
-        const { kubeconfig, url, etcdPorts } = await prepareControlPlane(instance, config, {
+        const { kubeconfig, url, etcd } = await prepareControlPlane(instance, config, {
           name: config.nodeName,
           ips,
         });
         return {
-          components: planComponents(instance, config, etcdPorts),
+          components: planComponents(instance, config, etcd),
           ...{ url, kubeconfig, nodeName: config.nodeName },
-          ...(etcdPorts ? { etcdMetrics: `127.0.0.1:${etcdPorts.metrics}` } : {}),
+          ...(etcd ? { etcdMetrics: `127.0.0.1:${etcd.ports.metrics}` } : {}),
           ...(config.registryListen === NO_REGISTRY ? {} : { registryListen: config.registryListen }),
         };
       },

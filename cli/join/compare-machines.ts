@@ -12,15 +12,21 @@ export function clockProblem(ownMs: number, serverMs: number | undefined): strin
   return `the clock of this machine is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} the server's: set it right first (chrony or systemd-timesyncd)`;
 }
 
-/** Why a node of version `own` cannot join a server of version `server`; undefined when it can. */
-export function versionProblem(own: string, server: string): string | undefined {
+/** Why a `role` of version `own` cannot join a server of version `server`; undefined when it can. */
+export function versionProblem(own: string, server: string, role: 'node' | 'server' = 'node'): string | undefined {
   const [ownParts, serverParts] = [own, server].map(parse);
   if (!ownParts || !serverParts) return undefined;
   const [ownMajor, ownMinor] = ownParts;
   const [serverMajor, serverMinor] = serverParts;
-  if (ownMajor === serverMajor && ownMinor <= serverMinor && serverMinor - ownMinor <= 1) return undefined;
-  return `windlass ${own} cannot join a server of windlass ${server}: a node has its server's version, or the one before`;
+  const mayDiffer = role === 'node' ? 1 : 0;
+  if (ownMajor === serverMajor && ownMinor <= serverMinor && serverMinor - ownMinor <= mayDiffer) return undefined;
+  return `windlass ${own} cannot join a server of windlass ${server}: ${RULES[role]}`;
 }
+
+const RULES = {
+  node: "a node has its server's version, or the one before",
+  server: 'a further server joins with the version of the first, and is updated later',
+} as const;
 
 function parse(version: string): [number, number] | undefined {
   const match = /^(\d+)\.(\d+)\./.exec(version);

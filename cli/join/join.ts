@@ -18,8 +18,8 @@ import type { Output } from '../output.ts';
 import { renderFileKubeconfig } from '../kubeconfig.ts';
 import { replaceFile } from '../../lib/replace-file.ts';
 import { clockProblem, versionProblem } from './compare-machines.ts';
-import { readJoined, refuseServerHome, writeJoined, type Joined } from './joined.ts';
-import { askServer, type ServerFacts } from './server-facts.ts';
+import { firstServer } from './first-server.ts';
+import { readJoined, readLearntServers, refuseServerHome, writeJoined, type Joined } from './joined.ts';
 import { readToken } from './token-source.ts';
 
 const CERTIFICATE_TIMEOUT_MS = 60_000;
@@ -37,7 +37,8 @@ export async function joinCluster(
   { output, signal }: { output: Output; signal: AbortSignal },
 ): Promise<Joined> {
   refuseServerHome(instance);
-  const before = readJoined(instance);
+  const found = readJoined(instance);
+  const before = found && { ...found, servers: [...new Set([...found.servers, ...readLearntServers(instance)])] };
   if (before) {
     checkSameCluster(before, flags, instance);
     const problem = await standingOf(instance, before, output, signal);
@@ -137,7 +138,7 @@ async function joinAnew(
     );
   }
   const nodeName = flags.nodeName ?? hostname().toLowerCase();
-  const { url, facts } = await firstServer(servers, caHash, signal);
+  const { url, facts } = await firstServer('--server', servers, caHash, signal);
   const problem = clockProblem(Date.now(), facts.clockMs) ?? versionProblem(readVersion(), facts.version);
   if (problem !== undefined) throw new WindlassError('Conflict', problem);
 
@@ -162,24 +163,6 @@ async function joinAnew(
   writeJoined(instance, joined);
   output.note(`joined ${url} as node ${nodeName}`);
   return joined;
-}
-
-/** The first of `servers` that answers; throws what the last one of them met. */
-async function firstServer(
-  servers: readonly string[],
-  caHash: string,
-  signal: AbortSignal,
-): Promise<{ url: string; facts: ServerFacts }> {
-  let failure: unknown;
-  for (const url of servers) {
-    try {
-      return { url, facts: await askServer(url, caHash, signal) };
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
-      failure = error;
-    }
-  }
-  throw failure;
 }
 
 async function waitForCertificate(

@@ -17,13 +17,31 @@ export type Joined = z.infer<typeof joined>;
 
 const fileOf = (instance: Instance): string => join(instance.home, 'joined.json');
 
-/** The cluster that this machine has joined; undefined when it has joined none. */
+/** The cluster that this machine has joined; undefined when it has joined none. Throws Conflict when the file is damaged. */
 export function readJoined(instance: Instance): Joined | undefined {
+  const file = fileOf(instance);
+  let text: string;
   try {
-    return joined.parse(JSON.parse(readFileSync(fileOf(instance), 'utf8')));
+    text = readFileSync(file, 'utf8');
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
+    if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
+  }
+  try {
+    return joined.parse(JSON.parse(text));
+  } catch (error) {
+    // Not taken for "none": a server would be started in the folder of a node, or the node join anew under another name.
+    const message = `${file} is damaged: put it back from a copy, or remove that file and join again with a new --token`;
+    throw new WindlassError('Conflict', message, { cause: error });
+  }
+}
+
+/** Further servers that the agent has learnt of; none when it has not. What cannot be read is learnt again. */
+export function readLearntServers(instance: Instance): string[] {
+  try {
+    return z.array(z.string()).parse(JSON.parse(readFileSync(join(instance.home, 'servers.json'), 'utf8')));
+  } catch {
+    return [];
   }
 }
 

@@ -26,26 +26,29 @@ interface Reply {
   readonly text: string;
 }
 
-/** Asks the server at `url`. Throws BadRequest, Unavailable or Forbidden, each naming the flag to look at. */
-export async function askServer(url: string, caHash: string, signal: AbortSignal): Promise<ServerFacts> {
+/** Asks the server at `url`, which `flag` named. Throws BadRequest, Unavailable or Forbidden, each naming the flag to look at. */
+export async function askServer(
+  url: string,
+  caHash: string,
+  signal: AbortSignal,
+  flag: '--server' | '--join' = '--server',
+): Promise<ServerFacts> {
+  const named = `${flag} ${url}`;
   // Not verified yet: nothing is told to this server, and nothing believed of it but what has the right hash.
-  const reply = await get(`${url}/ca.crt`, {}, signal);
+  const reply = await get(`${url}/ca.crt`, { named }, signal);
   if (reply.status !== 200 || !reply.text.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new WindlassError(
-      'BadRequest',
-      `--server ${url} is no windlass API server: it answers ${reply.status} to /ca.crt`,
-    );
+    throw new WindlassError('BadRequest', `${named} is no windlass API server: it answers ${reply.status} to /ca.crt`);
   }
   const authority = reply.text;
-  const found = hashOf(authority, url);
+  const found = hashOf(authority, named);
   if (found !== caHash) {
     throw new WindlassError(
       'Forbidden',
       `the authority of ${url} is ${found}, not ${caHash} as --ca-hash says: it is another cluster, or somebody in between; nothing was told to it`,
     );
   }
-  const version = await get(`${url}/version`, { ca: authority }, signal);
-  const gitVersion = gitVersionOf(version, url);
+  const version = await get(`${url}/version`, { named, ca: authority }, signal);
+  const gitVersion = gitVersionOf(version, named);
   return {
     authority,
     clockMs: version.date === undefined ? undefined : Date.parse(version.date),
@@ -54,30 +57,30 @@ export async function askServer(url: string, caHash: string, signal: AbortSignal
   };
 }
 
-function gitVersionOf({ status, text }: Reply, url: string): string {
+function gitVersionOf({ status, text }: Reply, named: string): string {
   try {
     const { gitVersion } = JSON.parse(text) as { gitVersion?: unknown };
     if (status === 200 && typeof gitVersion === 'string') return gitVersion;
   } catch {
     // What is no JSON says no version either.
   }
-  throw new WindlassError('Unavailable', `--server ${url} answers ${status} to /version, and no version`);
+  throw new WindlassError('Unavailable', `${named} answers ${status} to /version, and no version`);
 }
 
-function hashOf(authority: string, url: string): string {
+function hashOf(authority: string, named: string): string {
   try {
     return keyHashOf(authority);
   } catch (error) {
-    throw new WindlassError('BadRequest', `--server ${url} is no windlass API server: /ca.crt is no certificate`, {
+    throw new WindlassError('BadRequest', `${named} is no windlass API server: /ca.crt is no certificate`, {
       cause: error,
     });
   }
 }
 
-function get(url: string, tls: { ca?: string }, signal: AbortSignal): Promise<Reply> {
+function get(url: string, { named, ...tls }: { named: string; ca?: string }, signal: AbortSignal): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const limited = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-    const fail = (error: Error): void => reject(signal.aborted ? error : unreachable(url, error));
+    const fail = (error: Error): void => reject(signal.aborted ? error : unreachable(named, error));
     const sent = request(
       url,
       { ...tls, rejectUnauthorized: tls.ca !== undefined, signal: limited, agent: false },
@@ -122,11 +125,10 @@ const HINTS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'its certificate has run out: are the clocks of both machines right?',
 };
 
-function unreachable(url: string, error: Error): WindlassError {
-  const { origin } = new URL(url);
+function unreachable(named: string, error: Error): WindlassError {
   const isLate = error.name === 'TimeoutError' || error.name === 'AbortError';
   const detail = isLate
     ? `no answer within ${TIMEOUT_MS / 1000} s: is a firewall in between?`
     : (HINTS[errnoOf(error) ?? ''] ?? messageOf(error));
-  return new WindlassError('Unavailable', `--server ${origin} cannot be reached: ${detail}`, { cause: error });
+  return new WindlassError('Unavailable', `${named} cannot be reached: ${detail}`, { cause: error });
 }

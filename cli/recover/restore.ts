@@ -8,14 +8,14 @@ import { WindlassError } from '../../lib/errors.ts';
 import { paths, type Instance } from '../../lib/instance.ts';
 import { etcdArguments } from '../components.ts';
 import { findProgram } from '../preflight.ts';
-import type { EtcdPorts } from '../ports.ts';
+import type { EtcdMember } from '../etcd-member.ts';
 import { compactTime, systemClock } from '../../lib/clock.ts';
 
 const READY_TIMEOUT_MS = 30_000;
 
 export interface Recovery {
   readonly file: string;
-  readonly ports: EtcdPorts;
+  readonly member: EtcdMember;
   readonly raiseBy: number;
   readonly path: string | undefined;
   readonly now: number;
@@ -32,7 +32,7 @@ export async function restore(
   rmSync(fresh, { recursive: true, force: true });
   try {
     await unpack(recovery, fresh, signal);
-    await raiseRevision({ args: etcdArguments(instance, recovery.ports, pki, fresh), pki, recovery }, signal);
+    await raiseRevision({ args: etcdArguments(instance, recovery.member, pki, fresh), pki, recovery }, signal);
   } catch (error) {
     rmSync(fresh, { recursive: true, force: true });
     throw error;
@@ -43,7 +43,7 @@ export async function restore(
   return hadData ? old : undefined;
 }
 
-async function unpack({ file, ports, path }: Recovery, folder: string, signal: AbortSignal): Promise<void> {
+async function unpack({ file, member, path }: Recovery, folder: string, signal: AbortSignal): Promise<void> {
   // From 3.6 on the first does it, before that the second.
   const program = findProgram('etcdutl', path) ?? findProgram('etcdctl', path);
   if (program === undefined) {
@@ -52,12 +52,11 @@ async function unpack({ file, ports, path }: Recovery, folder: string, signal: A
       'missing program: etcdctl or etcdutl; install it with: apt-get install etcd-client',
     );
   }
-  const peer = `https://127.0.0.1:${ports.peer}`;
   await run(
     program,
     [
-      ...['snapshot', 'restore', file, '--data-dir', folder, '--name', 'windlass'],
-      ...['--initial-cluster', `windlass=${peer}`, '--initial-advertise-peer-urls', peer],
+      ...['snapshot', 'restore', file, '--data-dir', folder, '--name', member.name],
+      ...['--initial-cluster', `${member.name}=${member.peerUrl}`, '--initial-advertise-peer-urls', member.peerUrl],
     ],
     { ETCDCTL_API: '3' },
     signal,
@@ -72,15 +71,18 @@ async function raiseRevision(
   if (program === undefined) {
     throw new WindlassError('NotFound', 'missing program: etcd; install it with: apt-get install etcd-server');
   }
-  const etcd = spawn(program, [...args], { stdio: 'ignore' });
+  // Whatever becomes of this process, a crash included, nothing of it is left to hold the folder.
+  const within = findProgram('setpriv', recovery.path);
+  const words = [...(within === undefined ? [] : [within, '--pdeathsig', 'KILL']), program, ...args];
+  const etcd = spawn(words[0] as string, words.slice(1), { stdio: 'ignore' });
   const ended = once(etcd, 'exit');
   try {
-    await waitForHealth(recovery.ports.metrics, signal);
+    await waitForHealth(recovery.member.ports.metrics, signal);
     await run(
       process.execPath,
       [
         fileURLToPath(new URL('../../apiserver/raise-revision.ts', import.meta.url)),
-        ...['--etcd-servers', `https://127.0.0.1:${recovery.ports.client}`, '--etcd-ca', pki('etcd-ca.crt')],
+        ...['--etcd-servers', `https://127.0.0.1:${recovery.member.ports.client}`, '--etcd-ca', pki('etcd-ca.crt')],
         ...[
           '--etcd-cert',
           pki('etcd-client.crt'),

@@ -1,33 +1,26 @@
 // Tokens as text. Pure.
 import { shellWord } from '../next-steps.ts';
-import type { TokenFacts } from './tokens.ts';
+import { renderTable } from '../table.ts';
+import type { TokenFacts, TokenRole } from './tokens.ts';
 
-/** The command that makes another machine a node. */
-export function renderJoinCommand(facts: { url: string; token: string; caHash: string }): string {
-  return `windlass node --server ${shellWord(facts.url)} --token ${facts.token} --ca-hash ${facts.caHash}`;
+/** The command that makes another machine a node, or a further server. */
+export function renderJoinCommand(facts: { url: string; token: string; caHash: string; role?: TokenRole }): string {
+  const words = facts.role === 'server' ? 'windlass server --join' : 'windlass node --server';
+  return `${words} ${shellWord(facts.url)} --token ${facts.token} --ca-hash ${facts.caHash}`;
 }
 
 /** A table with one line per token. */
 export function renderTokens(tokens: readonly TokenFacts[], now: number): string {
-  const rows = [
+  return renderTable([
     ['TOKEN', 'ROLE', 'EXPIRES', 'USES', 'DESCRIPTION'],
     ...tokens.map(({ id, role, expiresAt, uses, used, description }) => [
       id,
-      role,
+      role ?? '<none>',
       describeExpiry(expiresAt, now),
       uses === undefined ? 'any' : `${used} of ${uses}`,
       description,
     ]),
-  ];
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd((widths[column] ?? 0) + 3))
-        .join('')
-        .trimEnd(),
-    )
-    .join('\n');
+  ]);
 }
 
 function describeExpiry(expiresAt: number | undefined, now: number): string {

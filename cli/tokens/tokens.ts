@@ -2,19 +2,31 @@
 import { randomInt } from 'node:crypto';
 import type { ApiClient } from '../../client/client.ts';
 import { secretKind, type Secret } from '../../crds/builtin.ts';
-import { BOOTSTRAP_TOKEN_TYPE, NODE_ROLE_GROUP, tokenSecretName, tokenTexts } from '../../crds/join.ts';
+import {
+  BOOTSTRAP_TOKEN_TYPE,
+  NODE_ROLE_GROUP,
+  SERVER_ROLE_GROUP,
+  tokenSecretName,
+  tokenTexts,
+} from '../../crds/join.ts';
 import { rfc3339 } from '../../lib/clock.ts';
 import { WindlassError } from '../../lib/errors.ts';
 
 const NAMESPACE = 'kube-system';
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
 
+/** What the bearer of a token becomes. */
+export const TOKEN_ROLES = ['node', 'server'] as const;
+export type TokenRole = (typeof TOKEN_ROLES)[number];
+const GROUP_OF: Readonly<Record<TokenRole, string>> = { node: NODE_ROLE_GROUP, server: SERVER_ROLE_GROUP };
+
 /** What a token is for; its secret half is never read back. */
 export interface TokenFacts {
   readonly id: string;
-  readonly role: string;
+  /** Undefined of one that lets nobody join. */
+  readonly role: TokenRole | undefined;
   readonly description: string;
-  /** How many nodes may join by it; undefined = any number. */
+  /** How many machines may join by it; undefined = any number. */
   readonly uses: number | undefined;
   readonly used: number;
   /** Milliseconds since the epoch; undefined = never. */
@@ -22,6 +34,8 @@ export interface TokenFacts {
 }
 
 export interface NewToken {
+  /** node unless said. */
+  readonly role?: TokenRole;
   readonly description: string;
   readonly uses: number | undefined;
   /** 0 = it never expires. */
@@ -36,7 +50,7 @@ export async function createToken(client: ApiClient, wish: NewToken, signal?: Ab
     'token-id': id,
     'token-secret': secret,
     'usage-bootstrap-authentication': 'true',
-    'auth-extra-groups': NODE_ROLE_GROUP,
+    'auth-extra-groups': GROUP_OF[wish.role ?? 'node'],
     ...(wish.description === '' ? {} : { description: wish.description }),
     ...(wish.uses === undefined ? {} : { uses: String(wish.uses) }),
     ...(wish.ttlSeconds === 0 ? {} : { expiration: rfc3339(wish.now + wish.ttlSeconds * 1000) }),
@@ -73,10 +87,10 @@ export async function revokeToken(client: ApiClient, id: string, signal?: AbortS
 function factsOf({ metadata, data }: Secret): TokenFacts {
   const texts = tokenTexts(data);
   const { uses, expiration, description = '' } = texts;
-  const isForNodes = (texts['auth-extra-groups'] ?? '').split(',').includes(NODE_ROLE_GROUP);
+  const groups = (texts['auth-extra-groups'] ?? '').split(',');
   return {
     id: texts['token-id'] ?? metadata.name,
-    role: isForNodes ? 'node' : '<none>',
+    role: TOKEN_ROLES.find((role) => groups.includes(GROUP_OF[role])),
     description,
     uses: uses === undefined ? undefined : Number(uses),
     used: (texts['used-by'] ?? '').split('\n').filter((line) => line !== '').length,

@@ -8,7 +8,7 @@ import { runAll, type RunPart } from '../../lib/run-all.ts';
 import { createController, watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { createCertificateReconciler } from './reconcile.ts';
-import { readToken } from './token.ts';
+import { readToken } from '../../crds/join-token.ts';
 
 /** For a day, who tries an expired token is told that it expired, and not that it never was. */
 const KEEP_EXPIRED_MS = 24 * 60 * 60_000;

@@ -13,7 +13,7 @@ import {
   NODE_USER,
 } from '../../crds/join.ts';
 import type { ParsedRequest } from '../../lib/certificate-request.ts';
-import type { Token, TokenUse } from './token.ts';
+import type { Token, TokenUse } from '../../crds/join-token.ts';
 
 export interface Observed {
   readonly csr: CertificateSigningRequest;

@@ -31,7 +31,7 @@ import type { Events } from '../runtime/events.ts';
 import { isDeleting } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { planCertificate, type CertificatePlan } from './plan.ts';
-import { addUse, readToken } from './token.ts';
+import { addUse, readToken } from '../../crds/join-token.ts';
 
 export interface CertificateDeps {
   readonly client: ApiClient;

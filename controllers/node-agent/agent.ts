@@ -46,6 +46,7 @@ import { createCertificateRenewer } from './node/certificate-renewer.ts';
 import { createNodeMetrics } from './node/node-metrics.ts';
 import { createNodeRegistrar } from './node/node-registrar.ts';
 import { diskProblem, readNodeFacts } from './node/read-facts.ts';
+import { createServerList } from './node/server-list.ts';
 import { createShimLease } from './node/shim-lease.ts';
 import { createObjectControllers } from './object-controllers.ts';
 import { createRuntimeFollower } from './runtime/follow-runtime.ts';
@@ -270,6 +271,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         follower,
         registrar,
         shimLease,
+        createServerList({ client, home: instance.home, clock, log }),
         { name: 'agent server', run: agentServer.run },
         createCertificateRenewer({
           ...{ client, nodeName, clock, log, folder: paths.pki(instance), cert: options.connection.cert },

@@ -1,5 +1,6 @@
 // The access that the flags ask for, and the token server that belongs to it.
 import type { IncomingMessage } from 'node:http';
+import { hostname } from 'node:os';
 import { createApiClient } from '../../client/api-client.ts';
 import { readKubeconfig } from '../../client/kubeconfig.ts';
 import { createLeaseRenewer, metricsLease } from '../../client/lease.ts';
@@ -42,7 +43,7 @@ export function openAccessFor(
   const access = createClusterAccess({ reviews: createReviews(client), tokens, clock }, config);
   return {
     access,
-    parts: [createLeaseRenewer({ client, clock, log }, metricsLease('registry', metricsAddress))],
+    parts: [createLeaseRenewer({ client, clock, log }, metricsLease('registry', metricsAddress, hostname()))],
     answerToken: (request, query) => answerTokenRequest({ access, tokens, clock }, request, query),
     [Symbol.asyncDispose]: () => client.close(),
   };

@@ -13,7 +13,7 @@ import { describeInstance } from '../../lib/instance.ts';
 import { makeBusyboxImage, makeImage, writeOciLayout } from '../support/images.ts';
 import { createInstance, runCommand } from '../support/instance.ts';
 import { sendTo } from '../support/live-registry.ts';
-import { freePort } from '../support/registry.ts';
+import { freePorts } from '../../cli/ports.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -27,7 +27,7 @@ function makeFolder(t: { after(task: () => void): void }): string {
 
 test('the registry of windlass up', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft', 'kubectl', 'skopeo')) return;
-  const host = `127.0.0.1:${await freePort()}`;
+  const host = `127.0.0.1:${(await freePorts(1))[0]}`;
   const instance = await createInstance({ env: { WINDLASS_REGISTRY_LISTEN: host } });
   t.after(() => instance[Symbol.asyncDispose]());
   await instance.up();
@@ -100,7 +100,7 @@ spec:
 
 test('a second registry on a port that is taken says what to do', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'runc', 'conmon', 'nft')) return;
-  const host = `127.0.0.1:${await freePort()}`;
+  const host = `127.0.0.1:${(await freePorts(1))[0]}`;
   const first = startAlone(makeFolder(t), host);
   t.after(() => first.child.kill('SIGKILL'));
   await first.listens();
@@ -116,7 +116,7 @@ test('a second registry on a port that is taken says what to do', async (t) => {
 
 test('windlass registry alone', async (t) => {
   if (!requirePrograms(t, 'skopeo')) return;
-  const host = `127.0.0.1:${await freePort()}`;
+  const host = `127.0.0.1:${(await freePorts(1))[0]}`;
   const [root, folder] = [makeFolder(t), makeFolder(t)];
   const files = Array.from({ length: 4 }, (_, index) => [{ name: `f${index}`, content: randomBytes(2_000_000) }]);
   const image = makeImage({ layers: files, compression: 'gzip' });

@@ -89,8 +89,8 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   const listen = `${GATEWAY.ipv4}:6443`;
   const env = { ...process.env, HOME: join(root, 'kube'), KUBECONFIG: paths.adminKubeconfig(control), NO_COLOR: '1' };
   const controlOptions = serverOptions.parse({ ...control, listen });
-  const { kubeconfig, etcdPorts } = await prepareControlPlane(control, controlOptions);
-  const planned = planServer(control, controlOptions, etcdPorts);
+  const { kubeconfig, etcd: member } = await prepareControlPlane(control, controlOptions);
+  const planned = planServer(control, controlOptions, member);
   const superviseControl = (name: Component['name'], as: string = name, args: readonly string[] = []): Supervised => {
     const { file, args: own } = planned.find((component) => component.name === name) as Component;
     return supervise({ name: as, file, args: [...own, ...args], env, logFile: join(root, 'control', `${as}.log`) });

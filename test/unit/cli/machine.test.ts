@@ -10,7 +10,9 @@ const plan = (flags: object, embedded = true): Component[] =>
   planComponents(
     instance,
     upOptions.parse({ home: instance.home, run: instance.run, ...flags }),
-    embedded ? { client: 1, peer: 2, metrics: 3 } : undefined,
+    embedded
+      ? { ports: { client: 1, peer: 2, metrics: 3 }, name: 'a:1', peerUrl: 'https://a:2', peerListen: '10.0.0.1:2' }
+      : undefined,
   );
 
 test('stopStages() stops what nothing running needs first, etcd last', () => {

@@ -289,6 +289,32 @@ test('a server that cannot be reached is left for the next one, also by writes, 
   }
 });
 
+test('a server that has lost its store, or does not answer in time, is left for one that was learnt of', async () => {
+  let isHanging = false;
+  await using first = await startFakeApiServer((_, response) => {
+    if (!isHanging) reply(response, 503, { kind: 'Status', reason: 'ServiceUnavailable', message: 'no store' });
+  });
+  await using second = await startFakeApiServer((_, response) => reply(response, 200, volume('a')));
+  const api = createApiClient(first.connection);
+  const get = (signal?: AbortSignal) => api.kind(volumeKind).get('a', 'default', signal);
+  try {
+    await assert.rejects(get(), /no store/);
+    api.setServers([second.connection.server]);
+    assert.equal((await get())?.metadata.name, 'a');
+    assert.equal(first.requests.length, 2, 'it was not asked again');
+    assert.equal((await get())?.metadata.name, 'a');
+    assert.equal(first.requests.length, 2, 'it was asked again');
+    api.setServers([]);
+    isHanging = true;
+    await assert.rejects(get(AbortSignal.timeout(200)), /was aborted/);
+    api.setServers([second.connection.server]);
+    await assert.rejects(get(AbortSignal.timeout(200)), /was aborted/);
+    assert.equal((await get())?.metadata.name, 'a');
+  } finally {
+    await api.close();
+  }
+});
+
 test('a write that the server may have heard is not made again elsewhere', async () => {
   await using first = await startFakeApiServer((request) => request.socket.destroy());
   await using second = await startFakeApiServer((_, response) => reply(response, 200, volume('a')));

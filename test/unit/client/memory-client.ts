@@ -20,6 +20,7 @@ export function createMemoryClient(): MemoryClient {
     failure: undefined,
     kind: <T extends KubernetesObject>(kind: KindName & { readonly type?: T }) => kindClient<T>(kind),
     raw: () => Promise.resolve({ status: 200, body: 'ok' }),
+    setServers: () => undefined,
     setCredentials: () => undefined,
     evict: () => Promise.resolve(),
     close: () => Promise.resolve(),

@@ -74,12 +74,16 @@ test('durations, the join command and the list of tokens', () => {
     renderJoinCommand({ url: 'https://a:6443', token: 'abcdef.0123456789abcdef', caHash: 'sha256:00' }),
     'windlass node --server https://a:6443 --token abcdef.0123456789abcdef --ca-hash sha256:00',
   );
-  const facts = { role: 'node', description: '', uses: undefined, used: 0, expiresAt: undefined };
+  assert.equal(
+    renderJoinCommand({ url: 'https://a:6443', token: 'abcdef.0123456789abcdef', caHash: 'sha256:00', role: 'server' }),
+    'windlass server --join https://a:6443 --token abcdef.0123456789abcdef --ca-hash sha256:00',
+  );
+  const facts = { role: 'node' as const, description: '', uses: undefined, used: 0, expiresAt: undefined };
   const table = renderTokens(
     [
       { ...facts, id: 'abcdef', uses: 2, used: 1, expiresAt: 3_600_000, description: 'rack' },
       { ...facts, id: 'ghijkl' },
-      { ...facts, id: 'mnopqr', expiresAt: -1 },
+      { ...facts, id: 'mnopqr', role: 'server', expiresAt: -1 },
     ],
     0,
   );
@@ -89,7 +93,7 @@ test('durations, the join command and the list of tokens', () => {
       ['TOKEN', 'ROLE', 'EXPIRES', 'USES', 'DESCRIPTION'],
       ['abcdef', 'node', 'in 60 min', '1 of 2', 'rack'],
       ['ghijkl', 'node', 'never', 'any'],
-      ['mnopqr', 'node', 'expired', 'any'],
+      ['mnopqr', 'server', 'expired', 'any'],
     ],
   );
 });

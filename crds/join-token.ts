@@ -1,11 +1,11 @@
-// A join token as the controllers see it: never its secret.
-import type { Secret } from '../../crds/builtin.ts';
-import { tokenTexts } from '../../crds/join.ts';
+// A join token as those who count its uses see it: never its secret.
+import type { Secret } from './builtin.ts';
+import { tokenTexts } from './join.ts';
 
-/** One node that joined by a token of which the uses are counted. */
+/** One node or server that joined by a token of which the uses are counted. */
 export interface TokenUse {
   readonly node: string;
-  /** UID of the CertificateSigningRequest. */
+  /** UID of the CertificateSigningRequest; of a server, the hash of what it alone knows. */
   readonly request: string;
 }
 

@@ -1,0 +1,170 @@
+// Keeps the membership of the embedded etcd true, from every server alike: its own address, learners that have caught up,
+// machines that began to join and never came. What is found is kept in a file, for the day on which the data is lost.
+import { dirname, join } from 'node:path';
+import { mkdirSync } from 'node:fs';
+import { urlOfServer, type ServerList } from '../../crds/servers.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { messageOf, WindlassError } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import { replaceFile } from '../../lib/replace-file.ts';
+import {
+  addLearner,
+  listMembers,
+  moveMember,
+  ownMemberId,
+  promoteMember,
+  removeMember,
+  type Member,
+  type MemberClient,
+} from '../storage/members.ts';
+
+export interface MembershipOptions {
+  /** Where the other members reach that of this server. */
+  readonly peerUrl: string;
+  /** The members as they were seen last. */
+  readonly file: string;
+}
+
+export interface Membership {
+  /** As they were seen last; none before the first look. */
+  list(): ServerList;
+  /** Makes room for a member at `peerUrl`: as it is to be started. In place of one there that is older, if any. */
+  admit(name: string, peerUrl: string): Promise<string>;
+  /** Throws NotFound for a name that no server has, Conflict for the last one. */
+  remove(name: string): Promise<void>;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+const LOOK_MS = 15_000;
+/** While somebody joins. */
+const SOON_MS = 500;
+/** Who has not started until then is forgotten, so that another one can join; it may ask again. */
+const FORGET_MS = 5 * 60_000;
+
+/** Nothing is asked before run(). */
+export function createMembership(
+  { client, clock, log }: { client: MemberClient; clock: Clock; log: Logger },
+  { peerUrl: ownPeerUrl, file }: MembershipOptions,
+): Membership {
+  const unstartedSince = new Map<string, number>();
+  let members: readonly Member[] = [];
+  let written = '';
+  let wake = new AbortController();
+
+  const remember = (found: readonly Member[]): void => {
+    members = found;
+    const text = JSON.stringify(toServers(found, ownPeerUrl));
+    if (text === written) return;
+    mkdirSync(dirname(file), { recursive: true });
+    replaceFile(file, text);
+    written = text;
+  };
+
+  const announceOwn = async (found: readonly Member[]): Promise<readonly Member[]> => {
+    const id = await ownMemberId(client);
+    const own = found.find((member) => member.id === id);
+    if (!own || own.isLearner || own.peerUrls.join() === ownPeerUrl) return found;
+    await moveMember(client, id, ownPeerUrl);
+    log.info({ from: own.peerUrls, to: ownPeerUrl }, 'told the other members where this one is');
+    return listMembers(client);
+  };
+
+  const helpLearner = async (member: Member): Promise<void> => {
+    const { id, name, peerUrls } = member;
+    if (name !== '') {
+      if (await promoteMember(client, id)) log.info({ name, peerUrls }, 'a server has joined');
+      return;
+    }
+    const since = unstartedSince.get(id) ?? clock.now();
+    unstartedSince.set(id, since);
+    if (clock.now() - since < FORGET_MS) return;
+    await removeMember(client, id);
+    log.warn({ peerUrls }, 'a server that was to join has not started: it is forgotten');
+  };
+
+  const look = async (): Promise<void> => {
+    remember(await announceOwn(await listMembers(client)));
+    for (const member of members) if (member.isLearner) await helpLearner(member);
+    for (const id of unstartedSince.keys()) {
+      if (!members.some((member) => member.id === id && member.name === '')) unstartedSince.delete(id);
+    }
+    if (members.some(({ isLearner }) => isLearner)) remember(await listMembers(client));
+  };
+
+  return {
+    list: () => toServers(members, ownPeerUrl),
+    async admit(name, peerUrl) {
+      let found = await announceOwn(await listMembers(client));
+      const there = found.find(({ peerUrls }) => peerUrls.includes(peerUrl));
+      const namesake = found.find((member) => member.name === name && member !== there);
+      if (namesake) {
+        const message = `the server ${name} is a member of the cluster already, with its etcd at ${namesake.peerUrls.join()}: choose another --listen or --advertise, or remove that one first: windlass server remove ${name}`;
+        throw new WindlassError('Conflict', message);
+      }
+      if (there && there.name !== '') {
+        log.warn({ name: there.name, peerUrl }, 'a member has lost its data: it is replaced');
+        await removeMember(client, there.id);
+      }
+      if (!there || there.name !== '') await addLearner(client, peerUrl);
+      found = await listMembers(client);
+      remember(found);
+      wake.abort();
+      return initialCluster(found, name, peerUrl);
+    },
+    async remove(name) {
+      const found = await listMembers(client);
+      const member = found.find((one) => nameOf(one) === name);
+      if (!member) {
+        const known = found.map(nameOf).join(', ');
+        throw new WindlassError('NotFound', `there is no server ${JSON.stringify(name)}: there are ${known}`);
+      }
+      if (!member.isLearner && found.filter(({ isLearner }) => !isLearner).length === 1) {
+        throw new WindlassError('Conflict', `${name} is the only server: there would be no cluster without it`);
+      }
+      await removeMember(client, member.id);
+      log.info({ name }, 'removed a server');
+      // Asked of a member that is no longer one, this fails.
+      remember(found.filter((one) => one !== member));
+    },
+    async run(signal) {
+      while (!signal.aborted) {
+        try {
+          await look();
+        } catch (error) {
+          log.debug({ err: messageOf(error) }, 'failed to look after the members of etcd');
+        }
+        wake = new AbortController();
+        const waitMs = members.length === 0 || members.some(({ isLearner }) => isLearner) ? SOON_MS : LOOK_MS;
+        await clock.sleep(waitMs, AbortSignal.any([signal, wake.signal])).catch(() => undefined);
+      }
+    },
+  };
+}
+
+/** One that has not started has no name yet: it goes by its address. */
+const nameOf = ({ name, peerUrls }: Member): string => name || (peerUrls[0] ?? '').replace('https://', '');
+
+function toServers(members: readonly Member[], ownPeerUrl: string): ServerList {
+  const self = members.find(({ peerUrls }) => peerUrls.includes(ownPeerUrl));
+  return {
+    ...(self ? { self: nameOf(self) } : {}),
+    servers: members.map((member) => {
+      const url = urlOfServer(member.name);
+      return {
+        name: nameOf(member),
+        ...(url === undefined ? {} : { url }),
+        peerUrl: member.peerUrls[0] ?? '',
+        role: member.isLearner ? ('Joining' as const) : ('Member' as const),
+      };
+    }),
+  };
+}
+
+function initialCluster(members: readonly Member[], name: string, peerUrl: string): string {
+  return members
+    .flatMap((member) => member.peerUrls.map((url) => `${url === peerUrl ? name : nameOf(member)}=${url}`))
+    .join(',');
+}
+
+/** Where the members of an instance are kept. */
+export const membersFile = (home: string): string => join(home, 'etcd-members.json');
