@@ -54,6 +54,8 @@ export const paths = {
   snapshots: (instance: Instance): string => join(instance.home, 'snapshots'),
   /** Compiled code of worker threads; Node fills it and checks what it finds. */
   compileCache: (instance: Instance): string => join(instance.home, 'compile-cache'),
+  /** See createStandInLibrary(); not in the run folder, from which nothing may be executed on many hosts. */
+  standInLibrary: (instance: Instance): string => join(instance.home, 'lib', 'libsystemd.so.0'),
   volumes: (instance: Instance): string => join(instance.home, 'volumes'),
   /** CRI log files: pods/<namespace>_<name>_<uid>/<container>/<attempt>.log */
   podLogs: (instance: Instance): string => join(instance.home, 'pods'),

@@ -21,8 +21,9 @@ import { createFilterCache } from './oci-runtime/filter-cache.ts';
 import { canPassThrough, readConmonVersion } from './oci-runtime/conmon.ts';
 import { createKnownSpecs } from './oci-runtime/known-specs.ts';
 import { createReadyShell } from './oci-runtime/ready-shell.ts';
-import { findProgram, openOciRuntime } from './oci-runtime/runtime.ts';
+import { findOciRuntime, findProgram, openOciRuntime } from './oci-runtime/runtime.ts';
 import { createSeccompProfiles } from './oci-runtime/seccomp-choice.ts';
+import { createStandInLibrary } from './oci-runtime/stand-in-library.ts';
 import type { RuntimeRights } from './oci-runtime/try-rights.ts';
 import { findOrphans, recordExit } from './rpc/container-exit.ts';
 import { createSandboxPool } from './pool/sandbox-pool.ts';
@@ -63,10 +64,14 @@ export function openShim(options: ShimOptions): Shim {
   const cgroups = openCgroups();
   const cgroupParent = kernelNames.cgroupParent(instance);
   cgroups.create(cgroupParent);
-  const runtime = openOciRuntime(options.ociRuntime, join(state, 'runtime'), spawner, [
-    state,
-    paths.snapshots(instance),
-  ]);
+  const standIn = createStandInLibrary(
+    [conmonPath, findOciRuntime(options.ociRuntime)],
+    paths.standInLibrary(instance),
+  );
+  const runtime = openOciRuntime(options.ociRuntime, join(state, 'runtime'), spawner, {
+    mountFolders: [state, paths.snapshots(instance)],
+    env: standIn.env,
+  });
   const host: SandboxHost = {
     createSandboxNamespaces,
     createUserNamespace: (request) => createUserNamespace(spawner, request),

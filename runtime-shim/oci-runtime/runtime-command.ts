@@ -31,6 +31,8 @@ export interface JoiningOptions {
   readonly nsenter: string;
   /** A view that stays, in which all of `paths` are what they are here; undefined when there is none. */
   standingView(paths: CreationPaths): number | undefined;
+  /** Set for every command. */
+  env(): Readonly<Record<string, string>>;
 }
 
 /** What a creation needs to find on the host. */
@@ -65,7 +67,7 @@ export function openJoiningCommand(
     creation && hidden && mountNamespace === undefined ? openMountView(hidden.mountPoint, hidden.around) : undefined;
   const [path = '', ...args] = view === undefined ? command : [options.nsenter, `--mount=${view.path}`, ...command];
   return {
-    ...{ path, args, env: isSealed ? SEALED_ENV : {}, mountNamespace },
+    ...{ path, args, env: { ...options.env(), ...(isSealed ? SEALED_ENV : {}) }, mountNamespace },
     inside: creation ? undefined : { entrances: files, argv },
     setLimits: () => setOwnLimits(cgroups, mounts, group.path, group.limits),
     [Symbol.dispose]: () => view?.[Symbol.dispose](),

@@ -80,27 +80,35 @@ function isExecutable(file: string): boolean {
   }
 }
 
-/**
- * `auto` (runc, else crun), `runc`, `crun` or a path. `root` is the runtime's state folder; in `mountFolders` this
- * process mounts what containers are made of.
- */
+/** Absolute path of the program that a setting stands for. Unavailable when it is not installed. */
+export function findOciRuntime(setting: string): string {
+  const names = setting === 'auto' ? ['runc', 'crun'] : [setting];
+  const found = names.map((name) => (isAbsolute(name) ? name : findProgram(name))).find((file) => file !== undefined);
+  if (found !== undefined && isExecutable(found)) return found;
+  throw new WindlassError('Unavailable', `OCI runtime ${setting === 'auto' ? 'runc' : setting} is not installed`);
+}
+
+export interface OciRuntimeOptions {
+  /** Where this process mounts what containers are made of. */
+  readonly mountFolders?: readonly string[];
+  /** Set for every command of a container. */
+  env?(): Readonly<Record<string, string>>;
+}
+
+/** `auto` (runc, else crun), `runc`, `crun` or a path. `root` is the runtime's state folder. */
 export function openOciRuntime(
   setting: string,
   root: string,
   spawner: Spawner,
-  mountFolders: readonly string[] = [],
-  mountinfo = readFileSync('/proc/self/mountinfo', 'utf8'),
+  { mountFolders = [], env = () => ({}) }: OciRuntimeOptions = {},
 ): OciRuntime {
-  const names = setting === 'auto' ? ['runc', 'crun'] : [setting];
-  const found = names.map((name) => (isAbsolute(name) ? name : findProgram(name))).find((file) => file !== undefined);
-  if (found === undefined || !isExecutable(found)) {
-    throw new WindlassError('Unavailable', `OCI runtime ${setting === 'auto' ? 'runc' : setting} is not installed`);
-  }
+  const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8');
+  const found = findOciRuntime(setting);
   const kind = found.endsWith('crun') ? 'crun' : 'runc';
   const hidden = kind === 'crun' ? mountToHide(parseCgroupMounts(mountinfo)) : undefined;
   const path = hidden === undefined ? found : (findProgram('unshare') ?? '/usr/bin/unshare');
   const globalArgs = [...(hidden === undefined ? [] : hidingArguments(found, hidden, mountinfo)), ...['--root', root]];
-  const joining = kind === 'crun' ? planJoining(found, root, mountinfo, mountFolders) : undefined;
+  const joining = kind === 'crun' ? planJoining(found, root, mountinfo, mountFolders, env) : undefined;
   const run = (args: readonly string[], signal: AbortSignal) =>
     runProgram(spawner, { file: path, argv: [path, ...globalArgs, ...args], signal });
   return {
@@ -115,7 +123,7 @@ export function openOciRuntime(
         const inside = creation ? undefined : { entrances: [], argv: [path, ...globalArgs] };
         const nothing = (): undefined => undefined;
         return {
-          ...{ path, args: globalArgs, env: {}, inside, mountNamespace: undefined },
+          ...{ path, args: globalArgs, env: env(), inside, mountNamespace: undefined },
           ...{ setLimits: nothing, [Symbol.dispose]: nothing },
         };
       }
@@ -187,6 +195,7 @@ function planJoining(
   root: string,
   mountinfo: string,
   mountFolders: readonly string[],
+  env: JoiningOptions['env'],
 ): JoiningOptions | undefined {
   const mounts = parseCgroupMounts(mountinfo);
   const nsenter = findProgram('nsenter');
@@ -199,7 +208,7 @@ function planJoining(
   // In the view nothing below `around` reaches the original any more: that must not be more than the hierarchies.
   if (hidden && hidden.around === '/') return undefined;
   const standingView = planStandingView(mountPoint, mountFolders);
-  return { program, sealedProgram, root, cgroups: openCgroups(mountinfo), mounts, nsenter, hidden, standingView };
+  return { program, sealedProgram, root, cgroups: openCgroups(mountinfo), mounts, nsenter, hidden, standingView, env };
 }
 
 /**
