@@ -22,6 +22,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { diskUsage } from './disk-usage.ts';
 import { openLayerQuota, type LayerLimits } from './layer-quota.ts';
 import type { LayerStore } from './layer-store.ts';
+import { makeMountPoints } from './mount-points.ts';
 import { isMountPoint, type OverlayMounts } from './overlay-mounts.ts';
 import { createUsageCache } from './usage-cache.ts';
 
@@ -81,8 +82,8 @@ export interface ContainerStore {
 export function openContainerStore(root: string, layers: LayerStore, mounts: OverlayMounts): ContainerStore {
   const containersDir = join(root, 'containers');
   mkdirSync(containersDir, { recursive: true, mode: 0o700 });
-  const emptyDir = join(root, 'empty');
-  mkdirSync(emptyDir, { recursive: true, mode: 0o755 });
+  const mountPoints = join(root, 'mount-points');
+  makeMountPoints(mountPoints);
   const records = new Map<string, ContainerRecord>();
   // What has no name of ours (lost+found) is not ours to look at.
   const listNames = (): string[] => readdirSync(containersDir).filter((name) => CONTAINER_ID.test(name));
@@ -122,8 +123,7 @@ export function openContainerStore(root: string, layers: LayerStore, mounts: Ove
     const own = folder(containerId);
     const merged = join(own, 'merged');
     if (isMountPoint(merged)) return merged;
-    const lowerDirs = layers.lowerDirs(record.chain);
-    if (lowerDirs.length === 0) lowerDirs.push(emptyDir);
+    const lowerDirs = [...layers.lowerDirs(record.chain), mountPoints];
     mkdirSync(merged, { recursive: true, mode: 0o755 });
     makeWritable(own, lowerDirs[0] as string, record.owner, limits);
     mounts.mountOverlay({

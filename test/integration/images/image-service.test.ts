@@ -342,7 +342,8 @@ test('remove() is seen at once, by many callers too, while the same image is imp
     if (!record) return ['gone'];
     try {
       const { path } = await service.prepareRootFilesystem(id, record);
-      return readdirSync(path).toSorted();
+      const ofImage = (file: string): boolean => /^f\d$/.test(file);
+      return readdirSync(path).filter(ofImage).toSorted();
     } catch (error) {
       // Removed between the look and the mount: the one failure that is right here.
       if (error instanceof WindlassError && error.reason === 'NotFound') return ['gone'];

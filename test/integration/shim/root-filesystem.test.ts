@@ -95,3 +95,28 @@ test('a key that is no name is refused', async (t) => {
   const config = { ...sleeper(0), annotations: { 'runtime.windlass.dev/rootfs-key': '../x' } };
   await assert.rejects(shim.create(sandbox, config), /rootfs-key: invalid key/);
 });
+
+test('nothing is made in the writable layer for what every container has mounted; what an image says of it stays', async (t) => {
+  if (!requireRoot(t)) return;
+  await using shim = await startTestShim();
+  const upperOf = (id: string): string => join(paths.snapshots(shim.instance), 'containers', id, 'upper');
+  const look = 'stat -c "%n %a %u" / /etc; head -n 1 /etc/hosts; ls /etc';
+  const plain = await shim.run('plain', { command: ['sleep', '1000'] });
+  assert.deepEqual(readdirSync(upperOf(plain)), []);
+  await shim.exec(plain, 'sh', '-c', look);
+  await shim.importImage(
+    [
+      ...busyboxFiles().filter(({ name }) => !name.startsWith('etc')),
+      { name: 'etc', type: 'directory', mode: 0o750, uid: 7 },
+      { name: 'etc/mine', content: 'x' },
+    ],
+    { Cmd: ['sh'] },
+    'windlass.local/own-etc:1',
+  );
+  const own = await shim.run('own', { image: { image: 'windlass.local/own-etc:1' }, command: ['sleep', '1000'] });
+  const seen = await shim.exec(own, 'sh', '-c', look);
+  assert.deepEqual(seen.split('\n'), [
+    ...['/ 755 0', '/etc 750 7', '127.0.0.1\tlocalhost', 'hostname', 'hosts', 'mine', 'resolv.conf'],
+  ]);
+  assert.deepEqual(readdirSync(upperOf(own)), []);
+});
