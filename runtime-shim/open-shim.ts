@@ -107,7 +107,7 @@ export function openShim(options: ShimOptions): Shim {
     specs: createKnownSpecs(),
     conmonPath,
     execMonitorPath: runtime.kind === 'runc' && canPassThrough(readConmonVersion(conmonPath)) ? conmonPath : undefined,
-    execShell: createReadyShell(spawner),
+    execShell: createReadyShell(spawner, runtime.execNamespace),
     cgroups,
     cgroupParent,
     moves: runtime.movesProcesses ? createMovePrimer() : noMoves,

@@ -3,21 +3,15 @@
 //   - everything in it receives from the original (a slave, mount_namespaces(7)), never the other way round;
 //   - folders in which this process mounts are shared mounts of their own, so that they send, whatever the host's are;
 //   - a mount of the host that does not send is not in it, unless it is one of the system's.
-import { constants, openSync, realpathSync, statSync } from 'node:fs';
+import { constants, openSync, realpathSync } from 'node:fs';
 import { check, libc } from './libc.ts';
 import { inCopyOfMounts, openMountNamespace } from './mount-namespace.ts';
 import { MNT, mount, MS, readMounts, umount, type MountEntry } from './mount.ts';
+import { isSameIn, type MountedView } from './mounted-view.ts';
 
 const O_PATH = 0o10000000;
 /** Mounts that come with the system and stay. */
 const SYSTEM = ['/bin', '/dev', '/etc', '/lib', '/lib32', '/lib64', '/proc', '/sbin', '/sys', '/usr'];
-
-export interface StandingView {
-  /** The namespace. */
-  readonly fd: number;
-  /** True when the file or folder at `path` is the same in the view; not what is mounted below it. */
-  isSame(path: string): boolean;
-}
 
 /** Makes `folder` a mount that sends what is mounted in it to its copies; one that does is left alone. */
 export function shareFolder(folder: string): void {
@@ -32,7 +26,7 @@ export function shareFolder(folder: string): void {
 }
 
 /** Makes the view without `hidden`, with the mounts that hold `folders`. Main thread only. */
-export function openStandingView(hidden: string, folders: readonly string[]): StandingView {
+export function openStandingView(hidden: string, folders: readonly string[]): MountedView {
   const needed = folders.map((folder) => realpathSync(folder));
   return inCopyOfMounts(() => {
     mount(null, '/', null, MS.slave | MS.rec);
@@ -45,7 +39,7 @@ export function openStandingView(hidden: string, folders: readonly string[]): St
       const index = folders.findIndex((folder) => path.startsWith(`${folder}/`));
       return index < 0 ? realpathSync.native(path) : `${needed[index]}${path.slice(folders[index]?.length)}`;
     };
-    return { fd, isSame: (path) => isSame(path, () => `/proc/self/fd/${root}${realPathOf(path)}`) };
+    return { fd, root, isSame: (path) => isSameIn(root, path, () => realPathOf(path)) };
   });
 }
 
@@ -54,11 +48,4 @@ function staysIn({ target, propagation }: MountEntry, needed: readonly string[])
   if (propagation.some((field) => field.startsWith('master:'))) return true;
   const holds = (path: string): boolean => target === '/' || `${path}/`.startsWith(`${target}/`);
   return [...SYSTEM, ...needed].some((path) => holds(path) || target.startsWith(`${path}/`));
-}
-
-function isSame(path: string, pathInView: () => string): boolean {
-  const own = statSync(path, { throwIfNoEntry: false });
-  if (own === undefined) return false;
-  const other = statSync(pathInView(), { throwIfNoEntry: false });
-  return other?.dev === own.dev && other.ino === own.ino;
 }

@@ -35,6 +35,7 @@ interface Waiting {
   readonly stdout: Socket;
   readonly stderr: Socket;
   readonly scriptFd: number;
+  readonly mountNamespace: number | undefined;
   hasEnded: boolean;
 }
 
@@ -44,8 +45,11 @@ const REST_MS = 20;
 const MAX_SCRIPT_BYTES = 64 * 1024;
 const SCRIPT_FD = 3;
 
-/** None is ready until the first task was asked for. */
-export function createReadyShell(spawner: Spawner): ReadyShell {
+/** None is ready until the first task was asked for. `findNamespace` says in which mount namespace it is to wait. */
+export function createReadyShell(
+  spawner: Spawner,
+  findNamespace: () => number | undefined = () => undefined,
+): ReadyShell {
   let waiting: Waiting | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
@@ -55,7 +59,7 @@ export function createReadyShell(spawner: Spawner): ReadyShell {
     if (waiting) discard(waiting);
     waiting = undefined;
     try {
-      waiting = startShell(spawner);
+      waiting = startShell(spawner, findNamespace());
     } catch (error) {
       // Too many processes or open files, for now: the next task starts one itself, and says so if it cannot either.
       if (errnoOf(error) === undefined) throw error;
@@ -70,7 +74,7 @@ export function createReadyShell(spawner: Spawner): ReadyShell {
       if (!waiting || script.length > MAX_SCRIPT_BYTES) return undefined;
       const shell = waiting;
       waiting = undefined;
-      if (shell.hasEnded || !write(shell.scriptFd, script)) {
+      if (shell.hasEnded || shell.mountNamespace !== findNamespace() || !write(shell.scriptFd, script)) {
         discard(shell);
         return undefined;
       }
@@ -88,7 +92,7 @@ export function createReadyShell(spawner: Spawner): ReadyShell {
   };
 }
 
-function startShell(spawner: Spawner): Waiting {
+function startShell(spawner: Spawner, mountNamespace: number | undefined): Waiting {
   const [out, err, script] = [createPipe(), createPipe(), createPipe()];
   const stdin = openEndedPipe();
   try {
@@ -98,10 +102,12 @@ function startShell(spawner: Spawner): Waiting {
       env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' },
       fds: { 0: stdin, 1: out.writeFd, 2: err.writeFd, [SCRIPT_FD]: script.readFd },
       newSession: true,
+      mountNamespace,
     });
     const reader = (fd: number): Socket => new Socket({ fd, readable: true, writable: false });
     const shell: Waiting = {
       ...{ pid, exited, identity: identifyProcess(pid), scriptFd: script.writeFd, hasEnded: false },
+      mountNamespace,
       ...{ stdout: reader(out.readFd), stderr: reader(err.readFd) },
     };
     void exited.then(() => (shell.hasEnded = true));

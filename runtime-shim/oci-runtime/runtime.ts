@@ -26,6 +26,7 @@ import type { OciSpec } from './oci-spec.ts';
 import { openJoiningCommand, type CreationPaths, type JoiningOptions, type RuntimeCommand } from './runtime-command.ts';
 import { runProgram } from './run-program.ts';
 import { planStandingView } from './standing-view.ts';
+import { planExecView } from './exec-view.ts';
 
 /** The first looks for the program follow each other at once: it takes a fraction of a millisecond. */
 const LOOKS_AT_ONCE = 8;
@@ -51,6 +52,8 @@ export interface OciRuntime {
    * its `creation` gets its control group made where the runtime is not to do that. Disposed when the command is done.
    */
   command(linux: Pick<OciSpec['linux'], 'cgroupsPath' | 'resources'>, creation?: CreationPaths): RuntimeCommand;
+  /** Where a shell is to be started that becomes `command().inside`; undefined = anywhere. */
+  execNamespace(): number | undefined;
   /** Lets a created container run its program. Conflict when it ended before. */
   start(containerId: string, init: ProcessIdentity, signal: AbortSignal): Promise<void>;
   /** True while a created container waits to be started. */
@@ -129,6 +132,7 @@ export function openOciRuntime(
       }
       return openJoiningCommand(joining, { path: linux.cgroupsPath, limits }, creation);
     },
+    execNamespace: joining ? planExecView({ ...joining, mountFolders }) : () => undefined,
     isWaiting: (containerId) => existsSync(join(root, containerId, 'exec.fifo')),
     async runDetached(containerId, bundle, signal) {
       const [pidFile, logFile] = [join(bundle, 'pid'), join(bundle, 'log')];

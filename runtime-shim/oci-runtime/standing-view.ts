@@ -1,6 +1,7 @@
 // When the one view that stays will do for a container: when everything the OCI runtime and conmon look for is in it.
 import { statSync } from 'node:fs';
-import { openStandingView, shareFolder, type StandingView } from '../host/standing-view.ts';
+import type { MountedView } from '../host/mounted-view.ts';
+import { openStandingView, shareFolder } from '../host/standing-view.ts';
 import type { CreationPaths } from './runtime-command.ts';
 import { isWithin } from './rooted-path.ts';
 
@@ -11,14 +12,14 @@ export function planStandingView(
 ): (paths: CreationPaths) => number | undefined {
   if (hidden === undefined || folders.length === 0) return () => undefined;
   for (const folder of folders) shareFolder(folder);
-  let view: StandingView | undefined;
+  let view: MountedView | undefined;
   return (paths) => {
     view ??= openStandingView(hidden, folders);
     return holdsAll(view, folders, paths) ? view.fd : undefined;
   };
 }
 
-function holdsAll(view: StandingView, folders: readonly string[], creation: CreationPaths): boolean {
+function holdsAll(view: MountedView, folders: readonly string[], creation: CreationPaths): boolean {
   const { root, sources, pins, logPath } = creation;
   const isOurs = (path: string): boolean => folders.some((folder) => isWithin(path, folder));
   if (!isOurs(root)) return false;

@@ -1,5 +1,5 @@
 // The view of the mounts in which conmon and crun are started on a host with control groups v1 and v2: what is in it, what
-// is not, and when a container gets one of its own.
+// is not, and when a container gets one of its own; and the one from which further programs are run.
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,8 +7,10 @@ import { basename, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { paths } from '../../../lib/instance.ts';
 import { MNT, mount, mountTmpfs, MS, readMounts, umount } from '../../../runtime-shim/host/mount.ts';
+import { findByArgument } from '../../../runtime-shim/oci-runtime/monitors.ts';
 import { requireFeature, requirePrograms, requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
+import { waitFor } from '../../support/wait.ts';
 
 const command = ['sleep', '1000'];
 const hasView = ({ instance }: TestShim): boolean =>
@@ -77,4 +79,34 @@ test('with its folders unmounted by somebody the shim goes on', async (t) => {
     const after = await shim.run(`after-${basename(folder)}`, { command });
     assert.equal((await shim.status(after)).state, 'CONTAINER_RUNNING');
   }
+});
+
+/** The mounts of who runs a program in the container at this moment; empty when the shim started it itself. */
+async function mountsOfRunner(shim: TestShim, id: string): Promise<string> {
+  const program = shim.exec(id, 'sh', '-c', 'until test -e /go; do sleep 0.05; done; rm /go');
+  const bundle = join(paths.shimState(shim.instance), 'b', id);
+  const findRunner = () => findByArgument((argument) => argument.startsWith(`${bundle}/exec-`))[0];
+  await waitFor(() => findRunner() !== undefined, { what: 'the OCI runtime' });
+  const mounts = readFileSync(`/proc/${findRunner()?.pid}/mountinfo`, 'utf8');
+  await shim.exec(id, 'touch', '/go');
+  await program;
+  return mounts;
+}
+
+test('further programs are run from a view with no mount of a container in it', async (t) => {
+  if (!requireRoot(t) || !requirePrograms(t, 'conmon')) return;
+  await using shim = await startTestShim({ sandboxPool: 0 });
+  if (!needsView(t, shim)) return;
+  const id = await shim.run('one', { command });
+  const isBare = (mounts: string): boolean =>
+    !mounts.includes('/merged ') && mounts.includes('/sealed/crun ') && mounts.includes(' /sys/fs/cgroup/memory ');
+  // A shell is ready in the view a moment after the first program.
+  await waitFor(async () => isBare(await mountsOfRunner(shim, id)), { what: 'a program run from the view' });
+  const later = await shim.run('two', { command });
+  await waitFor(async () => isBare(await mountsOfRunner(shim, later)), { what: 'the same for a later container' });
+  assert.equal(await shim.exec(later, 'hostname'), await shim.exec(later, 'cat', '/etc/hostname'));
+  // What was sealed is taken away: the next program is run from elsewhere, or from a new view.
+  umount(join(paths.shimState(shim.instance), 'sealed', 'crun'), MNT.detach);
+  assert.equal(await shim.exec(id, 'echo', 'still'), 'still');
+  await waitFor(async () => isBare(await mountsOfRunner(shim, id)), { what: 'a new view' });
 });
