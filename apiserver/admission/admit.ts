@@ -155,7 +155,7 @@ export function admitUpdate(
     const why = `Precondition failed: UID in precondition: ${metadata.uid}, UID in object meta: ${old.metadata.uid}`;
     throw conflict(resource, old.metadata.name, why);
   }
-  if (context.subresource === 'status' || context.subresource === 'approval') keepAllButStatus(object, old);
+  if (context.subresource === 'status' || context.subresource === 'approval') keepAllButStatus(resource, object, old);
   else if (resource.status) keepStatus(object, old);
   for (const field of [
     'uid',
@@ -191,21 +191,23 @@ function check(
 ): void {
   checkNodeRestriction(resource, object, old, context);
   if (resource.plural === 'certificatesigningrequests' && !old) checkCertificateRequest(object, context);
-  const errors = [...metadataErrors, ...validateSchema(resource.schema, object)];
+  // Kinds of ours and of users change while objects of theirs are stored.
+  const errors = [...metadataErrors, ...validateSchema(resource.schema, object, resource.custom ? old : undefined)];
   errors.push(...(resource.validate?.(object, old, context) ?? []));
   // CEL rules are evaluated on objects of the right shape only.
   if (errors.length === 0) errors.push(...(resource.rules?.(object, old) ?? []));
   if (errors.length > 0) throw invalid(resource, object.metadata.name, errors);
 }
 
-function keepAllButStatus(object: StoredObject, old: StoredObject): void {
+/** What is not the status is the very object that `old` has, where nothing will write to it: equal without a comparison. */
+function keepAllButStatus(resource: Resource, object: StoredObject, old: StoredObject): void {
   const { status } = object;
   for (const key of Object.keys(object)) if (key !== 'metadata') delete object[key];
-  const { metadata: oldMetadata, ...rest } = structuredClone(old);
+  const { metadata: oldMetadata, ...rest } = resource.custom ? old : structuredClone(old);
   Object.assign(object, rest);
   if (status === undefined) delete object['status'];
   else object['status'] = status;
-  object.metadata = oldMetadata;
+  object.metadata = { ...oldMetadata };
 }
 
 function keepStatus(object: StoredObject, old: StoredObject): void {

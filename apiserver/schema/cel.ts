@@ -1,17 +1,22 @@
 // x-kubernetes-validations: rules across fields, at any depth of a schema.
 // https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules
+import { isDeepStrictEqual } from 'node:util';
 import { Optional } from '@marcbachmann/cel-js';
 import { messageOf, WindlassError } from '../../lib/errors.ts';
 import { parseJsonPath } from '../table/json-path.ts';
 import { BudgetExceededError, createCelCompiler, type CelBudget, type CelExpression } from './cel-expression.ts';
 import { toCelValue } from './cel-value.ts';
 import type { FieldError, FieldErrorType } from './field-error.ts';
-import { mapKeys } from './list-type.ts';
-import { canonicalJson, childPath, isObject, ownValue } from './objects.ts';
+import { correlateItems } from './list-type.ts';
+import { childPath, isObject, ownValue } from './objects.ts';
 import { withinStack } from './validate.ts';
 import type { StructuralSchema, ValidationRule } from './structural.ts';
 
-/** Evaluates all rules of a schema. `old` is the object before an update: rules on oldSelf are skipped without it. */
+/**
+ * Evaluates all rules of a schema. `old` is the object before an update: rules on oldSelf are skipped without it, and other
+ * rules where it has the same value (ratcheting). A part that is the very same object in both, as a write of the status
+ * leaves all else, is not looked at.
+ */
 export type RuleSet = (object: unknown, old: unknown) => FieldError[];
 
 /** Steps of evaluation per object; a rule over a list of 10,000 items needs about ten per item. */
@@ -143,11 +148,14 @@ function runNode(
   errors: FieldError[],
 ): void {
   if (value.json === undefined || value.json === null || errors.length >= MAX_ERRORS) return;
+  if (value.json === old.json && typeof value.json === 'object') return;
   let [present, former] = [value, old];
-  if (node.rules.length > 0) {
+  const isUnchanged = old.json !== undefined && isDeepStrictEqual(value.json, old.json);
+  const rules = isUnchanged ? node.rules.filter(({ condition }) => condition.usesOldSelf) : node.rules;
+  if (rules.length > 0) {
     present = withCel(node.schema, value);
     former = withCel(node.schema, old);
-    for (const rule of node.rules) runRule(rule, present, former, path, budget, errors);
+    for (const rule of rules) runRule(rule, present, former, path, budget, errors);
   }
   const { json } = present;
   if (isObject(json)) {
@@ -161,7 +169,7 @@ function runNode(
       }
     }
   } else if (Array.isArray(json) && node.items) {
-    const formerOf = correlate(node.schema, former.json);
+    const formerOf = correlateItems(node.schema, former.json);
     for (const [index, item] of (json as unknown[]).entries()) {
       const cel = Array.isArray(present.cel) ? (present.cel as unknown[])[index] : undefined;
       runNode(
@@ -186,15 +194,6 @@ function withCel(schema: StructuralSchema, value: Value): Value {
 // names in the converted object may be escaped.
 function member(parent: Value, key: string): Value {
   return { json: isObject(parent.json) ? ownValue(parent.json, key) : undefined, cel: undefined };
-}
-
-/** Finds the item of the old list that a new item continues: lists of type map only. */
-function correlate(schema: StructuralSchema, old: unknown): (item: unknown) => unknown {
-  const keys = schema['x-kubernetes-list-map-keys'] ?? [];
-  if (schema['x-kubernetes-list-type'] !== 'map' || !Array.isArray(old)) return () => undefined;
-  const identity = (item: unknown): string => canonicalJson(mapKeys(item, keys, schema.items));
-  const byKey = new Map((old as unknown[]).map((item) => [identity(item), item]));
-  return (item) => byKey.get(identity(item));
 }
 
 function runRule(

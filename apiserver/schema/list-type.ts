@@ -35,3 +35,12 @@ export function mapKeys(
   }
   return found;
 }
+
+/** Finds the item of the old list that a new item continues: lists of type map only. */
+export function correlateItems(schema: StructuralSchema, old: unknown): (item: unknown) => unknown {
+  const keys = schema['x-kubernetes-list-map-keys'] ?? [];
+  if (schema['x-kubernetes-list-type'] !== 'map' || !Array.isArray(old)) return () => undefined;
+  const identity = (item: unknown): string => canonicalJson(mapKeys(item, keys, schema.items));
+  const byKey = new Map((old as unknown[]).map((item) => [identity(item), item]));
+  return (item) => byKey.get(identity(item));
+}

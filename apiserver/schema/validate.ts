@@ -1,7 +1,8 @@
 // Checks an object against its structural schema, in the words of upstream's OpenAPI validation.
+import { isDeepStrictEqual } from 'node:util';
 import { hasNumberFormat, hasStringFormat } from './formats.ts';
 import type { FieldError } from './field-error.ts';
-import { validateListType } from './list-type.ts';
+import { correlateItems, validateListType } from './list-type.ts';
 import { canonicalJson, childPath, isObject, ownValue } from './objects.ts';
 import { createPatternCache } from './pattern.ts';
 import type { StructuralSchema } from './structural.ts';
@@ -11,10 +12,14 @@ const MAX_ERRORS = 100;
 
 const patternOf = createPatternCache();
 
-/** The rules of `schema` that `object` breaks, in the order of the schema; empty for a valid object. */
-export function validateSchema(schema: StructuralSchema, object: unknown): FieldError[] {
+/**
+ * The rules of `schema` that `object` breaks, in the order of the schema; empty for a valid object. What is the same in
+ * `old` is let through, as it was once: a stored object that a newer schema refuses can still be changed elsewhere.
+ * https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-ratcheting
+ */
+export function validateSchema(schema: StructuralSchema, object: unknown, old?: unknown): FieldError[] {
   const errors: FieldError[] = [];
-  withinStack(() => validateValue(schema, object, '', errors), errors);
+  withinStack(() => validateValue(schema, object, '', errors, old), errors);
   return errors.slice(0, MAX_ERRORS);
 }
 
@@ -28,8 +33,15 @@ export function withinStack(check: () => void, errors: FieldError[]): void {
   }
 }
 
-function validateValue(schema: StructuralSchema, value: unknown, path: string, errors: FieldError[]): void {
+function validateValue(
+  schema: StructuralSchema,
+  value: unknown,
+  path: string,
+  errors: FieldError[],
+  old?: unknown,
+): void {
   if (errors.length >= MAX_ERRORS) return;
+  if (old !== undefined && isDeepStrictEqual(value, old)) return;
   if (value === null && (schema.nullable === true || acceptsAnything(schema))) return;
   if (!hasType(schema, value)) {
     errors.push(typeError(schema, value, path));
@@ -38,8 +50,8 @@ function validateValue(schema: StructuralSchema, value: unknown, path: string, e
   validateEnum(schema, value, path, errors);
   if (typeof value === 'string') validateString(schema, value, path, errors);
   else if (typeof value === 'number') validateNumber(schema, value, path, errors);
-  else if (Array.isArray(value)) validateArray(schema, value, path, errors);
-  else if (isObject(value)) validateObject(schema, value, path, errors);
+  else if (Array.isArray(value)) validateArray(schema, value, path, errors, old);
+  else if (isObject(value)) validateObject(schema, value, path, errors, old);
   validateJunctors(schema, value, path, errors);
 }
 
@@ -141,7 +153,13 @@ function validateNumber(schema: StructuralSchema, value: number, path: string, e
   }
 }
 
-function validateArray(schema: StructuralSchema, value: readonly unknown[], path: string, errors: FieldError[]): void {
+function validateArray(
+  schema: StructuralSchema,
+  value: readonly unknown[],
+  path: string,
+  errors: FieldError[],
+  old: unknown,
+): void {
   const { minItems = 0, maxItems = Infinity, items } = schema;
   if (value.length > maxItems) {
     errors.push(tooMany(path, value.length, maxItems));
@@ -151,9 +169,10 @@ function validateArray(schema: StructuralSchema, value: readonly unknown[], path
     errors.push(invalid(path, value.length, `should have at least ${minItems} items`));
   }
   if (items) {
+    const oldOf = correlateItems(schema, old);
     for (const [index, item] of value.entries()) {
       if (errors.length >= MAX_ERRORS) return;
-      validateValue(items, item, `${path}[${index}]`, errors);
+      validateValue(items, item, `${path}[${index}]`, errors, oldOf(item));
     }
   }
   errors.push(...validateListType(schema, value, path));
@@ -164,6 +183,7 @@ function validateObject(
   value: Record<string, unknown>,
   path: string,
   errors: FieldError[],
+  old: unknown,
 ): void {
   const { minProperties = 0, maxProperties = Infinity, additionalProperties: values } = schema;
   for (const key of schema.required ?? []) {
@@ -179,7 +199,8 @@ function validateObject(
   for (const key of keys) {
     if (errors.length >= MAX_ERRORS) return;
     const child = ownValue(schema.properties, key) ?? (typeof values === 'object' ? values : undefined);
-    if (child) validateValue(child, value[key], childPath(path, key), errors);
+    if (child)
+      validateValue(child, value[key], childPath(path, key), errors, isObject(old) ? ownValue(old, key) : undefined);
   }
 }
 

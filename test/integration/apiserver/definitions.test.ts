@@ -121,4 +121,47 @@ describe('custom resource definitions', () => {
     ];
     for (const { headers, status } of answers) assert.deepEqual([status < 300, headers['warning']], [true, expected]);
   });
+
+  it('lets the status of an object be written that a newer schema refuses, and nothing else that is wrong', async () => {
+    const schemaOf = (spec: object) => ({
+      schema: {
+        openAPIV3Schema: {
+          type: 'object',
+          properties: {
+            spec: { type: 'object', properties: { mode: { type: 'string', ...spec }, size: { type: 'integer' } } },
+            status: { type: 'object', properties: { count: { type: 'integer' } } },
+          },
+        },
+      },
+      subresources: { status: {} },
+    });
+    await define('tightens', 'Tighten', schemaOf({}));
+    await established('tightens');
+    const path = `${objects('tightens')}/t1`;
+    const body = { apiVersion: 'ex.io/v1', kind: 'Tighten', metadata: { name: 't1' }, spec: { mode: 'old', size: 1 } };
+    const made = await waitFor(
+      async () => {
+        const answer = await api.request('POST', objects('tightens'), { body });
+        return answer.status === 201 ? answer : undefined;
+      },
+      { what: 'the first object' },
+    );
+    assert.equal(made.status, 201);
+    const tighter = definition('tightens', 'Tighten', schemaOf({ enum: ['new'] })).spec;
+    await api.request('PATCH', `${DEFINITIONS}/tightens.ex.io`, { body: { spec: tighter }, headers: MERGE });
+    const patch = (at: string, fields: object) => api.request('PATCH', at, { body: fields, headers: MERGE });
+    await waitFor(
+      async () => (await patch(`${path}?dryRun=All`, { spec: { mode: 'other' } })).status === 422 || undefined,
+      {
+        what: 'the newer schema',
+      },
+    );
+    const written = await patch(`${path}/status`, { status: { count: 1 } });
+    assert.equal(written.status, 200, written.text);
+    assert.equal((await patch(`${path}/status`, { status: { count: 'x' } })).status, 422);
+    assert.equal((await patch(path, { spec: { size: 2 } })).status, 200);
+    const now = (await api.request('GET', path)).json<{ spec: object; status: object }>();
+    assert.deepEqual([now.spec, now.status], [{ mode: 'old', size: 2 }, { count: 1 }]);
+    await api.request('DELETE', path);
+  });
 });

@@ -111,6 +111,14 @@ test('rules on oldSelf run on updates only, and lists of type map are compared i
   );
 });
 
+test('rules do not refuse again what an update leaves as it was, but those on oldSelf are asked', () => {
+  const small = withRule({ type: 'integer' }, 'self < 5', { message: 'small' });
+  deepEqual(shown(small, 9, 9), []);
+  deepEqual(shown(small, 8, 9), ['spec: Invalid value: 8: small']);
+  const growing = withRule({ type: 'integer' }, 'self > oldSelf', { message: 'growing' });
+  deepEqual(shown(growing, 9, 9), ['spec: Invalid value: 9: growing']);
+});
+
 test('rules run in maps and lists at any depth', () => {
   const schema: StructuralSchema = {
     type: 'object',

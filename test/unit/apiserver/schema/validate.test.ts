@@ -237,3 +237,43 @@ test('findDuplicateYamlFields() finds them in YAML', () => {
   const document = parseDocument('spec:\n  a: 1\n  a: 2\nlist:\n- b: 1\n  b: 2\n', { uniqueKeys: false });
   deepEqual(findDuplicateYamlFields(document), ['spec.a', 'list[0].b']);
 });
+
+test('validateSchema() lets through what the old object has, wherever the two can be compared', () => {
+  const schema: StructuralSchema = {
+    type: 'object',
+    required: ['must'],
+    properties: {
+      must: { type: 'string' },
+      spec: { type: 'object', properties: { mode: { type: 'string', enum: ['new'] }, size: { type: 'integer' } } },
+      list: {
+        type: 'array',
+        'x-kubernetes-list-type': 'map',
+        'x-kubernetes-list-map-keys': ['name'],
+        items: { type: 'object', properties: { name: { type: 'string' }, v: { type: 'integer', maximum: 5 } } },
+      },
+      set: { type: 'array', 'x-kubernetes-list-type': 'set', items: { type: 'string', maxLength: 1 } },
+    },
+  };
+  const errors = (object: object, old: object): string[] =>
+    validateSchema(schema, object, old).map(({ field: path }) => path);
+  const old = { must: 'x', spec: { mode: 'old', size: 1 }, list: [{ name: 'a', v: 9 }], set: ['long'] };
+  deepEqual(errors(structuredClone(old), old), []);
+  deepEqual(errors({ ...old, spec: { mode: 'old', size: 2 } }, old), []);
+  deepEqual(errors({ ...old, spec: { mode: 'other', size: 1 } }, old), ['spec.mode']);
+  deepEqual(
+    errors(
+      {
+        ...old,
+        list: [
+          { name: 'b', v: 9 },
+          { name: 'a', v: 9 },
+        ],
+      },
+      old,
+    ),
+    ['list[0].v'],
+  );
+  // The items of a set have no names by which they could be found again.
+  deepEqual(errors({ ...old, set: ['long', 'b'] }, old), ['set[0]']);
+  deepEqual(errors({ ...old, must: undefined, list: [] }, old), ['must']);
+});
