@@ -3,6 +3,7 @@ import { validateCustomResourceDefinition } from '../schema/crd.ts';
 import { certificateSigningRequestResource } from './builtin/certificate-signing-request.ts';
 import { customResourceDefinitionResource } from './builtin/custom-resource-definition.ts';
 import { configMapResource, secretResource, serviceAccountResource } from './builtin/config.ts';
+import { containerEndpointResource } from './builtin/container-endpoint.ts';
 import { disruptionBudgetResource } from './builtin/disruption-budget.ts';
 import { eventResource, newEventResource } from './builtin/event.ts';
 import { namespaceResource } from './builtin/namespace.ts';
@@ -29,5 +30,6 @@ export function installBuiltins(registry: ResourceRegistry): void {
       validateCustomResourceDefinition,
     ),
     ...reviewResources(),
+    containerEndpointResource(),
   ]);
 }

@@ -73,6 +73,8 @@ export interface Resource {
   readonly fromStored?: (object: StoredObject) => StoredObject;
   /** Served form to stored form. A resource with fromStored alone is a view: deleting works, other writes do not. */
   readonly toStored?: (object: StoredObject) => StoredObject;
+  /** Views: a watch hears only of changes that the view shows, not of each change of the stored object. */
+  readonly hidesUnchanged?: boolean;
   /** Views: whether a stored object is shown at all; absent = always. */
   readonly isServed?: (object: StoredObject) => boolean;
   /** Seconds after which the store drops an object by itself (Events: 3600). */

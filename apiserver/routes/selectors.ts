@@ -99,6 +99,8 @@ export interface FieldSelector {
   readonly matches: Predicate;
   /** The one name it can match, when it asks for metadata.name. */
   readonly name?: string;
+  /** The first field of the resource's own that must equal a value: watches are found by it. */
+  readonly equal?: { readonly field: string; readonly value: string };
 }
 
 /** The predicate of a field selector; BadRequest for a field that `resource` does not offer. */
@@ -117,8 +119,10 @@ export function parseFieldSelector(text: string, resource: Resource): FieldSelec
       return { field, equal: match[2] !== '!=', value: (match[3] as string).replaceAll(/\\([\\,=])/g, '$1') };
     });
   const name = terms.find(({ field, equal }) => field === 'metadata.name' && equal)?.value;
+  const first = terms.find(({ field, equal }) => equal && resource.selectableFieldNames?.includes(field));
   return {
     ...(name === undefined ? {} : { name }),
+    ...(first === undefined ? {} : { equal: { field: first.field, value: first.value } }),
     matches(object) {
       let own: Record<string, string> | undefined;
       return terms.every(({ field, equal, value }) => {

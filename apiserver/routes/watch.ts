@@ -12,6 +12,7 @@ import { partialMetadata, tableOf } from './render.ts';
 import { isTrue, optionInvalid, parseRevision } from './request-options.ts';
 import { serve, type Served } from './served.ts';
 import { toStatus } from './status.ts';
+import { topicOf } from './watch-topic.ts';
 
 /** A quiet store says how far it is every 15 s, so that no minute passes without a bookmark. */
 const BOOKMARK_MS = 44_000;
@@ -38,7 +39,12 @@ export async function handleWatch(deps: ApiDeps, call: Call): Promise<Answer> {
   const { path, resource } = call;
   const batches = deps.store.watch(
     collectionOf(resource),
-    { revision: plan.revision, ...onlyName(call), ...(path.namespace === '' ? {} : { namespace: path.namespace }) },
+    {
+      revision: plan.revision,
+      ...onlyName(call),
+      ...topicOf(call),
+      ...(path.namespace === '' ? {} : { namespace: path.namespace }),
+    },
     stop,
   );
   return {

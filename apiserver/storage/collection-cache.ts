@@ -1,22 +1,11 @@
 // One collection in memory: its entries in key order, the last events, and who watches.
-import { WindlassError } from '../../lib/errors.ts';
 import { objectKey } from './entry.ts';
 import type { Entry, StoreEvent } from './resource-store.ts';
+import { createWatchers, type Watcher } from './watchers.ts';
 
 /** Events kept for watches that start in the past, in number and in bytes of their objects: these may have 1.5 MB each. */
 const RING_SIZE = 8_192;
 const RING_BYTES = 64 * 1024 * 1024;
-/** Events a reader may lag behind before it is cut. */
-const WATCHER_BACKLOG = 16_384;
-const WATCHER_BACKLOG_BYTES = 64 * 1024 * 1024;
-
-export interface Watcher {
-  readonly namespace?: string;
-  pending: StoreEvent[];
-  pendingBytes: number;
-  failure?: WindlassError;
-  wake: () => void;
-}
 
 export interface CollectionCache {
   readonly size: number;
@@ -43,15 +32,7 @@ export function createCollectionCache(initialFloor: number): CollectionCache {
   let ringBytes = 0;
   let floor = initialFloor;
   let lastRevision = initialFloor;
-  const watchers = new Set<Watcher>();
-
-  const fail = (watcher: Watcher, message: string): void => {
-    watcher.failure = new WindlassError('Expired', message);
-    watcher.pending = [];
-    watcher.pendingBytes = 0;
-    watchers.delete(watcher);
-    watcher.wake();
-  };
+  const watchers = createWatchers();
 
   /** Halves what is kept, now and then: to drop the oldest at every event would move all others. */
   const remember = (event: StoreEvent): void => {
@@ -101,7 +82,7 @@ export function createCollectionCache(initialFloor: number): CollectionCache {
       ringBytes = 0;
       floor = revision;
       lastRevision = revision;
-      for (const watcher of watchers) fail(watcher, 'the watch lost continuity with the store');
+      watchers.failAll('the watch lost continuity with the store');
     },
     apply(event) {
       const key = objectKey(event.entry.namespace, event.entry.name);
@@ -115,14 +96,7 @@ export function createCollectionCache(initialFloor: number): CollectionCache {
       }
       lastRevision = event.entry.revision;
       remember(event);
-      for (const watcher of watchers) {
-        if (watcher.namespace !== undefined && watcher.namespace !== event.entry.namespace) continue;
-        watcher.pending.push(event);
-        watcher.pendingBytes += event.entry.bytes.length;
-        if (watcher.pending.length > WATCHER_BACKLOG || watcher.pendingBytes > WATCHER_BACKLOG_BYTES) {
-          fail(watcher, 'the watch is too slow: too many events pending');
-        } else if (watcher.pending.length === 1) watcher.wake();
-      }
+      watchers.publish(event);
     },
     eventsSince(revision) {
       if (revision < floor) return undefined;
@@ -130,10 +104,7 @@ export function createCollectionCache(initialFloor: number): CollectionCache {
       while (index > 0 && (ring[index - 1] as StoreEvent).entry.revision > revision) index -= 1;
       return ring.slice(index);
     },
-    subscribe(watcher) {
-      watchers.add(watcher);
-      return () => watchers.delete(watcher);
-    },
+    subscribe: watchers.add,
   };
 }
 

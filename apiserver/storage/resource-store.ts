@@ -81,8 +81,22 @@ export interface StoreBatch {
   readonly revision: number;
 }
 
+/** Events sorted by a value: which objects a watcher has to hear of is then a look-up, not a question to each watcher. */
+export interface EventIndex {
+  /** The values that `event` is filed under: of the entry as it is, and as it was. None: it concerns nobody. */
+  valuesOf(event: StoreEvent): readonly string[];
+}
+
+export interface WatchTopic {
+  /** The same object for all watchers that ask by the same field. */
+  readonly index: EventIndex;
+  readonly value: string;
+}
+
 export interface WatchOptions {
   readonly namespace?: string;
+  /** Only events that the index files under the value; the caller filters the objects at hand. */
+  readonly topic?: WatchTopic;
   /** Of the objects at hand, only the one of this name; the caller filters what follows. */
   readonly name?: string;
   /** Deliver what happened after this revision. 0 = the state at hand as ADDED events first, then what follows. */

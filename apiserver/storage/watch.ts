@@ -2,10 +2,11 @@
 import { WindlassError } from '../../lib/errors.ts';
 import type { CollectionName } from '../resources/resource.ts';
 import type { CacheFeed } from './cache-feed.ts';
-import { presentEntries, type Watcher } from './collection-cache.ts';
+import { presentEntries } from './collection-cache.ts';
 import { collectionKey } from './entry.ts';
 import type { RevisionReader } from './read-revision.ts';
 import type { StoreBatch, StoreEvent, WatchOptions } from './resource-store.ts';
+import { concerns, type Watcher } from './watchers.ts';
 
 /** How often a quiet watch says how far it is. */
 const PROGRESS_MS = 15_000;
@@ -19,12 +20,11 @@ export async function* watchCollection(
 ): AsyncGenerator<StoreBatch> {
   await reader.fresh({ revision: options.revision });
   const cache = feed.collection(collectionKey(collection));
-  const isMine = (event: StoreEvent): boolean =>
-    options.namespace === undefined || event.entry.namespace === options.namespace;
 
   let wake: () => void = () => undefined;
   const watcher: Watcher = {
     ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
+    ...(options.topic === undefined ? {} : { topic: options.topic }),
     pending: [],
     pendingBytes: 0,
     wake: () => wake(),
@@ -35,7 +35,7 @@ export async function* watchCollection(
     throw new WindlassError('Expired', `too old resource version: ${options.revision} (${cache.floor})`);
   }
   const first: StoreEvent[] = past
-    ? past.filter(isMine)
+    ? past.filter((event) => concerns(watcher, event))
     : presentEntries(cache, options).map((entry) => ({ type: 'ADDED', entry }));
   const unsubscribe = cache.subscribe(watcher);
   const firstRevision = feed.revision;

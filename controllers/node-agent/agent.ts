@@ -24,7 +24,7 @@ import type { Logger } from '../../lib/log.ts';
 import { serveMetrics, type Registry } from '../../lib/metrics.ts';
 import { runAll } from '../../lib/run-all.ts';
 import { readVersion } from '../../lib/version.ts';
-import { HOST_ROUTES_ANNOTATION, keyOf } from '../runtime/object-key.ts';
+import { HOST_ROUTES_ANNOTATION, keyOf, splitKey } from '../runtime/object-key.ts';
 import { portConflictsAnnotation, type PortConflicts } from '../runtime/port-conflicts.ts';
 import { createLoopMetrics } from '../runtime/queue-metrics.ts';
 import { cleanUpContainer } from './clean-up.ts';
@@ -85,7 +85,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const { clock, log, nodeName, instance, runtime, registry } = options;
   const client = createApiClient(options.connection, { userAgent: 'windlass-node-agent', registry });
   const informers = createInformerSet({ client, log, clock, metrics: createInformerMetrics(registry) });
-  const { watched, cluster } = watchCluster(client, informers);
+  const { watched, cluster, companions } = watchCluster({ client, nodeName, clock, log }, informers);
   const events = createEventRecorder({ client, component: 'node-agent', host: nodeName, clock, log });
   const recorder =
     <T extends KubernetesObject>(kind: CustomKind<T>) =>
@@ -267,6 +267,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await runAll(
       [
         informers,
+        companions,
         events,
         follower,
         registrar,
@@ -288,6 +289,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
           // While it was cut off it may have been marked as dead, and what it ran given away.
           (failedAtMs) => {
             informers.reconnect(failedAtMs);
+            companions.reconnect(failedAtMs);
             registrar.look();
             strays.look();
           },
@@ -297,6 +299,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         createContainerController(loop, {
           reconcile: async (key, stop) => {
             await strays.firstLook(stop.signal);
+            const { namespace = '', name } = splitKey(key);
+            const container = cluster.containers.get(namespace, name);
+            if (container) await companions.known(container, stop.signal);
             return reconcileContainer(key, stop);
           },
           watches: watched,

@@ -1,6 +1,7 @@
 // What the agent reads of the cluster, from caches that informers keep, and what it asks for one by one.
 import type { ConfigMap, Secret } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
+import type { ContainerEndpoint } from '../../crds/container-endpoint.ts';
 import type { Image } from '../../crds/image.ts';
 import type { KubernetesObject } from '../../crds/kind.ts';
 import type { Network } from '../../crds/network.ts';
@@ -14,7 +15,10 @@ export interface Lister<T extends KubernetesObject> {
 }
 
 export interface Cluster {
+  /** Those of this node, and those elsewhere that they name. */
   readonly containers: Lister<Container>;
+  /** What runs on other nodes and has an address. */
+  readonly endpoints: Lister<ContainerEndpoint>;
   readonly images: Lister<Image>;
   readonly volumes: Lister<Volume>;
   readonly networks: Lister<Network>;

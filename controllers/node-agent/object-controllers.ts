@@ -1,5 +1,6 @@
 // The agent's controllers beside that of Containers: what is watched, and which keys a change leads to.
 import type { ApiClient } from '../../client/client.ts';
+import type { ContainerEndpoint } from '../../crds/container-endpoint.ts';
 import type { Container } from '../../crds/container.ts';
 import { isIngress } from '../../crds/network.ts';
 import { imageKind, type Image } from '../../crds/image.ts';
@@ -8,7 +9,6 @@ import type { RunPart } from '../../lib/run-all.ts';
 import { createController, watch, type LoopDeps } from '../runtime/controller.ts';
 import { keyOf } from '../runtime/object-key.ts';
 import type { Cluster } from './cluster.ts';
-import type { ContainerWatches } from './container/controller.ts';
 import { networkNamesOf } from './container/sandbox-config.ts';
 import { createImageReconciler, type ImageReconcilerDeps } from './images/image-controller.ts';
 import type { ImagePuller } from './images/image-puller.ts';
@@ -21,10 +21,11 @@ import type { NodeRuntime } from './runtime/node-runtime.ts';
 import type { RuntimeCache } from './runtime/runtime-cache.ts';
 import { createVolumeReconciler } from './volumes/volume-controller.ts';
 import type { VolumeRoots } from './volumes/volume-paths.ts';
+import type { AgentWatches } from './watch-cluster.ts';
 
 export interface ObjectControllerDeps {
   readonly client: ApiClient;
-  readonly watched: ContainerWatches;
+  readonly watched: AgentWatches;
   readonly cluster: Cluster;
   readonly runtime: NodeRuntime;
   readonly cache: RuntimeCache;
@@ -86,7 +87,7 @@ function holdsVolume(cache: RuntimeCache, { metadata, status }: Container, volum
 }
 
 /** Its names are known on every node. */
-const isOnOverlay = (cluster: Cluster, container: Container): boolean =>
+const isOnOverlay = (cluster: Cluster, container: Container | ContainerEndpoint): boolean =>
   networkNamesOf(container).some(
     (name) => cluster.networks.get(container.metadata.namespace ?? '', name)?.spec.driver === 'overlay',
   );
@@ -116,6 +117,10 @@ function networkControllers(loop: LoopDeps, { watched, nodeName, queues, ...deps
         watch(watched.containers, (container) => {
           const isMember = container.metadata.labels?.[SERVICE_LABEL] !== undefined;
           return isMember || isOnOverlay(deps.cluster, container) ? ['tables'] : [];
+        }),
+        watch(watched.endpoints, (endpoint) => {
+          const isMember = endpoint.metadata.labels?.[SERVICE_LABEL] !== undefined;
+          return isMember || isOnOverlay(deps.cluster, endpoint) ? ['tables'] : [];
         }),
         watch(watched.networks, (network) => (isIngress(network) ? ['tables'] : [])),
       ],

@@ -2,40 +2,73 @@
 import type { ApiClient } from '../../client/client.ts';
 import type { InformerSet } from '../../client/informer-set.ts';
 import { configMapKind, secretKind, type ConfigMap, type Secret } from '../../crds/builtin.ts';
+import { containerEndpointKind, type ContainerEndpoint } from '../../crds/container-endpoint.ts';
 import { containerKind, type Container } from '../../crds/container.ts';
 import { imageKind, type Image } from '../../crds/image.ts';
 import type { KubernetesObject } from '../../crds/kind.ts';
 import { networkKind, type Network } from '../../crds/network.ts';
 import { serviceKind, type Service } from '../../crds/service.ts';
 import { volumeKind, type Volume } from '../../crds/volume.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { WatchedKind } from '../runtime/controller.ts';
 import type { Cluster, Lister } from './cluster.ts';
+import { createCompanions, type Companions } from './companions.ts';
 import type { ContainerWatches } from './container/controller.ts';
 import { withLastKnown } from './server-away.ts';
 
-/** Adds the informers to `informers`; they run with it. */
+/** What the agent's controllers hear of. */
+export interface AgentWatches extends ContainerWatches {
+  readonly endpoints: WatchedKind<ContainerEndpoint>;
+}
+
+/**
+ * Adds the informers to `informers`; they run with it, and the companions by themselves. Of the Containers of other nodes
+ * an agent watches only those that its own name, and the endpoints.
+ */
 export function watchCluster(
-  client: ApiClient,
+  { client, nodeName, clock, log }: { client: ApiClient; nodeName: string; clock: Clock; log: Logger },
   informers: InformerSet,
-): { watched: ContainerWatches; cluster: Cluster } {
-  const watched = {
-    containers: informers.add<Container>(containerKind),
+): { watched: AgentWatches; cluster: Cluster; companions: Companions } {
+  const own = informers.add<Container>(containerKind, { fieldSelector: `spec.nodeName=${nodeName}` });
+  const companions = createCompanions({ client, own, nodeName, clock, log });
+  const endpoints = informers.add<ContainerEndpoint>(containerEndpointKind, {
+    fieldSelector: `spec.nodeName!=${nodeName}`,
+  });
+  const others = {
     images: informers.add<Image>(imageKind),
     volumes: informers.add<Volume>(volumeKind),
     networks: informers.add<Network>(networkKind),
     services: informers.add<Service>(serviceKind),
   };
+  const containers: WatchedKind<Container> = {
+    synced: own.synced,
+    subscribe(handler) {
+      const stops = [own.subscribe(handler), companions.subscribe(handler)];
+      return () => {
+        for (const stop of stops) stop();
+      };
+    },
+  };
   const cluster: Cluster = {
-    containers: listerOf(watched.containers),
-    images: listerOf(watched.images),
-    volumes: listerOf(watched.volumes),
-    networks: listerOf(watched.networks),
-    services: listerOf(watched.services),
+    containers: {
+      get(namespace, name) {
+        const key = `${namespace}/${name}`;
+        return own.get(key) ?? companions.get(key);
+      },
+      list: (namespace) => [...own.list(namespace), ...companions.list(namespace)],
+    },
+    endpoints: listerOf(endpoints),
+    images: listerOf(others.images),
+    volumes: listerOf(others.volumes),
+    networks: listerOf(others.networks),
+    services: listerOf(others.services),
     secret: withLastKnown((namespace, name, signal) => client.kind<Secret>(secretKind).get(name, namespace, signal)),
     configMap: withLastKnown((namespace, name, signal) =>
       client.kind<ConfigMap>(configMapKind).get(name, namespace, signal),
     ),
   };
-  return { watched, cluster };
+  return { watched: { containers, endpoints, ...others }, cluster, companions };
 }
 
 function listerOf<T extends KubernetesObject>(informer: {

@@ -49,8 +49,16 @@ export function findCondition(object: Conditioned, type: string): ConditionLike 
   return object.status?.conditions?.find((condition) => condition.type === type);
 }
 
-export const isConditionTrue = (object: Conditioned, type: string): boolean =>
-  findCondition(object, type)?.status === 'True';
+export const isConditionTrue = (
+  {
+    status,
+  }: {
+    readonly status?:
+      | { readonly conditions?: readonly Pick<ConditionLike, 'type' | 'status'>[] | undefined }
+      | undefined;
+  },
+  type: string,
+): boolean => status?.conditions?.find((condition) => condition.type === type)?.status === 'True';
 
 /**
  * True when writing `next` over `current` changes nothing a reader could see. Fields that are undefined, or null as in a

@@ -30,15 +30,17 @@ export function userNamespaceOf(range: UserRange | undefined) {
   return { usernsOptions: { mode: 'POD', uids: mapping, gids: mapping } as const };
 }
 
+/** What says which Networks a Container joins. */
+type Attaching = { readonly spec: Pick<Container['spec'], 'networks' | 'hostNetwork' | 'shareNamespaces'> };
+
 /** Names of the Networks a Container joins; the namespace's `default` when it says nothing. */
-export function networkNamesOf(container: Container): string[] {
-  const { spec } = container;
+export function networkNamesOf({ spec }: Attaching): string[] {
   if (spec.hostNetwork || spec.shareNamespaces?.network !== undefined) return [];
   return spec.networks ? spec.networks.map(({ name }) => name) : ['default'];
 }
 
 /** Attachments in the runtime's words; the container's own name is its first name on each. */
-export function attachmentsOf(container: Container): NetworkAttachment[] {
+export function attachmentsOf(container: Attaching & Pick<Container, 'metadata'>): NetworkAttachment[] {
   const { name, namespace = '' } = container.metadata;
   const details = new Map((container.spec.networks ?? []).map((network) => [network.name, network]));
   return networkNamesOf(container).map((network) => {

@@ -2,13 +2,13 @@
 import type { Container } from '../../../crds/container.ts';
 import { isConditionTrue } from '../../runtime/conditions.ts';
 import type { Cluster } from '../cluster.ts';
-import { SERVICE_LABEL, serviceOf } from './service-tables.ts';
+import { placedIn, SERVICE_LABEL, serviceOf, type Placed } from './service-tables.ts';
 
 export interface Admissions {
   /** Remembers that the Container of this node is Ready, or forgets it; true when that is news to the cluster. */
   note(container: Container, cached: Pick<Cluster['containers'], 'get'>): boolean;
   /** The Containers as the cluster has them, with what is known here already. */
-  apply(containers: readonly Container[]): readonly Container[];
+  apply(containers: readonly Placed[]): readonly Placed[];
 }
 
 /** Remembers until the cluster says the same. */
@@ -33,7 +33,8 @@ export function createAdmissions(): Admissions {
         const own = ready.get(container.metadata.uid ?? '');
         if (!own || isConditionTrue(container, 'Ready')) return container;
         left.delete(container.metadata.uid ?? '');
-        return { ...container, status: own.status ?? {} };
+        // Its node is this one: what is known here is the whole Container.
+        return { ...own, metadata: container.metadata };
       });
       // The rest is known by now, or gone.
       for (const uid of left) ready.delete(uid);
@@ -46,19 +47,21 @@ export function createAdmissions(): Admissions {
 export const isMember = ({ metadata }: Container): boolean => metadata.labels?.[SERVICE_LABEL] !== undefined;
 
 /** Whether its Service goes on without it: another of its Containers is Ready, on whatever node, and it has ports. */
-export function hasSuccessor(cluster: Pick<Cluster, 'services' | 'containers'>, container: Container): boolean {
+export function hasSuccessor(
+  cluster: Pick<Cluster, 'services' | 'containers' | 'endpoints'>,
+  nodeName: string,
+  container: Container,
+): boolean {
   const id = serviceOf(container);
   const { namespace = '', uid } = container.metadata;
   const service = cluster.services.get(namespace, container.metadata.labels?.[SERVICE_LABEL] ?? '');
   if (id === undefined || !service || service.metadata.deletionTimestamp !== undefined) return false;
   if ((service.spec.ports ?? []).length === 0) return false;
-  return cluster.containers
-    .list(namespace)
-    .some(
-      (other) =>
-        other.metadata.uid !== uid &&
-        other.metadata.deletionTimestamp === undefined &&
-        serviceOf(other) === id &&
-        isConditionTrue(other, 'Ready'),
-    );
+  return placedIn(cluster, nodeName).some(
+    (other) =>
+      other.metadata.uid !== uid &&
+      other.metadata.deletionTimestamp === undefined &&
+      serviceOf(other) === id &&
+      isConditionTrue(other, 'Ready'),
+  );
 }

@@ -13,7 +13,7 @@ import { graceSecondsOf } from '../container/grace-seconds.ts';
 import type { Ingress, NodeRuntime, PortConflict } from '../runtime/node-runtime.ts';
 import { createAdmissions, hasSuccessor, isMember } from './endpoint-moves.ts';
 import type { NodeNetworks } from './node-networks.ts';
-import { buildServiceTables } from './service-tables.ts';
+import { buildServiceTables, placedIn } from './service-tables.ts';
 
 export interface ServiceTablesDeps {
   readonly cluster: Cluster;
@@ -85,7 +85,7 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps): ServiceT
     await sleep(SETTLE_MS, undefined, { signal });
     const tables = buildServiceTables({
       services: deps.cluster.services.list(),
-      containers: admissions.apply(deps.cluster.containers.list()),
+      containers: admissions.apply(placedIn(deps.cluster, deps.nodeName)),
       networks: deps.cluster.networks.list(),
       nodeName: deps.nodeName,
     });
@@ -140,7 +140,7 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps): ServiceT
       if (!isMember(container)) return;
       await reconcile('tables', options);
       const waitMs = Math.min(REMOVAL_WAIT_MS, graceSecondsOf(container) * 1000);
-      if (waitMs === 0 || !hasSuccessor(deps.cluster, container)) return;
+      if (waitMs === 0 || !hasSuccessor(deps.cluster, deps.nodeName, container)) return;
       const version = Number(container.metadata.resourceVersion ?? 0);
       const behind = hasPeers ? await deps.runtime.awaitPeers(version, waitMs) : [];
       if (behind.length > 0)

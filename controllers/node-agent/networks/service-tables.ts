@@ -1,18 +1,24 @@
 // What this node's network is told of Services: virtual and published ports with their backends, and names. Pure.
 import { isIPv4 } from 'node:net';
 import type { Container } from '../../../crds/container.ts';
+import type { ContainerEndpoint } from '../../../crds/container-endpoint.ts';
 import { isIngress, type Network } from '../../../crds/network.ts';
 import type { Service, ServicePort } from '../../../crds/service.ts';
 import { isConditionTrue } from '../../runtime/conditions.ts';
+import type { Cluster } from '../cluster.ts';
 import { attachmentsOf, networkNamesOf } from '../container/sandbox-config.ts';
 import type { BalancedService, Ingress, NameRecord, NetworkNames } from '../runtime/node-runtime.ts';
 import { isUnicastMac } from './node-networks.ts';
 
 export const SERVICE_LABEL = 'windlass.dev/service';
 
+/** A Container of this node, or what is seen of one elsewhere. */
+export type Placed = Container | ContainerEndpoint;
+
 export interface ServiceTablesInput {
   readonly services: readonly Service[];
-  readonly containers: readonly Container[];
+  /** Of this node all, of others what can be reached. */
+  readonly containers: readonly Placed[];
   readonly networks: readonly Network[];
   readonly nodeName: string;
 }
@@ -24,6 +30,14 @@ export interface ServiceTables {
   readonly ingress: Ingress | undefined;
   /** The newest version of a member that is being deleted: the tables lead nobody to it any more. */
   readonly revision: number;
+}
+
+/** What runs on this node, and what can be reached elsewhere. */
+export function placedIn(
+  { containers, endpoints }: Pick<Cluster, 'containers' | 'endpoints'>,
+  nodeName: string,
+): Placed[] {
+  return [...containers.list().filter(({ spec }) => spec.nodeName === nodeName), ...endpoints.list()];
 }
 
 /** The whole tables, sorted, so that equal states compare equal. */
@@ -79,9 +93,9 @@ interface Scope {
   readonly nodeName: string;
   /** Ready or not. */
   readonly hasMemberHere: boolean;
-  readonly ready: readonly Container[];
+  readonly ready: readonly Placed[];
   /** Of this node, being deleted, and not stopped yet. */
-  readonly draining: readonly Container[];
+  readonly draining: readonly Placed[];
   /** Address of another node on the ingress network. */
   readonly addressOf: (nodeName: string) => string | undefined;
   readonly isOverlay: (network: string) => boolean;
@@ -94,7 +108,7 @@ interface Member {
 }
 
 /** Members with an address on the network, in the order of their addresses. */
-const membersOn = (members: readonly Container[], network: string): Member[] =>
+const membersOn = (members: readonly Placed[], network: string): Member[] =>
   members
     .flatMap(({ spec, status }) => {
       const ip = status?.networks?.find(({ name }) => name === network)?.ipv4Address;
@@ -171,12 +185,12 @@ function findIngress(
 
 /** Names and aliases of what runs on other nodes, of the networks that reach there. */
 function namesElsewhere(
-  containers: readonly Container[],
+  containers: readonly Placed[],
   overlays: ReadonlySet<string>,
   nodeName: string,
 ): Map<string, NameRecord[]> {
   const names = new Map<string, Map<string, string[]>>();
-  const isElsewhere = ({ spec, status, metadata }: Container): boolean =>
+  const isElsewhere = ({ spec, status, metadata }: Placed): boolean =>
     spec.nodeName !== undefined &&
     spec.nodeName !== nodeName &&
     status?.phase === 'Running' &&
@@ -209,17 +223,16 @@ interface HasName {
 const idOf = ({ metadata }: { metadata: { namespace?: string; name: string } }): string =>
   `${metadata.namespace ?? ''}/${metadata.name}`;
 
-const networksOf = ({ spec }: Service): string[] =>
-  networkNamesOf({ spec: spec.template.spec } as unknown as Container);
+const networksOf = ({ spec }: Service): string[] => networkNamesOf({ spec: spec.template.spec });
 
 interface Members {
-  readonly members: ReadonlyMap<string, readonly Container[]>;
+  readonly members: ReadonlyMap<string, readonly Placed[]>;
   /** Those that are being deleted. */
-  readonly leaving: ReadonlyMap<string, readonly Container[]>;
+  readonly leaving: ReadonlyMap<string, readonly Placed[]>;
 }
 
 /** `<namespace>/<name>` of the Service whose Container it is. A label alone does not make one: anybody can write it. */
-export function serviceOf({ metadata }: Container): string | undefined {
+export function serviceOf({ metadata }: Placed): string | undefined {
   const { labels, namespace = '', ownerReferences = [] } = metadata;
   const service = labels?.[SERVICE_LABEL];
   const isOwned = ownerReferences.some(
@@ -228,8 +241,8 @@ export function serviceOf({ metadata }: Container): string | undefined {
   return service !== undefined && isOwned ? `${namespace}/${service}` : undefined;
 }
 
-function groupMembers(containers: readonly Container[]): Members {
-  const [members, leaving] = [new Map<string, Container[]>(), new Map<string, Container[]>()];
+function groupMembers(containers: readonly Placed[]): Members {
+  const [members, leaving] = [new Map<string, Placed[]>(), new Map<string, Placed[]>()];
   for (const container of containers) {
     const id = serviceOf(container);
     if (id === undefined) continue;

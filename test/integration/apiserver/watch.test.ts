@@ -51,6 +51,56 @@ describe('watch', () => {
     watch.close();
   });
 
+  it('serves the Containers of one node by a field selector, and to other nodes what they have to know', async () => {
+    const containers = '/apis/windlass.dev/v1/namespaces/default/containers';
+    const endpoints = '/apis/windlass.dev/v1/containerendpoints';
+    const names = async (path: string): Promise<string[]> =>
+      (await api.request('GET', path))
+        .json<{ items: Frame['object'][] }>()
+        .items.map(({ metadata }) => metadata?.name ?? '');
+    const patch = (fields: object, subresource = '') =>
+      api.request('PATCH', `${containers}/c1${subresource}`, { body: fields, headers: MERGE });
+    const mine = await openWatch(api, `${containers}?watch=1&fieldSelector=spec.nodeName%3Da`);
+    const others = await openWatch(api, `${containers}?watch=1&fieldSelector=spec.nodeName%3Db`);
+    const seen = await openWatch(api, `${endpoints}?watch=1&fieldSelector=spec.nodeName!%3Db`);
+    const seenThere = await openWatch(api, `${endpoints}?watch=1&fieldSelector=spec.nodeName!%3Da`);
+    await api.request('POST', containers, { body: { metadata: { name: 'c1' }, spec: { image: 'x' } } });
+    await patch({ spec: { nodeName: 'a' } });
+    const networks = [{ name: 'default', ipv4Address: '10.0.0.2' }];
+    await patch({ status: { phase: 'Running', networks, restartCount: 0 } }, '/status');
+    await patch({ status: { restartCount: 1 } }, '/status');
+    await patch({ status: { phase: 'Failed' } }, '/status');
+    await api.request('DELETE', `${containers}/c1`);
+    assert.deepEqual(shape(await mine.until(5)), [
+      ['ADDED', 'c1'],
+      ['MODIFIED', 'c1'],
+      ['MODIFIED', 'c1'],
+      ['MODIFIED', 'c1'],
+      ['DELETED', 'c1'],
+    ]);
+    // A count is nothing that other nodes look at.
+    assert.deepEqual(shape(await seen.until(2)), [
+      ['ADDED', 'c1'],
+      ['DELETED', 'c1'],
+    ]);
+    const [added] = seen.frames;
+    assert.deepEqual(added?.object['status'], { phase: 'Running', networks, conditions: [] });
+    // One that passes the selectors of the others comes after whatever they could have been sent before.
+    const body = { metadata: { name: 'c2' }, spec: { image: 'x', nodeName: 'b' } };
+    await api.request('POST', containers, { body });
+    await api.request('PATCH', `${containers}/c2/status`, {
+      body: { status: { phase: 'Running', networks } },
+      headers: MERGE,
+    });
+    assert.deepEqual(shape(await others.until(2)), [
+      ['ADDED', 'c2'],
+      ['MODIFIED', 'c2'],
+    ]);
+    assert.deepEqual(shape(await seenThere.until(1)), [['ADDED', 'c2']]);
+    assert.deepEqual(await names(endpoints), ['c2']);
+    for (const watch of [mine, others, seen, seenThere]) watch.close();
+  });
+
   it('begins with the present objects when no version is given', async () => {
     await make('present');
     const watch = await openWatch(api, `${MAPS}?watch=true&fieldSelector=metadata.name%3Dpresent`);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { it } from 'node:test';
 import { createCacheFeed } from '../../../../apiserver/storage/cache-feed.ts';
-import type { Watcher } from '../../../../apiserver/storage/collection-cache.ts';
+import type { Watcher } from '../../../../apiserver/storage/watchers.ts';
 import type { Etcd3, EtcdCaller } from '../../../../apiserver/storage/etcd-client.ts';
 import { silentLogger } from '../../../../lib/log.ts';
 import { waitFor } from '../../../support/wait.ts';

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { createCollectionCache, type Watcher } from '../../../../apiserver/storage/collection-cache.ts';
+import { createCollectionCache } from '../../../../apiserver/storage/collection-cache.ts';
 import { decodeContinue, encodeContinue } from '../../../../apiserver/storage/continue-token.ts';
 import { createEntry, encodeObject, entryAtRevision, parseKey } from '../../../../apiserver/storage/entry.ts';
 import { createTtlLeases } from '../../../../apiserver/storage/ttl-leases.ts';
 import type { Entry } from '../../../../apiserver/storage/resource-store.ts';
+import type { Watcher } from '../../../../apiserver/storage/watchers.ts';
 
 const entry = (name: string, revision: number, namespace = 'default'): Entry =>
   createEntry(namespace, name, revision, encodeObject({ apiVersion: 'v1', kind: 'A', metadata: { name, namespace } }));

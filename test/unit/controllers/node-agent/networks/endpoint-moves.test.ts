@@ -37,7 +37,11 @@ const lister = <T extends { metadata: { name: string } }>(items: readonly T[]) =
   ...{ list: () => items, get: (_: string, name: string) => items.find(({ metadata }) => metadata.name === name) },
 });
 const clusterOf = (one: Service | undefined, containers: readonly Container[]) =>
-  ({ services: lister(one ? [one] : []), containers: lister(containers) }) as never;
+  ({
+    services: lister(one ? [one] : []),
+    containers: lister(containers.filter(({ spec }) => spec.nodeName === 'n1')),
+    endpoints: lister(containers.filter(({ spec }) => spec.nodeName !== 'n1')),
+  }) as never;
 
 test('createAdmissions() holds a Container for Ready from when its node says so until the cluster does', () => {
   const admissions = createAdmissions();
@@ -56,7 +60,7 @@ test('createAdmissions() holds a Container for Ready from when its node says so 
 test('hasSuccessor() is true where another one of the Service is Ready, and the Service goes on', () => {
   const leaving = member(1, { metadata: deleted });
   const other = member(2, { nodeName: 'n2' });
-  assert.equal(hasSuccessor(clusterOf(service(), [leaving, other]), leaving), true);
+  assert.equal(hasSuccessor(clusterOf(service(), [leaving, other]), 'n1', leaving), true);
   for (const [why, one, containers] of [
     ['alone', service(), [leaving]],
     ['the other is not Ready', service(), [leaving, member(2, { ready: false })]],
@@ -66,7 +70,7 @@ test('hasSuccessor() is true where another one of the Service is Ready, and the 
     ['the Service has no ports', service({}, { ports: [] }), [leaving, other]],
     ['there is no Service', undefined, [leaving, other]],
   ] as const)
-    assert.equal(hasSuccessor(clusterOf(one, containers), leaving), false, why);
+    assert.equal(hasSuccessor(clusterOf(one, containers), 'n1', leaving), false, why);
 });
 
 test('buildServiceTables() keeps one of this node that is about to stop apart, and says as of which version', () => {
