@@ -10,6 +10,7 @@ import type { Logger } from '../lib/log.ts';
 import { createMetrics, type Registry as MetricsRegistry } from '../lib/metrics.ts';
 import { runAll } from '../lib/run-all.ts';
 import { createAuthenticator } from './auth/authenticate.ts';
+import { createFlowControl } from './flowcontrol/flow-control.ts';
 import { reviewHandlers } from './auth/reviews.ts';
 import type { StaticTokens } from './auth/static-tokens.ts';
 import { installBuiltins } from './resources/builtins.ts';
@@ -102,6 +103,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     authenticator,
     dispatcher,
     metrics: requestMetrics,
+    flowControl: createFlowControl(metrics),
     log,
     clock,
     stopping: stopping.signal,

@@ -8,6 +8,8 @@ import { isAbort, WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Authenticator } from '../auth/authenticate.ts';
 import type { User } from '../auth/user.ts';
+import { classify } from '../flowcontrol/classify.ts';
+import type { FlowControl } from '../flowcontrol/flow-control.ts';
 import { badRequest, pathNotFound } from './api-errors.ts';
 import { jsonAnswer, type Answer } from './call.ts';
 import { attributesOf, type Dispatcher } from './dispatch.ts';
@@ -22,6 +24,7 @@ export interface ApiRouteOptions {
   readonly authenticator: Authenticator;
   readonly dispatcher: Dispatcher;
   readonly metrics: RequestMetrics;
+  readonly flowControl: FlowControl;
   readonly log: Logger;
   readonly clock: Clock;
   /** Fires when the server stops: open watches end. */
@@ -92,6 +95,9 @@ export function registerApiRoutes(app: FastifyInstance, options: ApiRouteOptions
   });
 }
 
+/** One for all: every request ends with it, and the stack of a new one costs more than the rest of its end. */
+const GONE = new DOMException('the connection of the request is closed', 'AbortError');
+
 const users = new WeakMap<FastifyRequest, User>();
 
 /** The user of a request, as the first hook found it; Unauthorized when it has none. */
@@ -117,11 +123,16 @@ async function handle(options: ApiRouteOptions, request: FastifyRequest, reply: 
   const labels = labelsOf(options.dispatcher.isServed(path) ? path : NOWHERE, verb, query);
   const finish = options.metrics.start(labels);
   const gone = new AbortController();
-  request.raw.once('close', () => gone.abort());
-  reply.raw.once('close', () => gone.abort());
+  request.raw.once('close', () => gone.abort(GONE));
+  reply.raw.once('close', () => gone.abort(GONE));
   const warnings: string[] = [];
+  const signal = AbortSignal.any([gone.signal, options.stopping]);
   let answer: Answer;
+  let leave = (): void => undefined;
   try {
+    // One object at most, however many there are.
+    const isNamed = /(^|,)metadata\.name=/.test(query.get('fieldSelector') ?? '');
+    leave = await options.flowControl.admit(classify(user, attributesOf(path, verb), { isNamed }), signal);
     const limitMs = isLongRunning(labels) ? undefined : timeoutOf(query);
     const answering = options.dispatcher.dispatch(
       {
@@ -133,7 +144,7 @@ async function handle(options: ApiRouteOptions, request: FastifyRequest, reply: 
         contentType: mediaTypeOf(request.headers['content-type']),
         headers: request.headers,
         body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
-        signal: AbortSignal.any([gone.signal, options.stopping]),
+        signal,
       },
       warnings,
     );
@@ -141,9 +152,12 @@ async function handle(options: ApiRouteOptions, request: FastifyRequest, reply: 
   } catch (error) {
     answer = statusAnswer(options, error, request);
   }
+  // A stream is no work that others should wait for: its beginning was.
+  if (isLongRunning(labels)) leave();
   try {
     await send(options, request, reply, answer, warnings, gone.signal);
   } finally {
+    leave();
     finish(answer.status);
   }
 }

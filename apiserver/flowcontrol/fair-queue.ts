@@ -1,0 +1,106 @@
+// One priority level: so many seats, and for who finds none a queue per flow, out of which flows take turns. One flow that
+// asks for everything delays itself, and the others by one request of its at a time.
+import { WindlassError } from '../../lib/errors.ts';
+
+export interface FairQueueLimits {
+  readonly seats: number;
+  /** Requests of one flow that may wait. */
+  readonly perFlow: number;
+  /** Requests of all flows that may wait. */
+  readonly total: number;
+  readonly maxWaitMs: number;
+}
+
+/** Why a request got no seat, in upstream's words. */
+export type RejectReason = 'queue-full' | 'time-out' | 'cancelled';
+
+export interface FairQueue {
+  /**
+   * Resolves with a seat; call what it returns when the request is done. Rejects with TooManyRequests, or AbortError;
+   * `onReject` is told why.
+   */
+  acquire(flow: string, signal: AbortSignal, onReject?: (reason: RejectReason) => void): Promise<() => void>;
+  readonly executing: number;
+  readonly waiting: number;
+}
+
+interface Waiter {
+  readonly give: () => void;
+}
+
+/** Nobody in it. */
+export function createFairQueue(limits: FairQueueLimits): FairQueue {
+  // In the order in which the flows have their turns.
+  const flows = new Map<string, Set<Waiter>>();
+  let executing = 0;
+  let waiting = 0;
+
+  const leave = (flow: string, waiter: Waiter): void => {
+    const queue = flows.get(flow);
+    if (!queue?.delete(waiter)) return;
+    waiting -= 1;
+    if (queue.size === 0) flows.delete(flow);
+  };
+  /** Gives free seats to whose turn it is; a flow that has had its turn goes behind the others. */
+  const serve = (): void => {
+    while (executing < limits.seats) {
+      const [next] = flows;
+      if (!next) return;
+      const [flow, queue] = next;
+      const [waiter] = queue as Set<Waiter>;
+      leave(flow, waiter as Waiter);
+      if (flows.delete(flow)) flows.set(flow, queue);
+      executing += 1;
+      (waiter as Waiter).give();
+    }
+  };
+  const seat = (): (() => void) => {
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      executing -= 1;
+      serve();
+    };
+  };
+
+  return {
+    get executing() {
+      return executing;
+    },
+    get waiting() {
+      return waiting;
+    },
+    async acquire(flow, signal, onReject) {
+      if (executing < limits.seats) {
+        executing += 1;
+        return seat();
+      }
+      const queue = flows.get(flow) ?? new Set<Waiter>();
+      if (queue.size >= limits.perFlow || waiting >= limits.total) {
+        onReject?.('queue-full');
+        throw tooMany();
+      }
+      const given = Promise.withResolvers<() => void>();
+      const waiter: Waiter = { give: () => given.resolve(seat()) };
+      flows.set(flow, queue.add(waiter));
+      waiting += 1;
+      const giveUp = (reason: RejectReason, error: Error): void => {
+        leave(flow, waiter);
+        onReject?.(reason);
+        given.reject(error);
+      };
+      const timer = setTimeout(() => giveUp('time-out', tooMany()), limits.maxWaitMs);
+      const onAbort = (): void => giveUp('cancelled', new DOMException('the client has left', 'AbortError'));
+      signal.addEventListener('abort', onAbort, { once: true });
+      try {
+        return await given.promise;
+      } finally {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+      }
+    },
+  };
+}
+
+const tooMany = (): WindlassError => new WindlassError('TooManyRequests', 'too many requests, please try again later');
