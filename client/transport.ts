@@ -1,6 +1,7 @@
 // HTTP to the API server: one pool of kept-alive connections, metrics, and failures as WindlassErrors.
 // HTTP/1.1 on purpose: a watch then has a connection of its own, and a reset ends one watch instead of all of them.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createSecureContext } from 'node:tls';
 import { Agent, buildConnector, request, type Dispatcher } from 'undici';
 import { errnoOf, isAbort, messageOf, WindlassError } from '../lib/errors.ts';
 import { Counter, Histogram, type Registry } from '../lib/metrics.ts';
@@ -40,6 +41,8 @@ export interface TransportOptions {
   readonly registry?: Registry | undefined;
 }
 
+/** Connections for requests: more of them at the same time wait here, where they cost least. */
+const MAX_CONNECTIONS = 32;
 const HEADERS_TIMEOUT_MS = 65_000;
 const IDLE_TIMEOUT_MS = 60_000;
 /** A server that has too much to do says when to come back; nobody waits longer than this. */
@@ -52,19 +55,29 @@ export function createTransport(connection: Connection, options: TransportOption
     buildConnector({
       timeout: 10_000,
       allowH2: false,
-      ...(connection.ca === undefined ? {} : { ca: connection.ca }),
-      ...(cert === undefined ? {} : { cert }),
-      ...(key === undefined ? {} : { key }),
+      // Parsed once, not for every connection.
+      secureContext: createSecureContext({
+        ...(connection.ca === undefined ? {} : { ca: connection.ca }),
+        ...(cert === undefined ? {} : { cert }),
+        ...(key === undefined ? {} : { key }),
+      }),
       ...(connection.serverName === undefined ? {} : { servername: connection.serverName }),
       rejectUnauthorized: connection.skipTlsVerify !== true,
     });
   let connector = connectorFor(connection);
-  const agent = new Agent({
-    connect: (target, callback) => connector(target, callback),
-    allowH2: false,
-    keepAliveTimeout: 30_000,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-  });
+  const createAgent = (connections: number | null): Agent =>
+    new Agent({
+      connect: (target, callback) => connector(target, callback),
+      allowH2: false,
+      keepAliveTimeout: 30_000,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connections,
+    });
+  const agents = {
+    requests: createAgent(MAX_CONNECTIONS),
+    streams: createAgent(null),
+    leases: createAgent(null),
+  };
   const allWith = (others: readonly string[]): string[] => [...new Set([connection.server, ...others])];
   let servers = allWith(connection.otherServers ?? []);
   let server = connection.server;
@@ -81,7 +94,7 @@ export function createTransport(connection: Connection, options: TransportOption
     const asked = server;
     try {
       const response = await request(`${asked}${call.path}`, {
-        dispatcher: agent,
+        dispatcher: agents[laneOf(call)],
         method: call.method,
         headers: {
           accept: 'application/json',
@@ -151,9 +164,17 @@ export function createTransport(connection: Connection, options: TransportOption
       if (!servers.includes(server)) server = connection.server;
     },
     setCredentials: (pair) => void (connector = connectorFor(pair)),
-    close: () => agent.destroy(),
+    async close() {
+      await Promise.all(Object.values(agents).map((agent) => agent.destroy()));
+    },
   };
   return transport;
+}
+
+/** A watch keeps its connection, and the renewal of a lease must not wait for other requests of this process. */
+function laneOf({ path, idleTimeoutMs }: Call): 'requests' | 'streams' | 'leases' {
+  if (idleTimeoutMs !== undefined) return 'streams';
+  return path.startsWith('/apis/coordination.k8s.io/') ? 'leases' : 'requests';
 }
 
 /** What a failed exchange means to the caller: its own abort, or a server that cannot be reached. */
