@@ -1,8 +1,8 @@
 // Hollow nodes: the real node agent over a pretend runtime that is nothing but memory. No container ever runs. They load
 // the API server, the scheduler and the controllers as real nodes do, many to a process.
-//   node bench/services/hollow-node.ts --kubeconfig FILE --folder DIR --names hollow-1,hollow-2
+//   node bench/services/hollow-node.ts --kubeconfig FILE --pki DIR --folder DIR --names hollow-1,hollow-2
 // Prints "joined" when all agents serve, and ends with its standard input.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readKubeconfig } from '../../client/kubeconfig.ts';
@@ -12,7 +12,7 @@ import { systemClock } from '../../lib/clock.ts';
 import { describeInstance } from '../../lib/instance.ts';
 import { createLogger } from '../../lib/log.ts';
 import { createMetrics } from '../../lib/metrics.ts';
-import { createAuthority, issueCertificate } from '../../lib/pki.ts';
+import { createAuthority, issueCertificate, type KeyPair } from '../../lib/pki.ts';
 import { createMemoryRuntime } from '../../test/support/memory-runtime.ts';
 
 /** Memory, but not an image that has to be pulled first: starts are what is measured. */
@@ -25,14 +25,16 @@ function createHollowRuntime(reference: string): NodeRuntime {
 const { values } = parseArgs({
   options: {
     kubeconfig: { type: 'string', default: '' },
+    /** Where the authority of the cluster is: each node has a certificate of its own. */
+    pki: { type: 'string', default: '' },
     folder: { type: 'string', default: '' },
     names: { type: 'string', default: '' },
     image: { type: 'string', default: 'docker.io/library/hollow:latest' },
   },
 });
 const names = values.names.split(',').filter((name) => name !== '');
-if (values.kubeconfig === '' || values.folder === '' || names.length === 0) {
-  console.error('want --kubeconfig FILE --folder DIR --names NAME[,NAME...]');
+if (values.kubeconfig === '' || values.pki === '' || values.folder === '' || names.length === 0) {
+  console.error('want --kubeconfig FILE --pki DIR --folder DIR --names NAME[,NAME...]');
   process.exit(2);
 }
 const now = Date.now();
@@ -40,8 +42,17 @@ const authority = await createAuthority('hollow nodes', 1, now);
 const serving = await issueCertificate(authority, {
   ...{ commonName: 'hollow', hosts: ['127.0.0.1'], usage: 'server', days: 1, now },
 });
+const [cert, key] = ['ca.crt', 'ca.key'].map((file) => readFileSync(join(values.pki, file), 'utf8')) as [
+  string,
+  string,
+];
+const issue = (nodeName: string): Promise<KeyPair> =>
+  issueCertificate(
+    { cert, key },
+    { commonName: `system:node:${nodeName}`, organizations: ['system:nodes'], usage: 'client', days: 1, now },
+  );
 const stop = new AbortController();
-const running = names.map((nodeName) => {
+const running = names.map(async (nodeName) => {
   const folder = join(values.folder, nodeName);
   const [home, run] = [join(folder, 'home'), join(folder, 'run')];
   for (const each of [home, run]) mkdirSync(each, { recursive: true });
@@ -50,7 +61,7 @@ const running = names.map((nodeName) => {
       instance: describeInstance(home, run),
       nodeName,
       diskReserve: { maxBytes: 0 },
-      connection: readKubeconfig(values.kubeconfig),
+      connection: { ...readKubeconfig(values.kubeconfig), ...(await issue(nodeName)) },
       runtime: createHollowRuntime(values.image),
       nodeIps: [],
       leaseSeconds: 40,

@@ -16,11 +16,17 @@ import { readKubeconfig } from '../../client/kubeconfig.ts';
 import { nodeKind, type Node } from '../../crds/builtin.ts';
 import { containerKind, type Container } from '../../crds/container.ts';
 import { serviceKind } from '../../crds/service.ts';
-import { describeInstance } from '../../lib/instance.ts';
+import { describeInstance, paths } from '../../lib/instance.ts';
 import { waitFor } from '../../test/support/wait.ts';
 
 const REPLICAS = 100;
 const PROBE_EVERY_MS = 20;
+const PROFILE_END_MS = 20_000;
+/** What is asked of the API server, and what it sends. */
+const COUNTED: readonly (readonly [metric: string, by: readonly string[]])[] = [
+  ['apiserver_request_total', ['verb', 'resource', 'subresource']],
+  ['apiserver_watch_events_total', ['kind']],
+];
 const HOLLOW = fileURLToPath(new URL('hollow-node.ts', import.meta.url));
 const IMAGE = 'docker.io/library/hollow:latest';
 
@@ -29,6 +35,8 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: '100' },
     containers: { type: 'string', default: '5000' },
     processes: { type: 'string', default: '4' },
+    /** Folder for processor profiles of the parts. */
+    profile: { type: 'string' },
   },
 });
 const [nodes, containers, processes] = [values.nodes, values.containers, values.processes].map(Number) as [
@@ -49,14 +57,28 @@ const { kubeconfig, etcd } = await prepareControlPlane(control, options);
 const planned = planServer(control, options, etcd);
 
 function start(name: string, file: string, args: readonly string[], stdin: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
-  const log = openSync(join(root, `${name}.log`), 'a');
-  const child = spawn(file, [...args], { stdio: [stdin, 'pipe', log] });
+  if (values.profile !== undefined) mkdirSync(values.profile, { recursive: true });
+  const log = openSync(join(values.profile ?? root, `${name}.log`), 'a');
+  const profiled =
+    values.profile !== undefined && file === process.execPath
+      ? ['--cpu-prof', '--cpu-prof-dir', values.profile, '--cpu-prof-name', `${name}-${Date.now()}.cpuprofile`]
+      : [];
+  const child = spawn(file, [...profiled, ...args], { stdio: [stdin, 'pipe', log] });
   child.stdout?.resume();
   return child;
 }
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = once(child, 'exit');
+  // A profile is written at an orderly end only.
+  if (values.profile !== undefined) {
+    if (child.stdin) child.stdin.end();
+    else child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), PROFILE_END_MS);
+    await gone;
+    clearTimeout(timer);
+    return;
+  }
   child.kill('SIGKILL');
   await gone;
 }
@@ -66,7 +88,27 @@ const startComponent = (name: string): ChildProcess => {
   return start(name, component.file, component.args);
 };
 const parts = new Map(['etcd', 'apiserver', 'controllers'].map((name) => [name, startComponent(name)]));
+/** Times that the controllers ended, having lost their lease; started anew as `windlass up` does. */
+let leasesLost = 0;
+let endedCpuSeconds = 0;
+const keepControllers = (): void => {
+  const child = parts.get('controllers') as ChildProcess;
+  const sampling = setInterval(() => (last = cpuSecondsOf(child.pid ?? 0) ?? last), 1_000);
+  let last = 0;
+  child.once('exit', () => {
+    clearInterval(sampling);
+    if (parts.get('controllers') !== child) return;
+    leasesLost += 1;
+    endedCpuSeconds += last;
+    parts.set('controllers', startComponent('controllers'));
+    keepControllers();
+  });
+};
+keepControllers();
 cleanup.defer(async () => {
+  const controllers = parts.get('controllers');
+  parts.delete('controllers');
+  if (controllers) await end(controllers);
   for (const part of [...parts.values()].toReversed()) await end(part);
 });
 
@@ -83,25 +125,45 @@ const names = Array.from({ length: nodes }, (_, index) => `hollow-${index + 1}`)
 for (let index = 0; index < processes; index += 1) {
   const own = names.filter((_, position) => position % processes === index);
   if (own.length === 0) continue;
-  const args = [HOLLOW, '--kubeconfig', kubeconfig, '--folder', root, '--names', own.join(','), '--image', IMAGE];
+  const pki = paths.pki(control);
+  const args = [HOLLOW, '--kubeconfig', kubeconfig, '--pki', pki, '--folder', root, '--names', own.join(',')];
+  args.push('--image', IMAGE);
   const child = start(`hollow-${index}`, process.execPath, args, 'pipe');
   cleanup.defer(() => end(child));
 }
 const isReady = ({ status }: Node | Container): boolean =>
   status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
-const listNodes = async (): Promise<Node[]> => (await api.kind<Node>(nodeKind).list()).items;
+// A list that fails is taken again: what is measured is how things go on.
+const listNodes = async (): Promise<Node[]> =>
+  (
+    await api
+      .kind<Node>(nodeKind)
+      .list()
+      .catch(() => NOTHING)
+  ).items;
 const listContainers = async (): Promise<Container[]> =>
-  (await api.kind(containerKind).list({ namespace: 'default' })).items;
-const LONG = { timeoutMs: 30 * 60_000, intervalMs: 500 };
+  (
+    await api
+      .kind(containerKind)
+      .list({ namespace: 'default' })
+      .catch(() => NOTHING)
+  ).items;
+const NOTHING = { items: [] };
+const LONG = { timeoutMs: 30 * 60_000, intervalMs: 2_000 };
 await waitFor(async () => (await listNodes()).filter(isReady).length === nodes, { ...LONG, what: 'the nodes' });
+console.log(`${nodes} nodes Ready`);
 
 // What a user feels meanwhile: one small read after the other.
 const latencies: number[] = [];
+let failed = 0;
 const probing = new AbortController();
 const probe = (async () => {
   while (!probing.signal.aborted) {
     const startedAt = performance.now();
-    await api.kind<Node>(nodeKind).get('hollow-1', undefined);
+    await api
+      .kind<Node>(nodeKind)
+      .get('hollow-1', undefined)
+      .catch(() => (failed += 1));
     latencies.push(performance.now() - startedAt);
     await new Promise((resolve) => setTimeout(resolve, PROBE_EVERY_MS));
   }
@@ -123,8 +185,11 @@ const readyMs = performance.now() - startedAt;
 probing.abort();
 await probe;
 
+const exported = (await api.raw('/metrics')).body;
 const usage = Object.fromEntries([...parts].map(([name, { pid }]) => [name, usageOf(pid ?? 0)]));
-await end(parts.get('controllers') as ChildProcess);
+const replaced = parts.get('controllers') as ChildProcess;
+parts.delete('controllers');
+await end(replaced);
 const restartedAt = performance.now();
 const fewer = Math.min(REPLICAS, containers) - 1;
 parts.set('controllers', startComponent('controllers'));
@@ -144,22 +209,49 @@ console.log(
 );
 console.log(`per node ${Math.min(...perNode)} to ${Math.max(...perNode)}`);
 console.log(
-  `reads meanwhile: median ${quantile(0.5)}, p99 ${quantile(0.99)}, longest ${quantile(1)} of ${latencies.length}`,
+  `reads meanwhile: median ${quantile(0.5)}, p99 ${quantile(0.99)}, longest ${quantile(1)} of ${latencies.length}, ${failed} failed`,
 );
 for (const [name, { residentMb, cpuSeconds }] of Object.entries(usage))
   console.log(`${name}: ${residentMb} MB resident, ${cpuSeconds.toFixed(1)} s of processor time`);
+for (const [metric, by] of COUNTED) console.log(`${metric}: ${sumOf(exported, metric, by)}`);
+console.log(
+  `controllers that lost their lease meanwhile: ${leasesLost} (${endedCpuSeconds.toFixed(1)} s of processor time)`,
+);
 console.log(`controllers started anew: acting after ${seconds(recoveredMs)}`);
 process.exitCode = 0;
+
+/** The samples of a counter, added up by some of its labels, the largest first. */
+function sumOf(text: string, metric: string, by: readonly string[]): string {
+  const sums = new Map<string, number>();
+  let total = 0;
+  for (const line of text.split('\n')) {
+    const [, labels = '', value] = new RegExp(`^${metric}\\{(.*)\\} (\\S+)`).exec(line) ?? [];
+    if (value === undefined) continue;
+    const key = by.map((name) => new RegExp(`(?:^|,)${name}="([^"]*)"`).exec(labels)?.[1] ?? '').join(' ');
+    sums.set(key, (sums.get(key) ?? 0) + Number(value));
+    total += Number(value);
+  }
+  const largest = [...sums].toSorted(([, a], [, b]) => b - a).slice(0, 12);
+  return `${total} (${largest.map(([key, sum]) => `${key} ${sum}`).join(', ')})`;
+}
 
 function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`;
 }
 
+/** Clock ticks of user and system time; 100 a second on every platform we run on. Undefined for a process that is gone. */
+function cpuSecondsOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return undefined;
+  }
+}
+
 function usageOf(pid: number): { residentMb: number; cpuSeconds: number } {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  // Clock ticks of user and system time; 100 a second on every platform we run on.
-  const cpuSeconds = (Number(fields[11]) + Number(fields[12])) / 100;
-  return { residentMb: Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024), cpuSeconds };
+  const residentMb = Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
+  return { residentMb, cpuSeconds: cpuSecondsOf(pid) ?? 0 };
 }
