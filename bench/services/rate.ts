@@ -4,27 +4,20 @@
 // them are Ready (and no other Container is there). Swarm: Debian's dockerd as a swarm of one, in a net namespace of its
 // own; a scale is one update by its API, over when all tasks run and no other container does. One warm image each, no
 // published ports, each on its default network. Both are looked at every 5 ms.
-import { readFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createApiClient } from '../../client/api-client.ts';
-import { readKubeconfig } from '../../client/kubeconfig.ts';
-import { containerKind, type Container } from '../../crds/container.ts';
-import { serviceKind, type Service } from '../../crds/service.ts';
 import { importBusybox } from '../../test/support/busybox.ts';
 import { startInstance } from '../../test/support/instance.ts';
-import { waitFor } from '../../test/support/wait.ts';
 import { renderTable, summarise, timed } from '../measure.ts';
 import { DOCKER_IMAGE, startDockerd } from '../runtime/dockerd.ts';
 import { makeInput, PeerMissing, SLEEP } from '../runtime/peer.ts';
 import { waitForQuiet } from '../runtime/quiet.ts';
+import { followServices, until } from './follow.ts';
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '5' }, step: { type: 'string', default: '50' } },
 });
 const [rounds, step] = [Number(values.rounds), Number(values.step)];
-const LONGEST_MS = 300_000;
 
 interface Orchestrator {
   readonly name: string;
@@ -38,72 +31,16 @@ interface Orchestrator {
   close(): Promise<void>;
 }
 
-const until = (isThere: () => boolean | Promise<boolean>, what: string): Promise<unknown> =>
-  waitFor(async () => (await isThere()) || undefined, { timeoutMs: LONGEST_MS, intervalMs: 5, what });
-
 async function createWindlass(): Promise<Orchestrator> {
   const instance = await startInstance();
   await importBusybox(instance);
-  const api = createApiClient(readKubeconfig(instance.kubeconfig));
-  const services = api.kind<Service>(serviceKind);
-  const containers = api.kind<Container>(containerKind);
-  const namespace = 'default';
-  const there = new Map<string, Container>();
-  const seen = new Map<string, Service>();
-  const stop = new AbortController();
-  const follow = async (): Promise<void> => {
-    const { resourceVersion } = await containers.list({ namespace });
-    for await (const { type, object } of containers.watch({ namespace, resourceVersion }, stop.signal)) {
-      if (type === 'DELETED') there.delete(object.metadata.uid ?? '');
-      else if (type === 'ADDED' || type === 'MODIFIED') there.set(object.metadata.uid ?? '', object);
-    }
-  };
-  const followServices = async (): Promise<void> => {
-    const { resourceVersion } = await services.list({ namespace });
-    for await (const { type, object } of services.watch({ namespace, resourceVersion }, stop.signal)) {
-      if (type === 'ADDED' || type === 'MODIFIED') seen.set(object.metadata.name, object);
-    }
-  };
-  const following = Promise.all([follow(), followServices()]).catch(() => undefined);
-  const has = (service: string, replicas: number): boolean => {
-    const { metadata, status } = seen.get(service) ?? {};
-    const isCurrent = status?.observedGeneration === metadata?.generation && metadata !== undefined;
-    return isCurrent && status?.readyReplicas === replicas && there.size === replicas;
-  };
+  const services = await followServices(instance);
   return {
+    ...services,
     name: 'windlass',
-    async create(name, replicas) {
-      const template = { spec: { imageName: 'busybox', command: SLEEP, terminationGracePeriodSeconds: 0 } };
-      const spec = { replicas, template } as unknown as Service['spec'];
-      await services.create({ metadata: { name, namespace }, spec });
-      await until(() => has(name, replicas), `Service ${name}`);
-    },
-    async scale(name, replicas) {
-      const { metadata } = await services.mergePatch(name, namespace, { spec: { replicas } });
-      const isNew = (): boolean => (seen.get(name)?.metadata.generation ?? 0) >= (metadata.generation ?? 0);
-      await until(() => isNew() && has(name, replicas), `${replicas} replicas`);
-    },
-    async killOne() {
-      const [one] = there.values();
-      if (!one) throw new Error('no replica to kill');
-      const { containerID = '', restartCount = 0 } = one.status ?? {};
-      const pid = readFileSync(join(instance.run, 'shim/b', containerID, 'pid'), 'utf8');
-      process.kill(Number(pid), 'SIGKILL');
-      const isBack = (): boolean => {
-        const now = there.get(one.metadata.uid ?? '');
-        const ready = now?.status?.conditions?.find(({ type }) => type === 'Ready');
-        return (now?.status?.restartCount ?? 0) > restartCount && ready?.status === 'True';
-      };
-      await until(isBack, 'the replica after the kill');
-    },
-    async remove(name) {
-      await services.delete(name, namespace, { propagationPolicy: 'Background' });
-      await until(() => there.size === 0, 'its end');
-    },
+    killOne: (name) => services.killOne(name),
     async close() {
-      stop.abort();
-      await following;
-      await api.close();
+      await services.close();
       await instance[Symbol.asyncDispose]();
     },
   };
