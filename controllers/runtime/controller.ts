@@ -90,7 +90,7 @@ export function createController(deps: LoopDeps, options: ControllerOptions): Ru
 
 async function work(deps: LoopDeps, options: ControllerOptions, queue: WorkQueue, signal: AbortSignal): Promise<void> {
   for (;;) {
-    const key = await queue.get(signal);
+    const key = await queue.get();
     if (key === undefined) return;
     try {
       await reconcileOnce(deps, options, queue, key, signal);

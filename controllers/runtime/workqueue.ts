@@ -27,13 +27,13 @@ export interface WorkQueue {
   /** Forgets the failures of `key`. */
   forget(key: string): void;
   failures(key: string): number;
-  /** The next key; waits for one. Undefined when `signal` fires. Every key got must be given back by done(). */
-  get(signal: AbortSignal): Promise<string | undefined>;
+  /** The next key; waits for one. Undefined when the queue's signal fires. Every key got must be given back by done(). */
+  get(): Promise<string | undefined>;
   done(key: string): void;
   readonly depth: number;
 }
 
-/** An empty queue. Delayed keys stop waiting when `signal` fires. */
+/** An empty queue. When `signal` fires, delayed keys stop waiting, and so does who waits for a key. */
 export function createWorkQueue(options: WorkQueueOptions, signal: AbortSignal): WorkQueue {
   const { clock, metrics } = options;
   const ready: string[] = [];
@@ -56,6 +56,12 @@ export function createWorkQueue(options: WorkQueueOptions, signal: AbortSignal):
     for (const startedAt of processing.values()) seconds += (now - startedAt) / 1000;
     return seconds;
   });
+
+  // One listener for all: a signal walks through all it has for each that is added, and there may be a thousand workers.
+  const release = (): void => {
+    for (const resolve of waiters.splice(0)) resolve(undefined);
+  };
+  signal.addEventListener('abort', release, { once: true });
 
   function enqueue(key: string): void {
     queuedAt.set(key, clock.now());
@@ -121,23 +127,9 @@ export function createWorkQueue(options: WorkQueueOptions, signal: AbortSignal):
     },
     forget: (key) => void failures.delete(key),
     failures: (key) => failures.get(key) ?? 0,
-    async get(stop) {
-      if (stop.aborted) return undefined;
-      const key = take();
-      if (key !== undefined) return key;
-      return new Promise((resolve) => {
-        const onAbort = (): void => {
-          const index = waiters.indexOf(onKey);
-          if (index >= 0) waiters.splice(index, 1);
-          resolve(undefined);
-        };
-        const onKey = (next: string | undefined): void => {
-          stop.removeEventListener('abort', onAbort);
-          resolve(next);
-        };
-        stop.addEventListener('abort', onAbort, { once: true });
-        waiters.push(onKey);
-      });
+    async get() {
+      if (signal.aborted) return undefined;
+      return take() ?? new Promise((resolve) => waiters.push(resolve));
     },
     done(key) {
       const startedAt = processing.get(key);

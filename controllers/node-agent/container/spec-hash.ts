@@ -32,11 +32,22 @@ const IN_PLACE = new Set([
 
 const SPEC = toOpenApi(ContainerSpec);
 
+// A cached object is never changed, and is asked about with each look at its container.
+const known = new WeakMap<object, string>();
+
 /**
  * A short hash of the fields whose change replaces the container. Neither the order of keys nor a field that has its
  * default matters: a default that a later version adds must not restart what runs.
  */
 export function specHash(spec: object): string {
+  const before = Object.isFrozen(spec) ? known.get(spec) : undefined;
+  if (before !== undefined) return before;
+  const hash = hashOf(spec);
+  if (Object.isFrozen(spec)) known.set(spec, hash);
+  return hash;
+}
+
+function hashOf(spec: object): string {
   const relevant = Object.fromEntries(Object.entries(spec).filter(([key]) => !IN_PLACE.has(key)));
   return shortHash(canonicalJson(withoutDefaults(SPEC, relevant)), 16);
 }

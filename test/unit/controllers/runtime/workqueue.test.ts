@@ -14,41 +14,41 @@ function makeQueue(options: { retryBurst?: number; retriesPerSecond?: number } =
 }
 
 test('add() of a key that is queued already changes nothing', async () => {
-  const { queue, stop } = makeQueue();
+  const { queue } = makeQueue();
   queue.add('a');
   queue.add('a');
   queue.add('b');
   assert.equal(queue.depth, 2);
-  assert.deepEqual([await queue.get(stop.signal), await queue.get(stop.signal)], ['a', 'b']);
+  assert.deepEqual([await queue.get(), await queue.get()], ['a', 'b']);
 });
 
 test('add() during the work on a key brings it back after done(), once', async () => {
-  const { queue, stop } = makeQueue();
+  const { queue } = makeQueue();
   queue.add('a');
-  await queue.get(stop.signal);
+  await queue.get();
   queue.add('a');
   queue.add('a');
   assert.equal(queue.depth, 0);
   queue.done('a');
   assert.equal(queue.depth, 1);
-  await queue.get(stop.signal);
+  await queue.get();
   queue.done('a');
   assert.equal(queue.depth, 0);
 });
 
 test('get() waits for a key, and gives undefined when its signal fires', async () => {
   const { queue, stop } = makeQueue();
-  const waiting = queue.get(stop.signal);
+  const waiting = queue.get();
   queue.add('late');
   assert.equal(await waiting, 'late');
-  const ended = queue.get(stop.signal);
+  const ended = queue.get();
   stop.abort();
   assert.equal(await ended, undefined);
 });
 
 test('two waiting workers get two keys, none gets the same', async () => {
-  const { queue, stop } = makeQueue();
-  const both = [queue.get(stop.signal), queue.get(stop.signal)];
+  const { queue } = makeQueue();
+  const both = [queue.get(), queue.get()];
   queue.add('a');
   queue.add('b');
   assert.deepEqual(await Promise.all(both), ['a', 'b']);
