@@ -1,7 +1,10 @@
 // What follows when a container has ended: pure, from its exit and the Container's policy.
 import { backoffDelayMs } from '../../../lib/backoff.ts';
 
-/** Docker's numbers: first 100 ms, doubling to a minute, forgotten after ten seconds of running. */
+/**
+ * Docker's numbers: first 100 ms, doubling to a minute, forgotten after ten seconds of running. Unlike Docker's, a run of
+ * that length is followed by the next one at once: a pause is against programs that cannot start, as kubelet has it too.
+ */
 const RESTART_BACKOFF = { initialMs: 100, maxMs: 60_000 } as const;
 const STABLE_AFTER_MS = 10_000;
 
@@ -34,10 +37,10 @@ export function decideRestart(policy: RestartPolicy, exit: Exit): RestartDecisio
   if (policy.restartPolicy === 'OnFailure' && !failed) return { kind: 'final' };
   if (policy.maxRetries !== undefined && exit.restartCount >= policy.maxRetries) return { kind: 'final' };
   const ranMs = exit.finishedAtMs - exit.startedAtMs;
-  const shortRuns = ranMs >= STABLE_AFTER_MS ? 1 : exit.shortRuns + 1;
+  const shortRuns = ranMs >= STABLE_AFTER_MS ? 0 : exit.shortRuns + 1;
   return {
     kind: 'restart',
-    atMs: exit.finishedAtMs + backoffDelayMs(shortRuns, RESTART_BACKOFF),
+    atMs: exit.finishedAtMs + (shortRuns === 0 ? 0 : backoffDelayMs(shortRuns, RESTART_BACKOFF)),
     restartCount: exit.restartCount + 1,
     shortRuns,
   };
