@@ -23,11 +23,12 @@ export interface ContainerMemory {
   /** The status as the server had it after that write. */
   lastStatus: ContainerStatus | undefined;
   readonly unhealthyStops: Set<string>;
+  /** Everything of it is off the host, and the server knows: whatever the cache shows yet is of the past. */
+  isReleased: boolean;
 }
 
 export interface MemoryStore {
   of(uid: string): ContainerMemory;
-  drop(uid: string): void;
   /** Drops all but these. */
   retain(uids: ReadonlySet<string>): void;
 }
@@ -52,12 +53,12 @@ export function createMemoryStore(): MemoryStore {
           statusVersion: 0,
           lastStatus: undefined,
           unhealthyStops: new Set(),
+          isReleased: false,
         };
         byUid.set(uid, memory);
       }
       return memory;
     },
-    drop: (uid) => void byUid.delete(uid),
     retain(uids) {
       for (const uid of byUid.keys()) if (!uids.has(uid)) byUid.delete(uid);
     },

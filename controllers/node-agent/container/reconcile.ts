@@ -60,6 +60,7 @@ export function createContainerReconciler(deps: ContainerReconcilerDeps) {
     const cached = deps.cluster.containers.get(namespace, name);
     if (cached?.spec.nodeName !== deps.nodeName) return {};
     const memory = deps.memory.of(cached.metadata.uid ?? '');
+    if (memory.isReleased) return {};
     const container = withNewestStatus(cached, memory);
     // Bound by the user: the scheduler has not put the finalizer on. It does not hold up the start.
     const guarded =
@@ -197,18 +198,23 @@ async function release(deps: ContainerReconcilerDeps, container: Container, sign
   const { name, namespace, uid = '' } = container.metadata;
   deps.health.follow(container, undefined);
   await deps.cleanUp(container, signal);
-  deps.memory.drop(uid);
-  const current = hasFinalizer(container, NODE_FINALIZER) ? await deps.client.get(name, namespace, signal) : undefined;
-  if (current?.metadata.uid !== uid || !current || !hasFinalizer(current, NODE_FINALIZER)) return;
-  const finalizers = (current.metadata.finalizers ?? []).filter((finalizer) => finalizer !== NODE_FINALIZER);
   try {
-    await deps.client.mergePatch(
-      name,
-      namespace,
-      { metadata: { finalizers, resourceVersion: current.metadata.resourceVersion } },
-      {},
-      signal,
-    );
+    await letGo(deps, container, signal);
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+    // The cache is behind, or shows one that is gone.
+    const current = await deps.client.get(name, namespace, signal);
+    if (current?.metadata.uid === uid) await letGo(deps, current, signal);
+  }
+  deps.memory.of(uid).isReleased = true;
+}
+
+async function letGo({ client }: ContainerReconcilerDeps, container: Container, signal: AbortSignal): Promise<void> {
+  if (!hasFinalizer(container, NODE_FINALIZER)) return;
+  const { name, namespace, uid, resourceVersion, finalizers = [] } = container.metadata;
+  const rest = finalizers.filter((finalizer) => finalizer !== NODE_FINALIZER);
+  try {
+    await client.mergePatch(name, namespace, { metadata: { uid, resourceVersion, finalizers: rest } }, {}, signal);
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }

@@ -81,8 +81,17 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps): ServiceT
     const need = await deps.networks.ensure(INGRESS_NETWORK.namespace, INGRESS_NETWORK.name);
     return need.state === 'Ready' ? ingress : undefined;
   };
+  /** A call that has not looked yet: whoever comes before it does is served by it. */
+  let next: Promise<Result> | undefined;
+  const settle = async (signal: AbortSignal): Promise<void> => {
+    try {
+      await sleep(SETTLE_MS, undefined, { signal });
+    } finally {
+      next = undefined;
+    }
+  };
   const tell = async (signal: AbortSignal): Promise<Result> => {
-    await sleep(SETTLE_MS, undefined, { signal });
+    await settle(signal);
     const tables = buildServiceTables({
       services: deps.cluster.services.list(),
       containers: admissions.apply(placedIn(deps.cluster, deps.nodeName)),
@@ -118,9 +127,10 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps): ServiceT
   };
   /** One at a time: what is told last must be what was seen last. */
   const reconcile: ServiceTablesReconciler['reconcile'] = (_, { signal }) => {
-    const result = last.then(() => tell(signal));
-    last = result.catch(() => undefined);
-    return result;
+    if (next) return next;
+    next = last.then(() => tell(signal));
+    last = next.catch(() => undefined);
+    return next;
   };
   return {
     forget() {
