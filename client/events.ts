@@ -1,10 +1,11 @@
 // Writes Events about objects. The same event again raises the count of the one that is there; an object that causes
-// more than a burst of them is cut short. Recording never fails and never waits: an Event is a courtesy.
+// more than a burst of them is cut short. Recording never fails and never waits: an Event is a courtesy, and lets what it
+// tells of go first.
 import { eventKind, type Event } from '../crds/builtin.ts';
 import { apiVersionOf, type KindName, type ObjectMeta } from '../crds/kind.ts';
 import type { Clock } from '../lib/clock.ts';
 import { rfc3339 } from '../lib/clock.ts';
-import { isAbort, isNotFound } from '../lib/errors.ts';
+import { isNotFound } from '../lib/errors.ts';
 import { shortHash } from '../lib/instance.ts';
 import type { Logger } from '../lib/log.ts';
 import type { RunPart } from '../lib/run-all.ts';
@@ -39,6 +40,10 @@ const REFILL_MS = 300_000;
 const MAX_SIMILAR = 10;
 const MAX_REMEMBERED = 4096;
 const MAX_QUEUED = 1000;
+/** Nothing is written before as long has passed without another one, so that a burst is through before it is told. */
+const LULL_MS = 200;
+/** However much goes on, nobody should wait longer for what happened. */
+const LONGEST_WAIT_MS = 5_000;
 /** The server's limit for the message of an Event. */
 const MAX_MESSAGE = 1024;
 /** The server drops an Event after an hour; an older one cannot be raised. */
@@ -50,6 +55,13 @@ interface Remembered {
   lastAt: number;
 }
 
+interface Waiting {
+  event: Event;
+  /** Times that it happened since it waits. */
+  count: number;
+  readonly sinceMs: number;
+}
+
 /** A recorder that writes in the background, one Event after the other, from its first record() on. */
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
   const { clock } = options;
@@ -58,8 +70,10 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   const similar = new Map<string, Set<string>>();
   const buckets = new Map<string, { tokens: number; at: number }>();
   const stop = new AbortController();
-  let queued = 0;
-  let tail: Promise<void> = Promise.resolve();
+  const queue = new Map<string, Waiting>();
+  let writing: Promise<void> | undefined;
+  let hurry = new AbortController();
+  let lastAtMs = 0;
   let sequence = 0;
 
   const takeToken = (subject: string): boolean => {
@@ -80,14 +94,14 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     return message;
   };
 
-  const write = async (event: Event, aggregateKey: string): Promise<void> => {
+  const write = async ({ event, count }: Waiting, aggregateKey: string): Promise<void> => {
     const now = clock.now();
     const before = remembered.get(aggregateKey);
     if (before && now - before.lastAt < AGGREGATE_MS) {
-      before.count += 1;
+      before.count += count;
       before.lastAt = now;
-      const { message } = event;
-      const patch = { count: before.count, lastTimestamp: rfc3339(now), ...(message === undefined ? {} : { message }) };
+      const { message, lastTimestamp } = event;
+      const patch = { count: before.count, lastTimestamp, ...(message === undefined ? {} : { message }) };
       try {
         await events.mergePatch(before.name, event.metadata.namespace, patch, {}, stop.signal);
         return;
@@ -95,8 +109,39 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         if (!isNotFound(error)) throw error;
       }
     }
-    await events.create(event, stop.signal);
-    remember(remembered, aggregateKey, { name: event.metadata.name, count: 1, lastAt: now });
+    await events.create({ ...event, count }, stop.signal);
+    remember(remembered, aggregateKey, { name: event.metadata.name, count, lastAt: now });
+  };
+
+  /** Resolves when nothing has been recorded for a while, or what happened at `sinceMs` has waited long enough. */
+  const calm = async (sinceMs: number): Promise<void> => {
+    for (;;) {
+      const signal = AbortSignal.any([stop.signal, hurry.signal]);
+      const waitMs = Math.min(lastAtMs + LULL_MS, sinceMs + LONGEST_WAIT_MS) - clock.now();
+      if (waitMs <= 0 || signal.aborted) return;
+      await clock.sleep(waitMs, signal).catch(() => undefined);
+    }
+  };
+
+  const writeAll = async (): Promise<void> => {
+    for (const [key, waiting] of queue) {
+      await calm(waiting.sinceMs);
+      queue.delete(key);
+      try {
+        await write(waiting, key);
+      } catch (err) {
+        if (stop.signal.aborted) return;
+        const { reason, involvedObject } = waiting.event;
+        options.log.debug({ err, reason, object: involvedObject }, 'failed to write event');
+      }
+    }
+    writing = undefined;
+  };
+
+  const flush = async (): Promise<void> => {
+    hurry.abort();
+    await writing;
+    hurry = new AbortController();
   };
 
   return {
@@ -104,27 +149,27 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     record(subject, type, reason, message) {
       const { name, namespace, uid = '' } = subject.metadata;
       const subjectKey = `${subject.kind.kind}/${namespace ?? ''}/${name}/${uid}`;
-      if (stop.signal.aborted || queued >= MAX_QUEUED || !takeToken(subjectKey)) return;
+      if (stop.signal.aborted || queue.size >= MAX_QUEUED || !takeToken(subjectKey)) return;
       const group = `${subjectKey}/${type}/${reason}`;
       const text = combine(group, message).slice(0, MAX_MESSAGE);
-      const isCombined = text.startsWith('(combined');
+      const key = text.startsWith('(combined') ? group : `${group}/${text}`;
+      lastAtMs = clock.now();
+      const waiting = queue.get(key);
+      if (waiting) {
+        waiting.count += 1;
+        waiting.event = { ...waiting.event, message: text, lastTimestamp: rfc3339(lastAtMs) };
+        return;
+      }
       sequence += 1;
       const event = makeEvent(options, subject, { type, reason, message: text, sequence });
-      queued += 1;
-      tail = tail
-        .then(() => write(event, isCombined ? group : `${group}/${text}`))
-        .catch((err: unknown) => {
-          if (!isAbort(err)) options.log.debug({ err, reason, object: subjectKey }, 'failed to write event');
-        })
-        .finally(() => {
-          queued -= 1;
-        });
+      queue.set(key, { event, count: 1, sinceMs: lastAtMs });
+      writing ??= writeAll();
     },
-    flush: () => tail,
+    flush,
     async run(signal) {
       if (!signal.aborted)
         await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-      await Promise.race([tail, clock.sleep(1000)]);
+      await Promise.race([flush(), clock.sleep(1000)]);
       stop.abort();
     },
   };

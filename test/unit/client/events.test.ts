@@ -123,3 +123,15 @@ test('a message longer than the server takes is cut', async () => {
   await recorder.flush();
   assert.equal(events()[0]?.message?.length, 1024);
 });
+
+test('nothing is written before a burst is through, nor more than five seconds after it happened', async () => {
+  const { clock, recorder, events } = setUp();
+  for (let index = 0; index < 60; index += 1) {
+    recorder.record({ ...volume, metadata: { name: `v-${index}`, uid: `u-${index}` } }, 'Normal', 'Bound', 'on node a');
+    await clock.advance(100);
+    if (index === 40) assert.equal(events().length, 0);
+  }
+  assert.ok(events().length > 0 && events().length < 60, `${events().length} of 60`);
+  await clock.advance(200);
+  assert.equal(events().length, 60);
+});
