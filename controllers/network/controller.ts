@@ -1,17 +1,18 @@
 // Watched: Networks; Containers on them; Nodes; Namespaces (for their `default`).
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
-import { INGRESS_NETWORK, isIngress, networkKind } from '../../crds/network.ts';
+import { INGRESS_NETWORK, isIngress, networkKind, type Network } from '../../crds/network.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createIndex } from '../runtime/cache.ts';
 import { createController, watch, type Watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
-import { HOST_ROUTES_ANNOTATION, joinKey, keyOf } from '../runtime/object-key.ts';
+import { HOST_ROUTES_ANNOTATION, isDeleting, joinKey, keyOf } from '../runtime/object-key.ts';
 import { createNetworkReconciler } from './reconcile.ts';
 import { DEFAULT_NETWORK, networksOf } from './plan.ts';
 
-/** Endpoints of many containers that start together become one write. */
+/** Endpoints of many containers that start together become one write: soon where other nodes learn from it who is where. */
 const ENDPOINTS_DELAY_MS = 100;
+const BRIDGE_ENDPOINTS_DELAY_MS = 500;
 
 /** The part that keeps Networks; overlays use UDP port `vxlanPort`. */
 export function createNetworkController(deps: ControllerDeps, { vxlanPort }: { vxlanPort: number }): RunPart {
@@ -24,9 +25,10 @@ export function createNetworkController(deps: ControllerDeps, { vxlanPort }: { v
       containers.subscribe(({ object, previous }) => {
         for (const key of new Set([...keysOf(object), ...(previous ? keysOf(previous) : [])])) {
           // A node without addresses holds up its first container; an endpoint only has to come soon.
-          const isServed = networks.get(key)?.status?.nodes?.some(({ name }) => name === object.spec.nodeName);
+          const network = networks.get(key);
+          const isServed = network?.status?.nodes?.some(({ name }) => name === object.spec.nodeName);
           const isUrgent = object.spec.nodeName !== undefined && !isServed;
-          queue.addAfter(key, isUrgent ? 0 : ENDPOINTS_DELAY_MS);
+          queue.addAfter(key, isUrgent ? 0 : endpointsDelayMs(network));
         }
       }),
   };
@@ -60,6 +62,12 @@ export function createNetworkController(deps: ControllerDeps, { vxlanPort }: { v
     ],
   });
 }
+
+// Its end waits for its last container.
+const endpointsDelayMs = (network: Network | undefined): number =>
+  network?.spec.driver === 'overlay' || (network && isDeleting(network))
+    ? ENDPOINTS_DELAY_MS
+    : BRIDGE_ENDPOINTS_DELAY_MS;
 
 // A node that joins or leaves changes what networks look like, and so do its routes and addresses; heartbeats do not.
 const factsOf = ({ metadata, status }: Node): string =>
