@@ -69,9 +69,10 @@ export function composeControllers(
     share(namespaceKind, namespaces),
     share(disruptionBudgetKind, budgets),
   ]);
+  const scheduler = createScheduler(deps, registry);
   return [
-    createServiceController(deps),
-    createScheduler(deps, registry),
+    createServiceController({ ...deps, findPlace: scheduler.findPlace }),
+    scheduler,
     ...(rebalancer ? [createRebalancer(deps, rebalancer)] : []),
     createAutoscaler(deps, autoscale),
     createDisruptionController(deps),

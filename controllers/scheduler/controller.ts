@@ -10,12 +10,18 @@ import { createController, watch, type Watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { keyOf } from '../runtime/object-key.ts';
 import { createLedger } from './ledger.ts';
+import { createFindPlace, type FindPlace } from './place.ts';
 import { placementContext } from './placement-context.ts';
 import { createSchedulerReconciler } from './reconcile.ts';
 import { createWaiting, type Waiting } from './waiting.ts';
 
+export interface Scheduler extends RunPart {
+  /** For those that create Containers. */
+  readonly findPlace: FindPlace;
+}
+
 /** The part that binds Containers to nodes. */
-export function createScheduler(deps: ControllerDeps, registry: Registry): RunPart {
+export function createScheduler(deps: ControllerDeps, registry: Registry): Scheduler {
   const { containers, nodes, volumes, images } = deps.caches;
   const ledger = createLedger();
   const waiting = createWaiting();
@@ -44,20 +50,26 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): RunPa
         else if (isNewlyBound) for (const companion of waiting.companionsOf(key)) queue.add(companion);
       }),
   };
-  return createController(deps, {
+  let isReady = false;
+  const context = placementContext({ volumes, containers, imagesByUse: createIndex(images, usesMeaning) }, ledger);
+  const observeAttempt = (result: 'scheduled' | 'unschedulable', seconds: number): void =>
+    attempts.observe({ result }, seconds);
+  const { events, clock } = deps;
+  const part = createController(deps, {
     name: 'scheduler',
     workers: 16,
+    start: () => void (isReady = true),
     reconcile: createSchedulerReconciler({
       containers: deps.client.kind(containerKind),
       cache: containers,
-      context: placementContext({ volumes, containers, imagesByUse: createIndex(images, usesMeaning) }, ledger),
+      context,
       ledger,
       waiting,
       budgets: deps.caches.budgets,
       displaced: new Map(),
-      events: deps.events,
-      clock: deps.clock,
-      observeAttempt: (result, seconds) => attempts.observe({ result }, seconds),
+      events,
+      clock,
+      observeAttempt,
     }),
     watches: [
       holders,
@@ -67,6 +79,8 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): RunPa
       retryAll(volumes, waiting, (a, b) => a.status?.nodeName === b.status?.nodeName),
     ],
   });
+  const findPlace = createFindPlace({ ledger, context, events, clock, isReady: () => isReady, observeAttempt });
+  return { ...part, findPlace };
 }
 
 // A node's heartbeat changes its status every few seconds; only what a filter reads is a reason to try again.

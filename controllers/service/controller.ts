@@ -17,7 +17,7 @@ import { createServiceReconciler, writeServiceRefusal, type ServiceDeps } from '
 import { createVirtualIpAllocator } from './virtual-ips.ts';
 
 /** The part that keeps every Service's Containers. */
-export function createServiceController(deps: ControllerDeps): RunPart {
+export function createServiceController(deps: ControllerDeps & Pick<ServiceDeps, 'findPlace'>): RunPart {
   const { services, containers, networks, nodes } = deps.caches;
   const inNamespace = createIndex(services, ({ metadata }) => [metadata.namespace ?? '']);
   const byNetwork = createIndex(services, ({ metadata, spec }) =>
@@ -31,11 +31,13 @@ export function createServiceController(deps: ControllerDeps): RunPart {
   });
   const healed: ServiceDeps['healed'] = new Map();
   const written: ServiceDeps['written'] = new Map();
+  const writtenAt: ServiceDeps['writtenAt'] = new Map();
   services.subscribe(({ object, deleted }) => {
     if (!deleted) return;
     virtualIps.release(object.metadata.uid ?? '');
     healed.delete(object.metadata.uid ?? '');
     written.delete(object.metadata.uid ?? '');
+    writtenAt.delete(object.metadata.uid ?? '');
   });
   const byService = createIndex(containers, (container) => {
     const owner = controllerOf(container);
@@ -54,6 +56,7 @@ export function createServiceController(deps: ControllerDeps): RunPart {
     virtualIps,
     healed,
     written,
+    writtenAt,
     servicesByPort,
     nodesInConflict: createIndex(nodes, (node) => portConflictsOf(node).keys()),
   };

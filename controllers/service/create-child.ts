@@ -1,8 +1,9 @@
 // How the Containers of a Service come into being, whatever its mode.
-import { containerKind, type ContainerSpec } from '../../crds/container.ts';
+import { containerKind, type Container, type ContainerSpec } from '../../crds/container.ts';
+import { apiVersionOf } from '../../crds/kind.ts';
 import { serviceKind, type Service } from '../../crds/service.ts';
 import { isAlreadyExists, messageOf } from '../../lib/errors.ts';
-import { controllerReference, isControlledBy, joinKey } from '../runtime/object-key.ts';
+import { controllerReference, isControlledBy, joinKey, NODE_FINALIZER } from '../runtime/object-key.ts';
 import type { ServiceDeps } from './reconcile.ts';
 import { REVISION_LABEL, SERVICE_LABEL, SLOT_LABEL } from './slots.ts';
 
@@ -44,15 +45,17 @@ export function isForeign({ containers }: Pick<ServiceDeps, 'containers'>, servi
   return existing !== undefined && !isControlledBy(existing, service);
 }
 
-/** Creates the Container; false when the name belongs to somebody else. */
+/** Creates the Container, bound where the scheduler has a place for it; false when the name belongs to somebody else. */
 export async function createChild(
-  { client, events }: Pick<ServiceDeps, 'client' | 'events'>,
+  { client, events, findPlace }: Pick<ServiceDeps, 'client' | 'events' | 'findPlace'>,
   service: Service,
   { name, slot, revision, templateLabels, labels, annotations, spec }: Child,
   signal: AbortSignal,
 ): Promise<boolean> {
   const containers = client.kind(containerKind);
-  const child = {
+  const draft: Container = {
+    apiVersion: apiVersionOf(containerKind),
+    kind: containerKind.kind,
     metadata: {
       name,
       namespace: service.metadata.namespace ?? '',
@@ -68,8 +71,10 @@ export async function createChild(
     },
     spec,
   };
+  const place = findPlace(draft);
+  let created: Container | undefined;
   try {
-    await containers.create(child, signal);
+    created = await containers.create(place ? boundTo(draft, place.nodeName) : draft, signal);
   } catch (error) {
     if (!isAlreadyExists(error)) {
       const message = `cannot create Container ${name}: ${messageOf(error)}`;
@@ -79,7 +84,16 @@ export async function createChild(
     // The cache may not show yet what an earlier run made; only the server knows whose it is.
     const existing = await containers.get(name, service.metadata.namespace, signal);
     return existing === undefined || isControlledBy(existing, service);
+  } finally {
+    place?.settle(created);
   }
   events.record(service, { type: 'Normal', reason: 'SuccessfulCreate', message: `created Container ${name}` });
   return true;
 }
+
+/** As the scheduler binds: from here on there may be something on a host to clean up. */
+const boundTo = (draft: Container, nodeName: string): Container => ({
+  ...draft,
+  metadata: { ...draft.metadata, finalizers: [NODE_FINALIZER] },
+  spec: { ...draft.spec, nodeName },
+});

@@ -11,6 +11,7 @@ import type { Events } from '../runtime/events.ts';
 import { isDeleting } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { writeStatus } from '../runtime/write.ts';
+import type { FindPlace } from '../scheduler/place.ts';
 import { reconcileJob } from './job-reconcile.ts';
 import { reconcileReplicas } from './replicas-reconcile.ts';
 import { reconcileSchedule } from './schedule-reconcile.ts';
@@ -35,10 +36,14 @@ export interface ServiceDeps {
   readonly healed: Map<string, Map<string, number>>;
   /** By UID: what was last written of a Service's update, until the cache shows it. */
   readonly written: Map<string, Service>;
+  /** By UID: when the status was written last. */
+  readonly writtenAt: Map<string, number>;
   /** Services by portKeysOf(). */
   readonly servicesByPort: Index<Service>;
   /** Nodes by the Services whose ports somebody else has there. */
   readonly nodesInConflict: Index<Node>;
+  /** Where a Container can go that is about to be created. */
+  readonly findPlace: FindPlace;
   readonly events: Events;
   readonly clock: Clock;
 }

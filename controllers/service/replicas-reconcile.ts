@@ -14,6 +14,7 @@ import { recordRevision, templateOf, type Revision } from './revision.ts';
 import { ensureSlotVolumes } from './slot-volumes.ts';
 import { HEALED_ANNOTATION, REVISION_LABEL, slotNameOf } from './slots.ts';
 import { planStatus } from './status.ts';
+import { statusDelayMs } from './status-pace.ts';
 import { planUpdateState, type Update } from './update-state.ts';
 import { VIRTUAL_IP_RETRY_MS } from './virtual-ips.ts';
 import { specForSlot, wantedSlots } from './wanted-slots.ts';
@@ -60,10 +61,14 @@ export async function reconcileReplicas(deps: ServiceDeps, seen: Service, signal
   const exhausted = deps.virtualIps.exhausted(service);
   const input = { service, children, wanted, decision, history, conflicts, virtualIPs, exhausted, published, now };
   const { status, lookAgainMs } = planStatus(input);
-  await writeStatus(services, service, status, signal);
-  tell(deps, service, { before: cached, status, published });
+  const { uid = '' } = service.metadata;
+  const heldMs = statusDelayMs(service.status, status, { writtenAt: deps.writtenAt.get(uid), now });
+  if (heldMs === 0) {
+    if (await writeStatus(services, service, status, signal)) deps.writtenAt.set(uid, deps.clock.now());
+    tell(deps, service, { before: cached, status, published });
+  }
   const addressMs = exhausted.length > 0 ? VIRTUAL_IP_RETRY_MS : undefined;
-  const waits = [turn.isCut ? 0 : undefined, plan.requeueAfterMs, lookAgainMs, addressMs].filter(
+  const waits = [turn.isCut ? 0 : undefined, plan.requeueAfterMs, lookAgainMs, addressMs, heldMs || undefined].filter(
     (wait) => wait !== undefined,
   );
   return waits.length === 0 ? {} : { requeueAfterMs: Math.max(1, Math.min(...waits)) };

@@ -48,7 +48,7 @@ function runControllers(kubeconfig: string, clock: LyingClock): AsyncDisposable 
     [
       informers,
       recorder,
-      createServiceController({ ...deps, clock }),
+      createServiceController({ ...deps, clock, findPlace: () => undefined }),
       ...others.filter(({ name }) => name !== 'service'),
     ],
     stop.signal,

@@ -28,6 +28,8 @@ function setUp(spec: Partial<ServiceSpecInput>) {
     virtualIps: { allocate: () => [], release: () => {}, exhausted: () => lacking },
     healed: new Map(),
     written: new Map(),
+    writtenAt: new Map(),
+    findPlace: () => undefined,
     servicesByPort: { get: () => [] },
     nodesInConflict: { get: () => [] },
     events: { record: (_, { type, reason }) => void told.push(`${type} ${reason}`) },
