@@ -25,6 +25,8 @@ const { values } = parseArgs({
 const [rounds, step] = [Number(values.rounds), Number(values.step)];
 /** After the last answer Events and statuses are still written. */
 const REST_MS = 1500;
+/** What has run that long is restarted at once. */
+const STABLE_MS = 11_000;
 
 interface Checkout {
   readonly name: string;
@@ -94,6 +96,7 @@ try {
     for (const one of round % 2 === 0 ? checkouts : checkouts.toReversed()) {
       await one.services.create('web', 0);
       for (const [label, replicas, run] of STEPS) {
+        if (label === 'killed') await sleep(STABLE_MS);
         const costs = await cost(one, replicas, () => run(one.services));
         const key = `${one.name} ${label}`;
         // The first round compiles and fills caches.

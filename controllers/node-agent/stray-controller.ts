@@ -48,6 +48,7 @@ export interface StrayController {
 export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayController {
   const isConnected = Promise.withResolvers<void>();
   const hasLooked = Promise.withResolvers<void>();
+  let isLookedAt = false;
   const queue = createLateQueue();
   return {
     connected() {
@@ -55,7 +56,10 @@ export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayCon
       queue.add(KEY);
     },
     look: () => queue.add(KEY),
-    firstLook: (signal) => untilAborted(hasLooked.promise, signal),
+    // Asked before each reconciliation: nothing is to be waited for after the first.
+    firstLook: async (signal) => {
+      if (!isLookedAt) await untilAborted(hasLooked.promise, signal);
+    },
     part: createController(loop, {
       name: 'orphans',
       workers: 1,
@@ -67,6 +71,7 @@ export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayCon
       reconcile: async (_, { signal }) => {
         await untilAborted(isConnected.promise, signal);
         await removeStrays(loop, deps);
+        isLookedAt = true;
         hasLooked.resolve();
         return { requeueAfterMs: LOOK_EVERY_MS };
       },

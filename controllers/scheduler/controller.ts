@@ -79,7 +79,7 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): Sched
       retryAll(volumes, waiting, (a, b) => a.status?.nodeName === b.status?.nodeName),
     ],
   });
-  const findPlace = createFindPlace({ ledger, context, events, clock, isReady: () => isReady, observeAttempt });
+  const findPlace = createFindPlace({ ledger, context, clock, isReady: () => isReady, observeAttempt });
   return { ...part, findPlace };
 }
 

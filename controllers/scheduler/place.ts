@@ -2,7 +2,6 @@
 // one write and one way through every watch less than a binding afterwards.
 import type { Container } from '../../crds/container.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { Events } from '../runtime/events.ts';
 import { keyOf } from '../runtime/object-key.ts';
 import type { PlacementContext } from './filter.ts';
 import type { Ledger } from './ledger.ts';
@@ -21,7 +20,6 @@ export type FindPlace = (draft: Container) => Place | undefined;
 export interface PlaceDeps {
   readonly ledger: Ledger;
   readonly context: PlacementContext;
-  readonly events: Events;
   readonly clock: Clock;
   /** False as long as not everything is known that decides about a place. */
   readonly isReady: () => boolean;
@@ -46,7 +44,6 @@ export function createFindPlace(deps: PlaceDeps): FindPlace {
       settle(created) {
         if (created?.spec.nodeName === undefined) return ledger.unassume(key);
         ledger.setContainer(created);
-        deps.events.record(created, { type: 'Normal', reason: 'Scheduled', message: `assigned to node ${nodeName}` });
       },
     };
   };

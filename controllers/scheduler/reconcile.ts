@@ -72,6 +72,7 @@ export function createSchedulerReconciler(deps: SchedulerDeps): Reconcile {
     }
     if (container.spec.nodeName) {
       deps.waiting.delete(key);
+      deps.displaced.delete(key);
       // A node chosen by the user was never bound here, but has to clean up just the same.
       const bound = await ensureFinalizer(containers, container, NODE_FINALIZER, signal);
       const { nodeName } = container.spec;

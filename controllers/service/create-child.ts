@@ -87,7 +87,8 @@ export async function createChild(
   } finally {
     place?.settle(created);
   }
-  events.record(service, { type: 'Normal', reason: 'SuccessfulCreate', message: `created Container ${name}` });
+  const where = place ? ` on node ${place.nodeName}` : '';
+  events.record(service, { type: 'Normal', reason: 'SuccessfulCreate', message: `created Container ${name}${where}` });
   return true;
 }
 

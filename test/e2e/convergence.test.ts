@@ -146,7 +146,8 @@ spec: { imageName: busybox, command: [sleep, "1000000"] }`);
     });
     await kubectlOk(['wait', '--for=condition=Ready', 'ctr/web', '--timeout=30s']);
     await waitFor(answers, { what: 'the published port', timeoutMs: 60_000 });
-    assert.match(await kubectlOk(['events', '--for', 'container.windlass.dev/web']), /conmon/);
+    const events = ['events', '--for', 'container.windlass.dev/web'];
+    await waitFor(async () => /conmon/.test(await kubectlOk(events)), { what: 'the Event' });
     assert.deepEqual(await identityOf('bystander'), before.bystander);
   });
 

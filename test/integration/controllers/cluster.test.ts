@@ -141,10 +141,13 @@ test('the cluster controllers over a real API server', async (t) => {
     );
     await client.kind<Node>(nodeKind).mergePatch('n1', undefined, { metadata: { labels: { disk: 'fast' } } });
     await waitFor(async () => (await containers.get('picky', 'default'))?.status?.phase === 'Running');
-    const { items } = await client
-      .kind<Event>(eventKind)
-      .list({ namespace: 'default', fieldSelector: 'involvedObject.name=picky' });
-    assert.deepEqual(new Set(items.map(({ reason }) => reason)), new Set(['FailedScheduling', 'Scheduled']));
+    const told = await waitFor(async () => {
+      const { items } = await client
+        .kind<Event>(eventKind)
+        .list({ namespace: 'default', fieldSelector: 'involvedObject.name=picky' });
+      return items.some(({ reason }) => reason === 'Scheduled') && new Set(items.map(({ reason }) => reason));
+    });
+    assert.deepEqual(told, new Set(['FailedScheduling', 'Scheduled']));
     await containers.delete('picky', 'default');
   });
 

@@ -99,7 +99,7 @@ test('updates and Global Services', async (t) => {
     await ok(['delete', 'ctr', 'web-3', '--wait=false']);
     await become('web', ['web-1 crashes', 'web-2 two', 'web-3 two', 'web-4 two']);
     assert.match(await told('Progressing'), /^UpdatePaused /);
-    assert.match(await ok(['get', 'events']), /UpdatePaused/);
+    await waitFor(async () => /UpdatePaused/.test(await ok(['get', 'events'])), { what: 'the Event' });
   });
 
   await t.test('a template that fails is rolled back', async () => {
