@@ -21,7 +21,7 @@ import { attachmentsOf, sandboxConfig, type SandboxInput } from './sandbox-confi
 import { ANNOTATIONS } from './annotations.ts';
 import { specHash } from './spec-hash.ts';
 import { isTransient, rememberFailure } from './start-failure.ts';
-import { stopRun } from './stop-run.ts';
+import { announceEnd, stopRun } from './stop-run.ts';
 
 export interface ApplyDeps {
   readonly runtime: NodeRuntime;
@@ -59,7 +59,7 @@ export async function applyStep(deps: ApplyDeps, input: ApplyInput, step: HostSt
     case 'stop':
       return stopRun(deps, input, step);
     case 'remove-sandbox':
-      return removeSandbox(deps, input, step.sandboxId);
+      return removeSandbox(deps, input, step);
     case 'remove-container':
       await deps.runtime.removeContainer(step.containerId);
       return deps.cache.dropContainer(step.containerId);
@@ -103,7 +103,14 @@ async function runSandbox(deps: ApplyDeps, input: ApplyInput, attempt: number): 
   input.memory.appliedAttachments = { sandboxId: id, keys: attachmentKeys(attachmentsOf(input.container)) };
 }
 
-async function removeSandbox(deps: ApplyDeps, { container, memory }: ApplyInput, sandboxId: string): Promise<void> {
+async function removeSandbox(
+  deps: ApplyDeps,
+  input: ApplyInput,
+  { sandboxId, why }: HostStep & { kind: 'remove-sandbox' },
+): Promise<void> {
+  const { container, memory } = input;
+  const runs = deps.cache.viewOf(container.metadata.uid ?? '').containers.some(({ state }) => state === 'Running');
+  if (runs) await announceEnd(deps, input, { why });
   const hash = deps.cache.sandboxes().find(({ id }) => id === sandboxId)?.annotations[ANNOTATIONS.specHash];
   await deps.runtime.stopSandbox(sandboxId);
   await deps.runtime.removeSandbox(sandboxId);

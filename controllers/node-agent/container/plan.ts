@@ -3,6 +3,7 @@ import type { Container } from '../../../crds/container.ts';
 import type { HealthState } from '../health/health-state.ts';
 import type { ContainerState, SandboxState } from '../runtime/node-runtime.ts';
 import { ANNOTATIONS, numberAnnotation } from './annotations.ts';
+import { graceSecondsOf } from './grace-seconds.ts';
 import { firstMissing, type Prepared } from './prepared.ts';
 import { decideRestart, type RestartDecision } from './restart.ts';
 import { specHash } from './spec-hash.ts';
@@ -102,9 +103,11 @@ export function planStep(observed: Observed): Step {
   return planLost(observed) ?? planNewRun(observed, sandbox, { restartCount: 0, shortRuns: 0 });
 }
 
-function planDeletion({ sandboxes, containers }: Observed): Step {
+function planDeletion({ container, sandboxes, containers, isPaused }: Observed): Step {
   const running = containers.find(({ state }) => state === 'Running');
-  if (running) return { kind: 'stop', containerId: running.id, why: 'the Container is being deleted' };
+  // What gets no time to end by itself ends with its sandbox: one call of the runtime for both.
+  const isKilled = graceSecondsOf(container) <= 0 && !isPaused;
+  if (running && !isKilled) return { kind: 'stop', containerId: running.id, why: 'the Container is being deleted' };
   const sandbox = sandboxes[0];
   if (sandbox) return { kind: 'remove-sandbox', sandboxId: sandbox.id, why: 'the Container is being deleted' };
   return { kind: 'release' };

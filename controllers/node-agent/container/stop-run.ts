@@ -10,15 +10,14 @@ const MAX_REMEMBERED_STOPS = 8;
 
 /** Does the step; the runtime is asked whether the run has really ended. */
 export async function stopRun(deps: ApplyDeps, input: ApplyInput, step: HostStep & { kind: 'stop' }): Promise<void> {
-  const { container, memory, signal } = input;
-  deps.record(container, step.unhealthy ? 'Warning' : 'Normal', 'Killing', `stopping the container: ${step.why}`);
+  const { memory } = input;
+  const told = announceEnd(deps, input, step);
   if (step.unhealthy) {
     memory.unhealthyStops.add(step.containerId);
     const [oldest] = memory.unhealthyStops;
     if (oldest !== undefined && memory.unhealthyStops.size > MAX_REMEMBERED_STOPS) memory.unhealthyStops.delete(oldest);
   }
-  // Many programs refuse connections from the moment they are asked to stop.
-  if (container.metadata.deletionTimestamp !== undefined) await deps.retire(container, signal);
+  await told;
   if (memory.isPaused) {
     await deps.runtime.unpause(step.containerId);
     memory.isPaused = false;
@@ -26,6 +25,17 @@ export async function stopRun(deps: ApplyDeps, input: ApplyInput, step: HostStep
   await stopWithGrace(deps, input, step.containerId);
   const ended = await deps.cache.refreshContainer(step.containerId);
   if (ended?.state === 'Running') throw new Error(`container ${step.containerId} still runs after it was stopped`);
+}
+
+/** Says that the container ends; resolves when nobody is sent to it any more that its deletion takes clients from. */
+export async function announceEnd(
+  deps: ApplyDeps,
+  { container, signal }: ApplyInput,
+  { why, unhealthy }: { why: string; unhealthy?: boolean },
+): Promise<void> {
+  deps.record(container, unhealthy ? 'Warning' : 'Normal', 'Killing', `stopping the container: ${why}`);
+  // Many programs refuse connections from the moment they are asked to stop.
+  if (container.metadata.deletionTimestamp !== undefined) await deps.retire(container, signal);
 }
 
 async function stopWithGrace(deps: ApplyDeps, { container, signal }: ApplyInput, containerId: string): Promise<void> {

@@ -11,7 +11,7 @@ import { isNotFound, WindlassError } from '../../../../../lib/errors.ts';
 import { silentLogger } from '../../../../../lib/log.ts';
 import { createFakeClock } from '../../../../support/fake-clock.ts';
 import { createMemoryRuntime } from '../../../../support/memory-runtime.ts';
-import { makeContainer, READY } from '../make.ts';
+import { makeContainer, makeRun, READY } from '../make.ts';
 
 function setUp(t: TestContext, changes: Partial<ReturnType<typeof createMemoryRuntime>> = {}) {
   const podLogs = mkdtempSync(join(tmpdir(), 'windlass-steps-'));
@@ -58,6 +58,20 @@ test('applyStep() says nothing when the sandbox went away under it, and knows of
   runtime.sandboxes.clear();
   await assert.rejects(applyStep(deps, input, { ...CREATE, sandboxId }), isNotFound);
   assert.deepEqual([events, memory.startFailure, cache.sandboxes()], [[], undefined, []]);
+});
+
+test('applyStep() retires a container that still runs before its sandbox is removed', async (t) => {
+  const { deps, memory, events, cache, runtime } = setUp(t, {});
+  const metadata = { ...makeContainer().metadata, deletionTimestamp: '2026-01-01T00:00:00Z' };
+  const input = { container: { ...makeContainer(), metadata }, memory, prepared: READY, signal };
+  await applyStep(deps, input, { kind: 'run-sandbox', attempt: 0 });
+  const sandboxId = cache.sandboxes()[0]?.id ?? '';
+  cache.putContainer(makeRun({ sandboxId }));
+  const retired: number[] = [];
+  const retire = async (): Promise<void> => void retired.push(runtime.sandboxes.size);
+  await applyStep({ ...deps, retire }, input, { kind: 'remove-sandbox', sandboxId, why: 'it is deleted' });
+  assert.deepEqual([retired, runtime.sandboxes.size, cache.containers()], [[1], 0, []]);
+  assert.deepEqual(events, ['Normal Killing: stopping the container: it is deleted']);
 });
 
 test('a stop under way gets the shorter grace period of a delete', async (t) => {

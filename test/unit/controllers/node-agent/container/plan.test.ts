@@ -128,6 +128,17 @@ test('planStep() stops, removes and releases a deleted container in that order',
   assert.equal(kindOf(container), 'release');
 });
 
+test('planStep() ends what is deleted without grace with its sandbox, unless it has to be thawed first', () => {
+  const metadata = { deletionTimestamp: '2026-11-23T12:00:00Z' };
+  const hasNone = makeContainer({ terminationGracePeriodSeconds: 0 }, { metadata });
+  const isGivenNone = makeContainer({}, { metadata: { ...metadata, deletionGracePeriodSeconds: 0 } });
+  for (const container of [hasNone, isGivenNone]) {
+    const view = { sandboxes: [makeSandbox(container)], containers: [makeRun()] };
+    assert.equal(kindOf(container, view), 'remove-sandbox');
+    assert.equal(kindOf(container, { ...view, isPaused: true }), 'stop');
+  }
+});
+
 test('planStep() does not run a finished container again after the node was rebooted', () => {
   const spec = { restartPolicy: 'Never' };
   const hash = makeSandbox(makeContainer(spec)).annotations[ANNOTATIONS.specHash] ?? '';
