@@ -31,8 +31,14 @@ const STABLE_MS = 11_000;
 interface Checkout {
   readonly name: string;
   readonly services: FollowedServices;
-  readonly pids: ReadonlyMap<string, number>;
+  /** Of its processes; one that is started again has another. */
+  pids(): ReadonlyMap<string, number>;
   close(): Promise<void>;
+}
+
+interface UpState {
+  readonly up: { readonly pid: number };
+  readonly components: readonly { readonly name: string; readonly process?: { readonly pid: number } }[];
 }
 
 async function start(name: string, checkout: string): Promise<Checkout> {
@@ -41,14 +47,13 @@ async function start(name: string, checkout: string): Promise<Checkout> {
   const instance = await startInstance();
   await importBusybox(instance);
   const services = await followServices(instance);
-  const state = JSON.parse(readFileSync(join(instance.run, 'up.json'), 'utf8')) as {
-    up: { pid: number };
-    components: readonly { name: string; process?: { pid: number } }[];
-  };
-  const pids = new Map(state.components.flatMap(({ name: part, process: one }) => (one ? [[part, one.pid]] : [])));
-  pids.set('supervisor', state.up.pid);
   return {
-    ...{ name, services, pids },
+    ...{ name, services },
+    pids() {
+      const { up, components } = JSON.parse(readFileSync(join(instance.run, 'up.json'), 'utf8')) as UpState;
+      const parts = components.flatMap(({ name: part, process: one }) => (one ? [[part, one.pid] as const] : []));
+      return new Map([['supervisor', up.pid], ...parts]);
+    },
     async close() {
       await services.close();
       await instance[Symbol.asyncDispose]();
@@ -59,15 +64,18 @@ async function start(name: string, checkout: string): Promise<Checkout> {
 type Costs = Map<string, number>;
 
 async function observe(one: Checkout): Promise<Costs> {
-  const costs = new Map([...one.pids].map(([name, pid]) => [`cpu ms ${name}`, cpuMsOfProcess(pid)]));
+  const costs = new Map([...one.pids()].map(([name, pid]) => [`cpu ms ${name}`, cpuMsOfProcess(pid)]));
   for (const [name, count] of await readCounters(one.services.api)) costs.set(name, count);
   return costs;
 }
 
-async function cost(one: Checkout, replicas: number, work: () => Promise<void>): Promise<Costs> {
+/** Undefined when a process was started again meanwhile, and its counts with it. */
+async function cost(one: Checkout, replicas: number, work: () => Promise<void>): Promise<Costs | undefined> {
+  const pids = [...one.pids().values()].join();
   const before = await observe(one);
   const ms = await timed(work);
   await sleep(REST_MS);
+  if ([...one.pids().values()].join() !== pids) return undefined;
   const result: Costs = new Map();
   for (const [name, value] of await observe(one)) result.set(name, (value - (before.get(name) ?? 0)) / replicas);
   const ours = [...result].filter(([name]) => name.startsWith('cpu ms'));
@@ -87,7 +95,7 @@ const STEPS: readonly (readonly [string, number, (services: FollowedServices) =>
 ];
 
 const checkouts: Checkout[] = [];
-const results = new Map<string, Costs[]>();
+const results = new Map<string, (Costs | undefined)[]>();
 try {
   const here = join(import.meta.dirname, '../..');
   if (values.base !== undefined) checkouts.push(await start('before', values.base));
@@ -98,9 +106,10 @@ try {
       for (const [label, replicas, run] of STEPS) {
         if (label === 'killed') await sleep(STABLE_MS);
         const costs = await cost(one, replicas, () => run(one.services));
-        const key = `${one.name} ${label}`;
         // The first round compiles and fills caches.
-        if (round >= 0) results.set(key, [...(results.get(key) ?? []), costs]);
+        if (round < 0) continue;
+        const key = `${one.name} ${label}`;
+        results.set(key, [...(results.get(key) ?? []), costs]);
       }
       for (const name of ['single', 'web']) await one.services.remove(name);
     }
@@ -111,7 +120,11 @@ try {
 
 const median = (numbers: readonly number[]): number => summarise(numbers).medianMs;
 for (const [label] of STEPS) {
-  const all = checkouts.map(({ name }) => results.get(`${name} ${label}`) ?? []);
+  const measured = checkouts.map(({ name }) => results.get(`${name} ${label}`) ?? []);
+  // A round counts when neither lost a process in it.
+  const all = measured.map((column) =>
+    column.filter((costs, index): costs is Costs => measured.every((other) => other[index] !== undefined) && !!costs),
+  );
   const names = [...new Set(all.flat().flatMap((costs) => [...costs.keys()]))].toSorted();
   const rows = names.map((name) => {
     const columns = all.map((costs) => costs.map((one) => one.get(name) ?? 0));
@@ -123,7 +136,7 @@ for (const [label] of STEPS) {
         name,
         ...columns.map((column) => median(column).toFixed(2)),
         ...(now
-          ? [median(now.map((value, index) => value - (before[index] ?? 0))).toFixed(2), `${less} of ${rounds}`]
+          ? [median(now.map((value, index) => value - (before[index] ?? 0))).toFixed(2), `${less} of ${now.length}`]
           : []),
       ],
     };
