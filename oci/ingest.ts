@@ -119,8 +119,8 @@ export async function openIngest(folder: string, target: string, digest: Digest,
   };
 }
 
-/** The file was opened for appending: what a short write leaves is simply written next. */
-async function writeAll(file: FileHandle, chunks: Buffer[]): Promise<void> {
+/** Writes to the end of a file that was opened for appending: what a short write leaves is simply written next. */
+export async function writeAll(file: FileHandle, chunks: Buffer[]): Promise<void> {
   const { bytesWritten } = await file.writev(chunks);
   let skip = bytesWritten;
   for (const chunk of chunks) {

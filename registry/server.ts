@@ -1,19 +1,18 @@
 // The HTTP side of the registry. HTTP/1.1 only, with TLS or without: it is what every client speaks, and bytes go from
 // file to socket with the least between them.
-import { createReadStream } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { pipeline } from 'node:stream/promises';
-import { errnoOf, isAbort, messageOf } from '../lib/errors.ts';
+import { isAbort, messageOf } from '../lib/errors.ts';
 import { formatHostPort, type HostPort } from '../lib/host-port.ts';
 import type { Logger } from '../lib/log.ts';
 import { mayShowMore, type Access } from './access/access.ts';
 import { refuse, toOciAnswer } from './oci-errors.ts';
 import type { RegistryMetrics } from './registry-metrics.ts';
-import { JSON_TYPE, type Answer, type Call, type FileBody, type RouteDeps } from './routes/call.ts';
+import { JSON_TYPE, type Answer, type Call, type RouteDeps } from './routes/call.ts';
 import { actionsFor, answer, findOperation } from './routes/dispatch.ts';
 import { parsePath, type Route } from './routes/parse-path.ts';
+import { createFileSender, type FileSender } from './send-file.ts';
 
 export interface ServerOptions {
   readonly listen: HostPort;
@@ -37,13 +36,13 @@ export interface RegistryServer extends AsyncDisposable {
 const IDLE_MS = 60_000;
 /** What is still read of a request that was refused, for the client to hear why. */
 const DRAIN_MS = 2_000;
-const READ_BYTES = 1024 * 1024;
 
 /** Listens; the server answers when this resolves. */
 export async function startRegistryServer(options: ServerOptions): Promise<RegistryServer> {
   const { tls, listen, idleMs = IDLE_MS } = options;
+  const files = createFileSender();
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-    serve(options, request, response).catch((err: unknown) => {
+    serve({ ...options, files }, request, response).catch((err: unknown) => {
       options.log.error({ err }, 'request failed');
       response.destroy();
     });
@@ -79,8 +78,12 @@ export async function startRegistryServer(options: ServerOptions): Promise<Regis
   };
 }
 
-async function serve(options: ServerOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { metrics, log } = options;
+interface Serving extends ServerOptions {
+  readonly files: FileSender;
+}
+
+async function serve(options: Serving, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { metrics, log, files } = options;
   const begin = performance.now();
   const left = new AbortController();
   response.once('close', () => left.abort());
@@ -91,11 +94,11 @@ async function serve(options: ServerOptions, request: IncomingMessage, response:
     const query = new URLSearchParams(search);
     route = parsePath(path);
     if (!route && path === '/token' && options.answerToken) {
-      await send(response, request, await options.answerToken(request, query));
+      await send({ files, response, request }, await options.answerToken(request, query));
       return;
     }
     if (!route) throw refuse('UNSUPPORTED', `${path} is not a path of a registry`, { status: 404 });
-    await send(response, request, await handle(options, route, request, query, left.signal));
+    await send({ files, response, request }, await handle(options, route, request, query, left.signal));
   } catch (error) {
     if (left.signal.aborted || response.headersSent) {
       // Whoever asked has left, or the bytes stopped in the middle: there is nobody to be told.
@@ -106,11 +109,14 @@ async function serve(options: ServerOptions, request: IncomingMessage, response:
     const { status, body } = toOciAnswer(error);
     if (status >= 500) log.error({ err: error, method: request.method, path: request.url }, 'request failed');
     else log.debug({ method: request.method, path: request.url, status, problem: messageOf(error) }, 'refused');
-    await send(response, request, {
-      status,
-      headers: { ...JSON_TYPE, ...refusalHeaders(options, route, request, status) },
-      body: JSON.stringify(body),
-    });
+    await send(
+      { files, response, request },
+      {
+        status,
+        headers: { ...JSON_TYPE, ...refusalHeaders(options, route, request, status) },
+        body: JSON.stringify(body),
+      },
+    );
   } finally {
     metrics.observe(
       route?.kind ?? 'other',
@@ -166,8 +172,7 @@ function refusalHeaders(
 }
 
 async function send(
-  response: ServerResponse,
-  request: IncomingMessage,
+  { files, response, request }: { files: FileSender; response: ServerResponse; request: IncomingMessage },
   { status, headers, body }: Answer,
 ): Promise<void> {
   response.statusCode = status;
@@ -179,19 +184,7 @@ async function send(
   else if (typeof body === 'string' || Buffer.isBuffer(body)) {
     if (!response.hasHeader('content-length')) response.setHeader('content-length', Buffer.byteLength(body));
     response.end(request.method === 'HEAD' ? undefined : body);
-  } else await sendFile(response, body);
-}
-
-async function sendFile(response: ServerResponse, { path, start, end }: FileBody): Promise<void> {
-  if (end < start) {
-    response.end();
-    return;
-  }
-  try {
-    await pipeline(createReadStream(path, { start, end, highWaterMark: READ_BYTES }), response);
-  } catch (error) {
-    if (errnoOf(error) !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
-  }
+  } else await files.send(response, body);
 }
 
 /** A body that nobody has read: the connection cannot carry another request, and is not kept for long. */

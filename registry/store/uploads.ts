@@ -10,7 +10,7 @@ import { z } from 'zod';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { splitDigest, type Digest } from '../../oci/digest.ts';
-import { asStoreError, NO_SPACE } from '../../oci/ingest.ts';
+import { asStoreError, NO_SPACE, writeAll } from '../../oci/ingest.ts';
 import { isRepositoryName } from '../names.ts';
 import { refuse } from '../oci-errors.ts';
 import type { RegistryStore } from './registry-store.ts';
@@ -242,20 +242,22 @@ export function openUploads(
   };
 }
 
-/** Writes a body to the end of `path`, hashing it on the way. */
+/** Writes a body to the end of `path`, hashing it on the way; while one piece is written the next one comes in. */
 async function receive(path: string, session: Session, hash: Hash, { body, admit, length }: Chunk): Promise<void> {
   await using file = await open(path, 'a');
   let pending: Buffer[] = [];
   let pendingBytes = 0;
+  let writing: Promise<void> = Promise.resolve();
   const flush = async (): Promise<void> => {
-    const bytes = Buffer.concat(pending);
+    await writing;
+    const chunks = pending;
     pending = [];
     pendingBytes = 0;
-    try {
-      await file.writeFile(bytes);
-    } catch (error) {
+    writing = writeAll(file, chunks).catch((error: unknown) => {
       throw asStoreError(`failed to write an upload to ${path}`, error);
-    }
+    });
+    // Whoever waits for it next hears of a failure.
+    writing.catch(() => undefined);
   };
   try {
     for await (const chunk of body) {
@@ -272,6 +274,7 @@ async function receive(path: string, session: Session, hash: Hash, { body, admit
   } finally {
     // A connection that breaks off leaves what it has brought, to be gone on with.
     if (pendingBytes > 0) await flush();
+    await writing;
   }
 }
 
