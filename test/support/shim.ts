@@ -196,16 +196,22 @@ async function spawnShim(
   child.stderr.on('data', (chunk: Buffer) => {
     errors += chunk.toString();
   });
-  await waitFor(
-    async () => {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the shim ended: ${errors}`);
-      return cri.runtime.version({}, { timeoutMs: 1000 }).then(
-        () => true,
-        () => false,
-      );
-    },
-    { what: 'the shim', timeoutMs: 30_000 },
-  );
+  try {
+    await waitFor(
+      async () => {
+        if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the shim ended: ${errors}`);
+        return cri.runtime.version({}, { timeoutMs: 1000 }).then(
+          () => true,
+          () => false,
+        );
+      },
+      { what: 'the shim', timeoutMs: 60_000 },
+    );
+  } catch (error) {
+    // One that goes on alone would keep the test process, and with it the whole run, from its end.
+    await endChild(child, 'SIGKILL');
+    throw error;
+  }
   return child;
 }
 
