@@ -2,18 +2,15 @@
 // the API server, the scheduler and the controllers as real nodes do, many to a process.
 //   node bench/services/hollow-node.ts --kubeconfig FILE --pki DIR --folder DIR --names hollow-1,hollow-2
 // Prints "joined" when all agents serve, and ends with its standard input.
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { readKubeconfig } from '../../client/kubeconfig.ts';
 import { runAgent } from '../../controllers/node-agent/agent.ts';
 import type { NodeRuntime } from '../../controllers/node-agent/runtime/node-runtime.ts';
-import { systemClock } from '../../lib/clock.ts';
-import { describeInstance } from '../../lib/instance.ts';
 import { createLogger } from '../../lib/log.ts';
-import { createMetrics } from '../../lib/metrics.ts';
 import { createAuthority, issueCertificate, type KeyPair } from '../../lib/pki.ts';
 import { createMemoryRuntime } from '../../test/support/memory-runtime.ts';
+import { nodeAgentOptions } from '../../test/support/node-agent-options.ts';
 
 /** Memory, but not an image that has to be pulled first: starts are what is measured. */
 function createHollowRuntime(reference: string): NodeRuntime {
@@ -53,27 +50,13 @@ const issue = (nodeName: string): Promise<KeyPair> =>
   );
 const stop = new AbortController();
 const running = names.map(async (nodeName) => {
-  const folder = join(values.folder, nodeName);
-  const [home, run] = [join(folder, 'home'), join(folder, 'run')];
-  for (const each of [home, run]) mkdirSync(each, { recursive: true });
-  return runAgent(
-    {
-      instance: describeInstance(home, run),
-      nodeName,
-      diskReserve: { maxBytes: 0 },
-      connection: { ...readKubeconfig(values.kubeconfig), ...(await issue(nodeName)) },
-      runtime: createHollowRuntime(values.image),
-      nodeIps: [],
-      leaseSeconds: 40,
-      listen: { host: '127.0.0.1', port: 0 },
-      metricsListen: { host: '127.0.0.1', port: 0 },
-      tls: { ...serving, ca: authority.cert },
-      registry: createMetrics(),
-      clock: systemClock,
-      log: createLogger(nodeName, 'warn'),
-    },
-    stop.signal,
-  );
+  const options = nodeAgentOptions({
+    ...{ nodeName, folder: join(values.folder, nodeName), kubeconfig: values.kubeconfig },
+    runtime: createHollowRuntime(values.image),
+    tls: { ...serving, ca: authority.cert },
+    log: createLogger(nodeName, 'warn'),
+  });
+  return runAgent({ ...options, connection: { ...options.connection, ...(await issue(nodeName)) } }, stop.signal);
 });
 console.log('joined');
 process.stdin.once('close', () => stop.abort()).resume();

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { busyboxTar } from '../support/busybox.ts';
+import { busyboxOn } from '../support/busybox.ts';
 import { createInstance, startInstance, type CommandResult, type TestInstance } from '../support/instance.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
@@ -66,9 +66,9 @@ test('a second node joins', async (t) => {
   });
 
   await t.test('a Container bound to it runs there; logs and exec come through the API server', async () => {
-    await server.apply(containerOn('second', await busyboxTar()));
+    await server.apply(await busyboxOn('second', 'web'));
     await kubectlOk(['wait', '--for=condition=Ready', 'ctr/web', '--timeout=60s']);
-    await waitFor(async () => (await kubectlOk(['logs', 'web'])).includes('hello from second'), { what: 'the log' });
+    await waitFor(async () => (await kubectlOk(['logs', 'web'])).includes('hello from web'), { what: 'the log' });
     assert.equal(await kubectlOk(['exec', 'web', '--', 'echo', 'in it']), 'in it\n');
   });
 
@@ -78,7 +78,7 @@ test('a second node joins', async (t) => {
     assert.equal((await second.windlass(['down'])).code, 0);
     const { stderr } = await second.start(['node', ...flagsWith(valueOf('--token'))]);
     assert.match(stderr, /already joined https:\/\/.* as node second: the token was not used/);
-    assert.match(await kubectlOk(['logs', 'web']), /hello from second/);
+    assert.match(await kubectlOk(['logs', 'web']), /hello from web/);
     const elsewhere = await second.windlass(['up']);
     assert.match(elsewhere.stderr, /already running|is that of node second/);
   });
@@ -97,19 +97,3 @@ test('a second node joins', async (t) => {
 });
 
 const agentLog = ({ home }: TestInstance): string => readFileSync(join(home, 'logs', 'node-agent.log'), 'utf8');
-
-const containerOn = (node: string, tar: string): string => `
-apiVersion: windlass.dev/v1
-kind: Image
-metadata: { name: busybox }
-spec:
-  import: { hostPath: ${tar}, nodeName: ${node}, config: { command: [sh] } }
-  tags: [windlass.local/busybox:1]
----
-apiVersion: windlass.dev/v1
-kind: Container
-metadata: { name: web }
-spec:
-  imageName: busybox
-  nodeName: ${node}
-  command: [sh, -c, 'echo hello from ${node}; exec sleep 1000']`;

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { certificateUserId } from '../../lib/pki.ts';
-import { busyboxTar } from '../support/busybox.ts';
+import { busyboxOn } from '../support/busybox.ts';
 import { startTestEtcd } from '../support/etcd.ts';
 import { createInstance, type TestInstance } from '../support/instance.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
@@ -57,7 +57,7 @@ test('two servers on one etcd', async (t) => {
     const { stderr } = await node.start(['node', '--server', servers, ...flags]);
     assert.match(stderr, new RegExp(`joined https://${one.listen} as node worker`));
     before = { client: read('node.crt'), serving: read('node-agent.crt'), key: read('node.key') };
-    await one.apply(containerOn('worker', await busyboxTar()));
+    await one.apply(await containerOn('worker', 'web'));
     await one.kubectlOk(['wait', '--for=condition=Ready', 'ctr/web', '--timeout=60s']);
   });
 
@@ -75,7 +75,7 @@ test('two servers on one etcd', async (t) => {
 
   await t.test('with the first gone, the node, kubectl, logs and the controllers go on by the second', async () => {
     assert.equal((await one.windlass(['down'])).code, 0);
-    await two.apply(containerOn('worker', await busyboxTar(), 'later'));
+    await two.apply(await containerOn('worker', 'later'));
     await two.kubectlOk(['wait', '--for=condition=Ready', 'ctr/later', '--timeout=60s']);
     assert.match(await two.kubectlOk(['logs', 'web']), /hello from web/);
     // Written by whoever leads now.
@@ -84,23 +84,10 @@ test('two servers on one etcd', async (t) => {
   });
 });
 
-const containerOn = (node: string, tar: string, name = 'web'): string => `
-apiVersion: windlass.dev/v1
-kind: Image
-metadata: { name: busybox }
-spec:
-  import: { hostPath: ${tar}, nodeName: ${node}, config: { command: [sh] } }
-  tags: [windlass.local/busybox:1]
+/** With a Service of no replicas beside it. */
+const containerOn = async (node: string, name: string): Promise<string> => `${await busyboxOn(node, name)}
 ---
 apiVersion: windlass.dev/v1
 kind: Service
 metadata: { name: empty-${name} }
-spec: { replicas: 0, template: { spec: { imageName: busybox } } }
----
-apiVersion: windlass.dev/v1
-kind: Container
-metadata: { name: ${name} }
-spec:
-  imageName: busybox
-  nodeName: ${node}
-  command: [sh, -c, 'echo hello from ${name}; exec sleep 1000']`;
+spec: { replicas: 0, template: { spec: { imageName: busybox } } }`;

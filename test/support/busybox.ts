@@ -25,3 +25,20 @@ spec:
   tags: [windlass.local/busybox:1]`);
   await instance.kubectlOk(['wait', '-n', namespace, '--for=condition=Ready', 'img/busybox', '--timeout=30s']);
 }
+
+/** Image `busybox` on `node` alone, and Container `name` there, which says `hello from <name>` and goes on running. */
+export const busyboxOn = async (node: string, name: string): Promise<string> => `
+apiVersion: windlass.dev/v1
+kind: Image
+metadata: { name: busybox }
+spec:
+  import: { hostPath: ${await busyboxTar()}, nodeName: ${node}, config: { command: [sh] } }
+  tags: [windlass.local/busybox:1]
+---
+apiVersion: windlass.dev/v1
+kind: Container
+metadata: { name: ${name} }
+spec:
+  imageName: busybox
+  nodeName: ${node}
+  command: [sh, -c, 'echo hello from ${name}; exec sleep 1000']`;

@@ -1,7 +1,7 @@
 // The whole agent and the Pod view against the real API server and controllers; only the runtime is memory.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -11,14 +11,12 @@ import type { ApiClient } from '../../../client/client.ts';
 import { readKubeconfig } from '../../../client/kubeconfig.ts';
 import { runAgent } from '../../../controllers/node-agent/agent.ts';
 import { containerKind, type Container } from '../../../crds/container.ts';
-import { systemClock } from '../../../lib/clock.ts';
-import { describeInstance } from '../../../lib/instance.ts';
 import { createLogger, silentLogger } from '../../../lib/log.ts';
-import { createMetrics } from '../../../lib/metrics.ts';
 import { createAuthority, issueCertificate, type KeyPair } from '../../../lib/pki.ts';
 import { startTestApiserver, type TestApiserver } from '../../support/apiserver.ts';
 import { startTestControllers } from '../../support/controllers.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../../support/memory-runtime.ts';
+import { nodeAgentOptions } from '../../support/node-agent-options.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const cleanup = new AsyncDisposableStack();
@@ -59,25 +57,13 @@ after(async () => {
 async function startAgent(): Promise<{ stop(): Promise<void> }> {
   const stop = new AbortController();
   const level = process.env['WINDLASS_TEST_LOG'];
-  const [home, run] = [join(folder, 'home'), join(folder, 'run')];
-  await mkdir(home, { recursive: true });
   const kubeconfig = await api.writeKubeconfig('node', await api.issue('system:node:n1', ['system:nodes']));
   const running = runAgent(
-    {
-      instance: describeInstance(home, run),
-      nodeName: 'n1',
-      diskReserve: { maxBytes: 0 },
-      connection: readKubeconfig(kubeconfig),
-      runtime,
-      nodeIps: [],
-      leaseSeconds: 40,
-      listen: { host: '127.0.0.1', port: 0 },
-      metricsListen: { host: '127.0.0.1', port: 0 },
+    nodeAgentOptions({
+      ...{ folder, kubeconfig, nodeName: 'n1', runtime },
       tls: { ...serving, ca: authority.cert },
-      registry: createMetrics(),
-      clock: systemClock,
       log: level ? createLogger('node-agent', level) : silentLogger(),
-    },
+    }),
     stop.signal,
   );
   return {
