@@ -78,7 +78,7 @@ const containers = () => client.kind<Container>(containerKind);
 const create = (name: string, spec: object): Promise<Container> =>
   containers().create({ metadata: { name, namespace: 'default' }, spec: spec as Container['spec'] });
 
-function reach(name: string, reason: string, timeoutMs = 15_000): Promise<Container> {
+function reach(name: string, reason: string, timeoutMs = 30_000): Promise<Container> {
   let last: Container | undefined;
   return waitFor(
     async () => {
@@ -220,19 +220,19 @@ test('containers that take their time to stop do not hold up the start of anothe
   const slow = async (): Promise<Container[]> =>
     (await containers().list({ namespace: 'default' })).items.filter(({ metadata }) => names.includes(metadata.name));
   const isRunning = ({ status }: Container): boolean => status?.phase === 'Running';
-  await waitFor(async () => (await slow()).every(isRunning), { what: 'the slow ones to run' });
+  await waitFor(async () => (await slow()).every(isRunning), { what: 'the slow ones to run', timeoutMs: 30_000 });
   const gate = Promise.withResolvers<void>();
   runtime.stops.until = gate.promise;
   const stopped = runtime.calls.filter((call) => call === 'stopContainer').length;
   await Promise.all(names.map((name) => containers().delete(name, 'default', {})));
   const stopping = () => runtime.calls.filter((call) => call === 'stopContainer').length - stopped;
-  await waitFor(async () => stopping() >= names.length, { what: 'all stops to be under way' });
+  await waitFor(async () => stopping() >= names.length, { what: 'all stops to be under way', timeoutMs: 30_000 });
   await create('quick', { image: 'busybox', nodeName: 'n1' });
   await reach('quick', 'Running');
   gate.resolve();
   runtime.stops.until = Promise.resolve();
   await containers().delete('quick', 'default', {});
-  await waitFor(async () => (await slow()).length === 0, { what: 'the slow ones to be gone' });
+  await waitFor(async () => (await slow()).length === 0, { what: 'the slow ones to be gone', timeoutMs: 30_000 });
 });
 
 test('a sandbox whose Container is unknown is removed', async () => {
