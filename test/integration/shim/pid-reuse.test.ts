@@ -32,10 +32,10 @@ const isStopped = (pid: number): boolean => /\) T /.test(readFileSync(`/proc/${p
 
 /** A victim that has exactly this pid: the kernel is told which pid it gave out last. */
 async function startVictimAt(t: TestContext, pid: number): Promise<ReturnType<typeof startVictim> | undefined> {
-  for (let tries = 0; tries < 100; tries += 1) {
+  for (let tries = 0; tries < 20; tries += 1) {
     // Somebody else was faster: most processes are gone again at once.
     const isFree = (): boolean => !existsSync(`/proc/${pid}`);
-    if (!(await waitFor(isFree, { timeoutMs: 5_000 }).catch(() => false))) return undefined;
+    if (!(await waitFor(isFree, { timeoutMs: 1_000 }).catch(() => false))) return undefined;
     writeFileSync('/proc/sys/kernel/ns_last_pid', String(pid - 1));
     const victim = startVictim(t);
     if (victim.pid === pid) return victim;
