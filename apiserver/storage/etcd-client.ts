@@ -1,15 +1,10 @@
-// The connection to etcd: raw RPCs with deadlines, timings, and errors in our words. Faults are not retried here:
-// only the caller knows whether a write that may have happened can be sent again.
-import { Etcd3, type ICallable, type IOptions } from 'etcd3';
+// The connection to etcd: raw RPCs with deadlines, timings, and errors in our words. What may have reached a member is not
+// repeated here: only the caller knows whether a write that may have happened can be sent again.
+import { Etcd3, type ICallable } from 'etcd3';
 import { messageOf, WindlassError } from '../../lib/errors.ts';
+import { askAnyMember } from './etcd-hosts.ts';
 
 const CALL_TIMEOUT_MS = 5_000;
-
-type Policy = NonNullable<NonNullable<IOptions['faultHandling']>['global']>;
-const passThrough = {
-  execute: async <T>(run: (context: { signal: AbortSignal }) => PromiseLike<T> | T): Promise<T> =>
-    run({ signal: new AbortController().signal }),
-} as unknown as Policy;
 
 /** PEM: etcd's authority, and the client certificate and key where etcd asks for one. */
 export interface EtcdTls {
@@ -39,7 +34,7 @@ export function createEtcdClient(hosts: readonly string[], tls?: EtcdTls): Etcd3
       'grpc.keepalive_timeout_ms': 4_000,
     },
     defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + CALL_TIMEOUT_MS }),
-    faultHandling: { host: () => passThrough, global: passThrough },
+    faultHandling: askAnyMember(hosts),
   });
 }
 
