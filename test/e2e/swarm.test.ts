@@ -16,6 +16,8 @@ import { waitFor } from '../support/wait.ts';
 const PORT = 30080;
 /** Not the one that is there by default. */
 const VXLAN_PORT = 4790;
+/** A busy machine takes longer than the minute that is the default. */
+const DETACH = ['--detach', '--timeout-seconds', '110'];
 const ENV = {
   WINDLASS_SANDBOX_POOL: '0',
   WINDLASS_VXLAN_PORT: String(VXLAN_PORT),
@@ -36,7 +38,7 @@ test('what Swarm promises, on three hosts', async (t) => {
   let words: string[] = [];
   await t.test('95 the first machine is set up by one command, a second time is refused', async () => {
     // Its address need not be said: there is one.
-    const made = await first.windlass(['server', '--detach'], server);
+    const made = await first.windlass(['server', ...DETACH], server);
     assert.equal(made.code, 0, made.stderr);
     assert.match(made.stderr, new RegExp(`API server +${url}`));
     assert.match(made.stdout, joinCommand(url));
@@ -53,7 +55,7 @@ test('what Swarm promises, on three hosts', async (t) => {
     const short = await second.windlass(['node', '--token', token]);
     assert.match(short.stderr, /missing --server, --ca-hash: .*windlass token create --print-join-command/);
     assert.equal(short.code, 2);
-    const joined = await Promise.all(hosts.map((host) => host.windlass([...words, '--detach'])));
+    const joined = await Promise.all(hosts.map((host) => host.windlass([...words, ...DETACH])));
     for (const [index, { code, stderr }] of joined.entries()) {
       assert.equal(code, 0, stderr);
       assert.match(stderr, new RegExp(`joined ${url} as node node-${index + 1}`));

@@ -69,6 +69,8 @@ export interface Cluster extends AsyncDisposable {
   waitForApi(): Promise<void>;
 }
 
+/** On a machine with twenty others at work, a process may take half a minute to its first line. */
+const START_MS = 180_000;
 const TIMES = ['--lease-duration-seconds', '5', '--eviction-delay-seconds', '1'];
 const NODE_TIMES = ['--node-lease-seconds', '4'];
 
@@ -144,7 +146,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     };
     for (const name of wanted) {
       await waitFor(() => isReady(name), {
-        timeoutMs: 60_000,
+        timeoutMs: START_MS,
         intervalMs: 100,
         what: `node ${name} being Ready`,
       }).catch((error: Error) => {
@@ -178,7 +180,11 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
           ({ status }) => status === 200,
           () => false,
         );
-      await waitFor(isAnswering, { timeoutMs: 60_000, intervalMs: 50, what: 'the API server' });
+      await waitFor(isAnswering, { timeoutMs: START_MS, intervalMs: 50, what: 'the API server' }).catch(
+        (error: Error) => {
+          throw new Error(`${error.message}\n${[apiserver, etcd].map((one) => one.tail(30)).join('\n')}`);
+        },
+      );
     },
     addControllers(name) {
       const added = superviseControl('controllers', name, [...TIMES, ...(options.controllers ?? [])]);

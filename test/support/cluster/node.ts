@@ -166,7 +166,7 @@ async function importImage(
       () => false,
     );
   };
-  await waitFor(isServing, { what: `the shim of ${machine.name}`, timeoutMs: 60_000 });
+  await waitFor(isServing, { what: `the shim of ${machine.name}`, timeoutMs: 180_000 });
   await cri.node.importImage({ path: image, references: [reference] });
 }
 
