@@ -59,7 +59,7 @@ export const ServiceSpec = withRules(
       .enum(['Preserve', 'Masquerade', 'ProxyProtocol'])
       .default('Preserve')
       .describe(
-        "How containers see the client's address at a published port: as it is where possible, as a node's, or (not supported yet) in a PROXY protocol header.",
+        "How containers see the client's address at a published port: as it is where possible, as a node's, or (TCP only) in a PROXY protocol header before all else.",
       ),
     updateStrategy: UpdateStrategy.prefault({}).describe('How a change of the template reaches the Containers.'),
     rollbackTo: integer(1, Number.MAX_SAFE_INTEGER)

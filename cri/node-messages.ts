@@ -58,6 +58,8 @@ export interface ServicePort {
   readonly sessionAffinity: boolean;
   /** Backends see this node as the client. */
   readonly masquerade: boolean;
+  /** Of a published TCP port: backends get the client's address in a PROXY protocol header. */
+  readonly proxyHeader: boolean;
 }
 export interface ServiceBackend {
   readonly ip: string;

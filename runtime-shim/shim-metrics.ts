@@ -36,8 +36,36 @@ export function createShimMetrics(registry: Registry): ShimMetrics {
       );
       count('windlass_shim_sandboxes', 'Sandboxes by state.', ['ready', 'stopped'], () => shim.store.sandboxes.list());
       watchPeers(registry, shim.network);
+      watchRelays(registry, shim.network);
     },
   };
+}
+
+/** A counter whose value is kept elsewhere. */
+function total(registry: Registry, name: string, help: string, read: () => number): Counter {
+  return new Counter({
+    ...{ name, help, registers: [registry] },
+    collect() {
+      this.reset();
+      this.inc(read());
+    },
+  });
+}
+
+function watchRelays(registry: Registry, { relays }: Pick<NodeNetwork, 'relays'>): void {
+  new Gauge({
+    name: 'windlass_shim_relay_connections',
+    help: 'Open connections that get a PROXY header.',
+    registers: [registry],
+    collect() {
+      this.set(relays().open);
+    },
+  });
+  const count = (name: string, help: string, read: () => number): Counter =>
+    total(registry, `windlass_shim_relay_${name}_total`, help, read);
+  count('accepted', 'Connections taken to be relayed.', () => relays().accepted);
+  count('refused', 'Connections refused because too many were open.', () => relays().refused);
+  count('failed', 'Relayed connections that no replica took.', () => relays().failed);
 }
 
 function watchPeers(registry: Registry, network: Pick<NodeNetwork, 'probes'>): void {
@@ -51,15 +79,12 @@ function watchPeers(registry: Registry, network: Pick<NodeNetwork, 'probes'>): v
       for (const [state, value] of Object.entries({ answering, silent, unknown })) this.set({ state }, value);
     },
   });
-  const total = (name: string, help: string, read: () => number): Counter =>
-    new Counter({
-      ...{ name, help, registers: [registry] },
-      collect() {
-        this.reset();
-        this.inc(read());
-      },
-    });
-  total('windlass_shim_peer_probes_total', 'Probes sent to other nodes.', () => network.probes().sent);
-  total('windlass_shim_peer_answers_total', 'Answers to probes.', () => network.probes().answered);
-  total('windlass_shim_peer_silences_total', 'Times that a node fell silent.', () => network.probes().silences);
+  total(registry, 'windlass_shim_peer_probes_total', 'Probes sent to other nodes.', () => network.probes().sent);
+  total(registry, 'windlass_shim_peer_answers_total', 'Answers to probes.', () => network.probes().answered);
+  total(
+    registry,
+    'windlass_shim_peer_silences_total',
+    'Times that a node fell silent.',
+    () => network.probes().silences,
+  );
 }

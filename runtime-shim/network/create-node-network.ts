@@ -17,13 +17,14 @@ import type { NodeNetwork } from './node-network.ts';
 import type { NetworkParts } from './parts.ts';
 import { createPortTable } from './ports.ts';
 import { openRecords } from './records.ts';
+import { createRelays } from './relays.ts';
 import { repairLinks, syncVirtualIps } from './repair.ts';
 import { minus } from './replace-elements.ts';
 import { createSandboxCalls } from './sandbox-calls.ts';
 import { createSandboxChanges } from './sandbox-changes.ts';
-import { staleUdpFlows } from './service-plan.ts';
+import { servingBackends, staleUdpFlows } from './service-plan.ts';
 import { claimServicePorts, holderOf, reclaimServicePorts } from './service-ports.ts';
-import { emptyState, nameServerElements } from './state.ts';
+import { emptyState, nameServerElements, reachability } from './state.ts';
 import { createTables } from './tables.ts';
 import { watchDrift } from './watch-drift.ts';
 import { createPeerWatch } from './watch-peers.ts';
@@ -45,6 +46,8 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
   const filter = openNfnetlink();
   const tables = createTables(instance, state, filter);
   const ports = createPortTable();
+  const relays = createRelays({ servingBackends: (port) => servingBackends(port, reachability(state)), log });
+  state.relays = relays.ports;
   const peerWatch = createPeerWatch({ state, tables, filter, log });
   let told = '';
   const departures = createDepartures(log);
@@ -58,6 +61,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     async recover() {
       writeSysctl('net/ipv4/ip_forward', '1');
       readRecords(parts);
+      await relays.sync(state.services);
       repairLinks(instance, state, links, log);
       await tables.rebuild();
       nameServer.sync();
@@ -66,6 +70,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     trouble: () => trouble,
 
     probes: peerWatch.counts,
+    relays: relays.counts,
 
     async run(signal) {
       const onTick = (): void => nameServer.sync();
@@ -74,6 +79,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
         watchDrift({ instance, state, links, tables, log, onTick, onTrouble }, signal),
         peerWatch.run(signal),
       ]);
+      relays.close();
       nameServer.close();
     },
 
@@ -96,6 +102,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       state.services = claimed.services;
       records.saveBalancing({ id: 'balancing', services: state.services, ingress: wantedIngress ?? null });
       syncVirtualIps(instance, state, links);
+      await relays.sync(state.services);
       await tables.syncServices();
       forgetUdpFlows(filter, staleUdpFlows(before, state.services));
       peerWatch.tell(revision);
@@ -112,6 +119,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     },
 
     async purge() {
+      relays.close();
       nameServer.close();
       await departures.settled();
       for (const id of state.sandboxes.keys()) ports.release(id);

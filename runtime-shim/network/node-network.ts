@@ -1,6 +1,7 @@
 // The contract between the CRI calls and the network of this node. The network owns links, addresses, nft elements and
 // name records; callers own sandboxes and their network namespaces.
 import type { PeerCounts } from './peer-health.ts';
+import type { RelayCounts } from './relays.ts';
 
 export interface NetworkSubnet {
   readonly cidr: string;
@@ -85,8 +86,8 @@ export interface ServicePort {
   readonly publishedPort: number;
   readonly backends: readonly ServiceBackend[];
   readonly sessionAffinity: boolean;
-  /** Whether backends see the client's address or this node's. */
-  readonly clientAddress: 'Preserve' | 'Masquerade';
+  /** How backends get the client's address: as the sender, not at all (they see this node), or in a header before the stream. */
+  readonly clientAddress: 'Preserve' | 'Masquerade' | 'ProxyProtocol';
   /** Somebody else has the published port on this host: only what other nodes send to it is taken in. */
   readonly isTaken?: boolean;
 }
@@ -137,6 +138,8 @@ export interface NodeNetwork {
   run(signal: AbortSignal): Promise<void>;
   /** Why what run() found changed could not be put right at the last try; undefined while all is well. */
   trouble(): string | undefined;
+  /** Connections of published ports that this process relays. */
+  relays(): RelayCounts;
   /** The other nodes of the ingress network as this one's probes find them, and what was sent and came back so far. */
   probes(): PeerCounts & { readonly sent: number; readonly answered: number; readonly silences: number };
   ensureNetwork(spec: NetworkSpec): Promise<{ bridge: string }>;

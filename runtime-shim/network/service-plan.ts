@@ -1,7 +1,7 @@
 // Services as table content: one chain per service port, found by virtual address and by published port. Pure.
 import { shortHash, type Instance } from '../../lib/instance.ts';
 import type { ServiceBackend, ServicePort, ServiceSpec } from './node-network.ts';
-import { describeElements, serviceRules, type TableElement } from './table.ts';
+import { describeElements, relayRules, serviceRules, type TableElement } from './table.ts';
 
 /** The chain for what arrives from other nodes. */
 const localChain = (chain: string): string => `${chain}-l`;
@@ -25,13 +25,28 @@ export interface ServiceSurroundings {
   readonly hasIngress: boolean;
   /** Whether the backend's node does not answer this one. */
   readonly isSilent: (ip: string) => boolean;
+  /** Port where this process relays what comes for the service port with that chain. */
+  readonly relayOf: (chain: string) => number | undefined;
+}
+
+/** Whether the backends want a header in front of the stream, which the kernel cannot put there. */
+export const isRelayed = (port: ServicePort): boolean =>
+  port.clientAddress === 'ProxyProtocol' && port.protocol === 'TCP' && port.publishedPort !== 0;
+
+/** The backends among which clients of this node are spread. */
+export function servingBackends(
+  port: ServicePort,
+  { hasIngress, isSilent }: Pick<ServiceSurroundings, 'hasIngress' | 'isSilent'>,
+): readonly ServiceBackend[] {
+  const reachable = port.backends.filter(({ isDraining, isRemote }) => !isDraining && (hasIngress || !isRemote));
+  return withoutSilent(reachable, isSilent);
 }
 
 /** What the tables must hold for the services. */
 export function planServices(
   instance: Instance,
   services: readonly ServiceSpec[],
-  { bridgeOf, hasIngress, isSilent }: ServiceSurroundings,
+  { bridgeOf, hasIngress, isSilent, relayOf }: ServiceSurroundings,
 ): ServicePlan {
   const describe = describeElements(instance);
   const elements: TableElement[] = [];
@@ -42,11 +57,15 @@ export function planServices(
       const chain = serviceChain(service.id, port);
       const bridge = port.virtualIp === '' ? undefined : bridgeOf(port.virtualIp);
       if (bridge === undefined && port.publishedPort === 0) continue;
-      const serving = port.backends.filter(({ isDraining }) => !isDraining);
-      const local = serving.filter(({ isRemote }) => !isRemote);
+      const local = port.backends.filter(({ isRemote, isDraining }) => !isRemote && !isDraining);
       // Other nodes may not know yet that those which are left here are about to stop.
       const arriving = local.length > 0 ? local : port.backends.filter(({ isDraining }) => isDraining);
-      chains.set(chain, serviceRules(port, withoutSilent(hasIngress ? serving : local, isSilent)));
+      const serving = servingBackends(port, { hasIngress, isSilent });
+      const relay = isRelayed(port) ? relayOf(chain) : undefined;
+      // Without anybody behind it a relay is not asked either: clients are refused at once.
+      const isLedToRelay = relay !== undefined && serving.length > 0;
+      chains.set(chain, isLedToRelay ? relayRules(relay) : serviceRules(port, isRelayed(port) ? [] : serving));
+      if (relay !== undefined) elements.push(describe.ofRelay(relay));
       if (bridge !== undefined) {
         virtualIps.set(port.virtualIp, bridge);
         elements.push(describe.ofVipPort(port, chain));
@@ -55,7 +74,7 @@ export function planServices(
       if (!port.isTaken) elements.push(describe.ofServicePort('serviceports', port, chain));
       // What another node sends here ends here: it is not sent on.
       if (!hasIngress || arriving.length === 0) continue;
-      const isAlone = local.length === port.backends.length;
+      const isAlone = local.length === port.backends.length && !isRelayed(port);
       if (!isAlone) chains.set(localChain(chain), serviceRules(port, arriving));
       elements.push(describe.ofServicePort('ingressports', port, isAlone ? chain : localChain(chain)));
     }

@@ -4,7 +4,7 @@ import { contains, parseCidr, parseIp } from './ipam.ts';
 import { peerNumber } from './marks.ts';
 import type { IngressSpec, NamesOfNetwork, NetworkSpec, OverlayPeers, ServiceSpec } from './node-network.ts';
 import type { SandboxRecord } from './records.ts';
-import { planServices, type ServicePlan } from './service-plan.ts';
+import { planServices, type ServicePlan, type ServiceSurroundings } from './service-plan.ts';
 import { describeElements, type TableContent, type TableElement } from './table.ts';
 
 export const DNS_PORT = 53;
@@ -22,6 +22,8 @@ export interface NetworkState {
   /** Peers of the ingress network that do not answer this node, by their address there. */
   silentPeers: ReadonlySet<string>;
   services: readonly ServiceSpec[];
+  /** Chain of a service port -> port of the listener that relays it. */
+  relays: ReadonlyMap<string, number>;
   names: ReadonlyMap<string, NamesOfNetwork>;
 }
 
@@ -36,6 +38,7 @@ export function emptyState(): NetworkState {
     ingress: undefined,
     silentPeers: new Set(),
     services: [],
+    relays: new Map(),
     names: new Map(),
   };
 }
@@ -130,13 +133,18 @@ export function silentAddresses({ ingress, silentPeers, peers }: NetworkState): 
   return silent;
 }
 
+/** Which backends this node can send clients to. */
+export function reachability(state: NetworkState): Pick<ServiceSurroundings, 'hasIngress' | 'isSilent'> {
+  const silent = silentAddresses(state);
+  return { hasIngress: ingressOf(state) !== undefined, isSilent: (ip) => silent.has(ip) };
+}
+
 /** What the services need in the tables. */
 export function servicePlan(instance: Instance, state: NetworkState): ServicePlan {
-  const silent = silentAddresses(state);
   return planServices(instance, state.services, {
     bridgeOf: (ip) => bridgeOfAddress(instance, state, ip),
-    hasIngress: ingressOf(state) !== undefined,
-    isSilent: (ip) => silent.has(ip),
+    relayOf: (chain) => state.relays.get(chain),
+    ...reachability(state),
   });
 }
 

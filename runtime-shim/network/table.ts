@@ -7,6 +7,7 @@ import { interfaceKey, NF_FAMILY, type SetElement } from '../host/nfnetlink.ts';
 import { addressBytes } from '../host/ip-address.ts';
 import { ipBytes, macBytes } from '../host/rtnetlink.ts';
 import { u16, u16be, u32, u32be } from '../host/netlink.ts';
+import { hashOf, mix } from './client-order.ts';
 import { BACK_TO_SENDER, MASQUERADED, PEER, peerMark } from './marks.ts';
 import type { IngressPeer, PublishedPort, ServiceBackend, ServicePort } from './node-network.ts';
 
@@ -30,6 +31,8 @@ const SETS = {
   ipports: 'map ipports { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }',
   vipports: 'map vipports { type ipv4_addr . inet_proto . inet_service : verdict; }',
   serviceports: 'map serviceports { type inet_proto . inet_service : verdict; }',
+  // Ports where this process takes what was published on others; nobody else gets there.
+  relays: 'set relays { type inet_service; }',
   // Overlays of this node by UDP port and VNI (with the reserved byte behind it), and who may send to them.
   vnis: 'set vnis { typeof udp dport . @th,96,32; }',
   peers: 'set peers { typeof ip saddr . @th,96,32; }',
@@ -96,6 +99,7 @@ export function describeElements(instance: Instance) {
             data,
           );
     },
+    ofRelay: (port: number) => element('relays', [u16be(port)], `${port}`),
     ofVni: (port: number, vni: number) => element('vnis', [u16be(port), vniKey(vni)], `${port} . ${vniWord(vni)}`),
     ofPeer: (host: string, vni: number) =>
       element(isIPv6(host) ? 'peers6' : 'peers', [addressBytes(host), vniKey(vni)], `${host} . ${vniWord(vni)}`),
@@ -146,6 +150,9 @@ export function serviceRules(port: ServicePort, backends: readonly ServiceBacken
   ];
 }
 
+/** Rules of the chain of a port that is relayed by a listener of this process; the client's packets keep their destination. */
+export const relayRules = (listener: number): string[] => [`ip protocol tcp dnat to :${listener}`];
+
 const targetOf = ({ ip, port }: ServiceBackend): string => `${ip} . ${port}`;
 
 function atRandom(backends: readonly ServiceBackend[]): { choice: string; targets: string[] } {
@@ -172,21 +179,6 @@ function byClient(backends: readonly ServiceBackend[]): { choice: string; target
     return best;
   });
   return { choice: 'jhash ip saddr', targets: targets.length > 0 ? targets : [] };
-}
-
-/** FNV-1a. */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let index = 0; index < text.length; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
-  return hash;
-}
-
-/** Spreads every bit over all of them (the last step of MurmurHash3). */
-function mix(value: number): number {
-  let hash = value;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }
 
 /** `0 : a, 1-3 : b`: neighbours that are equal share an element. */
@@ -277,9 +269,14 @@ chain answer {
   type route hook output priority -150; policy accept;
   ct direction reply ct mark and ${PEER.mask} != 0 meta mark set ct mark and ${PEER.mask}
 }
+chain relayed {
+  ct status and dnat == 0 reject with tcp reset
+  iifname @internal reject with tcp reset
+}
 chain input {
   type filter hook input priority 0; policy accept;
   ct state established,related accept
+  tcp dport @relays jump relayed
   iifname @ingresslinks icmp type echo-request accept
   iifname @ingresslinks meta l4proto tcp reject with tcp reset
   iifname @ingresslinks reject

@@ -58,12 +58,12 @@ const toIngress = ({ network, ip, peers }: Ingress): IngressSpec => ({
   ...{ network, ip: requireField(ip, 'ingress.ip'), peers },
 });
 
-function toServicePort({ masquerade, ...port }: ServicePort): NodeServicePort {
+function toServicePort({ masquerade, proxyHeader, ...port }: ServicePort): NodeServicePort {
   return {
     ...port,
     protocol: toProtocol(port.protocol),
     backends: port.backends.map((backend) => ({ ...backend, id: backend.id || `${backend.ip}:${backend.port}` })),
-    clientAddress: masquerade ? 'Masquerade' : 'Preserve',
+    clientAddress: proxyHeader ? 'ProxyProtocol' : masquerade ? 'Masquerade' : 'Preserve',
   };
 }
 

@@ -12,6 +12,7 @@ export type HostCommand =
   | { op: 'sandbox'; id: string; network: string }
   | { op: 'services'; services: ServiceSpec[]; ingress?: IngressSpec; revision?: number }
   | { op: 'await-peers'; revision: number; timeoutMs: number }
+  | { op: 'table' }
   | { op: 'restart' }
   | { op: 'peer'; at: string; command: PeerCommand };
 
@@ -42,6 +43,8 @@ async function run(command: HostCommand): Promise<unknown> {
       return await harness.network.setServices(command.services, command.ingress, command.revision);
     case 'await-peers':
       return await harness.network.awaitPeers(command.revision, command.timeoutMs);
+    case 'table':
+      return { table: kernelNames.nftTable(harness.instance) };
     case 'restart':
       stop.abort();
       await running;

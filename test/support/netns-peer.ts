@@ -14,7 +14,10 @@ export type PeerCommand =
       timeoutMs: number;
       localAddress?: string;
       localPort?: number;
+      /** Said before this direction is ended; TCP only. */
+      text?: string;
     }
+  | { op: 'collect'; port: number; label: string }
   | { op: 'echo'; port: number; label: string }
   | { op: 'open'; name: string; host: string; port: number; timeoutMs: number; localPort?: number }
   | { op: 'say'; name: string; text: string; timeoutMs: number }
@@ -46,6 +49,20 @@ function echo({ port, label }: Extract<PeerCommand, { op: 'echo' }>): Promise<st
   const server = createServer((socket) => {
     socket.on('error', () => socket.destroy());
     socket.on('data', (chunk) => socket.write(`${label} ${socket.remoteAddress} ${chunk}`));
+  });
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '0.0.0.0', () => resolve('serving'));
+  });
+}
+
+/** A server that waits for the end of what it is told, and answers with its label, the client's address and all of it. */
+function collect({ port, label }: Extract<PeerCommand, { op: 'collect' }>): Promise<string> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    let text = '';
+    socket.on('error', () => socket.destroy());
+    socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    socket.on('end', () => socket.end(`${label} ${socket.remoteAddress} ${text}`));
   });
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -85,12 +102,13 @@ function ask(command: Extract<PeerCommand, { op: 'ask' }>): Promise<string> {
       resolve(text);
     };
     if (command.protocol === 'TCP') {
-      const { host, port, localAddress, localPort } = command;
+      const { host, port, localAddress, localPort, text: said } = command;
       const socket = connect({
-        ...{ host, port },
+        ...{ host, port, allowHalfOpen: said !== undefined },
         ...(localAddress === undefined ? {} : { localAddress }),
         ...(localPort === undefined ? {} : { localPort }),
       });
+      if (said !== undefined) socket.end(said);
       let text = '';
       socket.on('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code)));
       socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
@@ -134,6 +152,8 @@ async function run(command: PeerCommand): Promise<string> {
       return await ask(command);
     case 'echo':
       return await echo(command);
+    case 'collect':
+      return await collect(command);
     case 'open':
       return await open(command);
     case 'say':

@@ -150,7 +150,8 @@ function balancePort(scope: Scope, port: ServicePort, services: readonly Service
   for (const { ip } of draining) backends.push({ ...backend(ip, target), isDraining: true });
   const masquerade = service.spec.clientAddress === 'Masquerade';
   const published = { virtualIp: '', port: 0, publishedPort: port.publishedPort ?? 0, backends, masquerade };
-  return [...virtual, { ...common, ...published }];
+  const header = service.spec.clientAddress === 'ProxyProtocol' ? { proxyHeader: true } : {};
+  return [...virtual, { ...common, ...published, ...header }];
 }
 
 const backend = (ip: string, port: number): Balanced['backends'][number] => ({

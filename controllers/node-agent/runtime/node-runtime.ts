@@ -149,6 +149,8 @@ export interface BalancedService {
     }[];
     readonly sessionAffinity: boolean;
     readonly masquerade: boolean;
+    /** Backends get the client's address in a PROXY protocol header. */
+    readonly proxyHeader?: boolean;
   }[];
 }
 

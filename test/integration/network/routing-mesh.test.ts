@@ -106,6 +106,7 @@ describe('routing mesh of three hosts', { skip: isRoot ? false : 'needs root' },
       for (const protocol of ['TCP', 'UDP'] as const)
         await host(n).peer(label, { op: 'serve', protocol, port: 80, label });
       await host(n).peer(label, { op: 'echo', port: 81, label });
+      await host(n).peer(label, { op: 'collect', port: 82, label });
     }
   });
 
@@ -145,6 +146,43 @@ describe('routing mesh of three hosts', { skip: isRoot ? false : 'needs root' },
   it('Masquerade: the endpoint sees a host of the cluster, local or not', async () => {
     await publish(['b'], { clientAddress: 'Masquerade' });
     for (const n of [1, 2]) assert.equal(await client.ask('TCP', host(n).ip, PORT), 'b 10.201.0.1');
+  });
+
+  it('ProxyProtocol: the endpoint is told the client by a header, local or not, and its answer comes after the last word', async () => {
+    const relayed = { clientAddress: 'ProxyProtocol' } as const;
+    const say = (from: Peer, address: string): Promise<string> =>
+      from.send({ op: 'ask', protocol: 'TCP', host: address, port: PORT, timeoutMs: 5000, text: 'hello' });
+    await publish(['b'], relayed, 82);
+    for (const [from, sees, reached] of [
+      [client, CLIENT, host(1).ip],
+      [client, CLIENT, host(2).ip],
+      [router, '192.0.2.254', host(3).ip],
+    ] as const)
+      assert.match(
+        await say(from, reached),
+        new RegExp(
+          `^b (10\\.255\\.0\\.1|10\\.201\\.0\\.1|10\\.255\\.0\\.3) PROXY TCP4 ${sees} ${reached} \\d+ ${PORT}\r\nhello$`,
+        ),
+      );
+    const own = await host(1).peer('host', {
+      ...{ op: 'ask', protocol: 'TCP', host: '127.0.0.1', port: PORT, timeoutMs: 5000, text: 'hello' },
+    });
+    assert.match(own, new RegExp(`PROXY TCP4 127\\.0\\.0\\.1 127\\.0\\.0\\.1 \\d+ ${PORT}\r\nhello$`));
+    // Nobody gets to the listener but by the published port.
+    const { table } = await host(1).tell<{ table: string }>({ op: 'table' });
+    const set = await host(1).tell({ op: 'exec', argv: ['nft', 'list', 'set', 'inet', table, 'relays'] });
+    const listener = Number(/elements = \{ (\d+) \}/.exec(set)?.[1]);
+    await assert.rejects(client.ask('TCP', host(1).ip, listener), /ECONNREFUSED/);
+    await host(1).tell({ op: 'restart' });
+    assert.match(
+      await say(client, host(1).ip),
+      /hello$/,
+      'after a restart of the shim, before anybody has told it again',
+    );
+    await publish([], relayed, 82);
+    await assert.rejects(client.ask('TCP', host(1).ip, PORT), /ECONNREFUSED/);
+    await publish(['b']);
+    assert.equal(await client.ask('TCP', host(1).ip, PORT), `b ${CLIENT}`);
   });
 
   it('spreads over all endpoints of all hosts alike', async () => {

@@ -191,12 +191,15 @@ test('planStatus() does not touch lastTransitionTime while nothing turns', () =>
   assert.deepEqual(again.status, first);
 });
 
-test('findUnsupportedField() names what is not built yet', () => {
+test('findUnsupportedField() names a published port that can have no header', () => {
+  const ask = (protocol: string, publishedPort?: number) =>
+    findUnsupportedField(
+      makeService('web', { clientAddress: 'ProxyProtocol', ports: [{ port: 53, protocol, publishedPort }] as never }),
+    );
   assert.equal(findUnsupportedField(makeService('web')), undefined);
-  assert.equal(
-    findUnsupportedField(makeService('web', { clientAddress: 'ProxyProtocol' })),
-    'spec.clientAddress: ProxyProtocol',
-  );
+  assert.equal(ask('TCP', 5353), undefined);
+  assert.equal(ask('UDP'), undefined);
+  assert.equal(ask('UDP', 5353), 'spec.clientAddress: ProxyProtocol, with the published UDP port 5353,');
 });
 
 test('allocate() gives each Service its own address before the cache shows the first, and keeps it', () => {

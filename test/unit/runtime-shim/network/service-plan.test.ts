@@ -24,7 +24,7 @@ const port = (overrides: Partial<ServicePort> = {}): ServicePort => ({
 });
 const surroundings = {
   bridgeOf: (ip: string) => (ip.startsWith('10.1.') ? 'br' : undefined),
-  ...{ hasIngress: true, isSilent: () => false },
+  ...{ hasIngress: true, isSilent: () => false, relayOf: () => undefined },
 };
 const plan = (...ports: ServicePort[]) => planServices(instance, [{ id: 'default/web', ports }], surroundings);
 
@@ -149,6 +149,25 @@ test('planServices() takes in what other nodes send although somebody else has t
     plan(taken).elements.map(({ set }) => set),
     ['ingressports'],
   );
+});
+
+test('planServices() leads a port with a header to its listener, and what other nodes relay to backends here', () => {
+  const relayed = port({ virtualIp: '', publishedPort: 9090, clientAddress: 'ProxyProtocol' });
+  const chain = serviceChain('default/web', relayed);
+  const planRelayed = (change: Partial<ServicePort>, listener: number | undefined) =>
+    planServices(instance, [{ id: 'default/web', ports: [{ ...relayed, ...change }] }], {
+      ...surroundings,
+      relayOf: (of) => (of === chain ? listener : undefined),
+    });
+  const { elements, chains } = planRelayed({}, 40_000);
+  assert.deepEqual(
+    elements.map(({ set, words }) => `${set}: ${words}`),
+    ['relays: 40000', `serviceports: tcp . 9090 : goto ${chain}`, `ingressports: tcp . 9090 : goto ${chain}-l`],
+  );
+  assert.deepEqual(chains.get(chain), ['ip protocol tcp dnat to :40000']);
+  assert.match(chains.get(`${chain}-l`)?.[0] ?? '', /mod 1 map/);
+  assert.deepEqual(planRelayed({}, undefined).chains.get(chain), [], 'no listener: never without the header');
+  assert.deepEqual(planRelayed({ backends: [] }, 40_000).chains.get(chain), [], 'nobody: refused at once');
 });
 
 test('serviceRules() hides the client on request', () => {

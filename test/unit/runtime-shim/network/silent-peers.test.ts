@@ -16,7 +16,12 @@ const chainsOf = (backends: readonly ServiceBackend[], silent: readonly string[]
     ...{ clientAddress: 'Preserve', backends },
   };
   const { chains } = planServices(instance, [{ id: 'default/web', ports: [port] }], {
-    ...{ bridgeOf: () => undefined, hasIngress: true, isSilent: (ip: string) => silent.includes(ip) },
+    ...{
+      bridgeOf: () => undefined,
+      hasIngress: true,
+      isSilent: (ip: string) => silent.includes(ip),
+      relayOf: () => undefined,
+    },
   });
   const chain = serviceChain('default/web', port);
   const [own, arriving] = [chain, `${chain}-l`].map((name) => chains.get(name)?.[0]?.replace(/.* map /, ''));
