@@ -15,6 +15,8 @@ export const DOCKER_IMAGE = 'busybox:bench';
 export interface Dockerd {
   /** The command line; throws with its words when it fails. */
   docker(...command: string[]): Promise<void>;
+  /** Leads a command into the daemon's net namespace. */
+  readonly prefix: readonly string[];
   /** One request to the API; throws for a status from 400 on. */
   call(method: string, path: string, body?: object): Promise<string>;
   /** Ends the daemon and removes all it had. */
@@ -70,6 +72,7 @@ export async function startDockerd(input: Pick<SharedInput, 'tar'>): Promise<Doc
 
   return {
     docker,
+    prefix: netns.prefix,
     call,
     async close() {
       agent.destroy();

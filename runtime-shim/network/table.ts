@@ -287,6 +287,7 @@ chain input {
 }
 chain forward {
   type filter hook forward priority 0; policy accept;
+  ct state established,related tcp flags & (syn | rst) != syn accept
   oifname @ingresslinks goto topeer
   ct state established,related accept
   iifname != @bridges oifname != @bridges accept
@@ -308,7 +309,7 @@ chain topeer {
 }
 chain outgoing {
   type filter hook postrouting priority -150; policy accept;
-  oifname @ingresslinks meta mark set meta mark and ${PEER.rest}
+  meta mark and ${PEER.mask} != 0 oifname @ingresslinks meta mark set meta mark and ${PEER.rest}
 }
 chain postrouting {
   type nat hook postrouting priority 100; policy accept;
