@@ -63,6 +63,8 @@ export function createNetworkCalls({ parts, planner, ingress, syncNameServer }: 
       if (isOverlay(spec)) repairOverlay(instance, state, links, spec);
       syncVirtualIps(instance, state, links);
       if (state.ingress?.network === spec.id) syncIngressRoutes(instance, state, links);
+      // Services may have been told before the network was there.
+      if (!before) await tables.syncServices();
       syncNameServer();
       return { bridge };
     },

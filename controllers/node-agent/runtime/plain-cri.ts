@@ -109,7 +109,12 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
     sandboxNetwork: (sandboxId) => orElse(runtime.sandboxNetwork(sandboxId), () => sandboxNetwork(client, sandboxId)),
     // Names resolve by what the runtime's own network has for that; nothing here answers for them.
     setNames: (networks) => orElse(runtime.setNames(networks), () => undefined),
-    awaitPeers: (...asked) => orElse(runtime.awaitPeers(...asked), () => []),
+    // Not by orElse(): our own runtime of the version before lacks this call and is no plain one.
+    awaitPeers: (...asked) =>
+      runtime.awaitPeers(...asked).catch((error: unknown) => {
+        if (reasonOf(error) !== 'Unimplemented') throw error;
+        return [];
+      }),
     setServices: (services, ...rest) =>
       orElse(runtime.setServices(services, ...rest), () =>
         services.flatMap(({ id, ports }) =>

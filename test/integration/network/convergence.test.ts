@@ -185,6 +185,13 @@ describe('node network under drift', { skip: isRoot ? false : 'needs root' }, ()
         ),
       { timeoutMs: 5000 },
     );
+    const late = port([second], { publishedPort: 0, virtualIp: '10.217.0.240' });
+    await harness.network.setServices([{ id: 'default/late', ports: [late] }]);
+    await harness.network.ensureNetwork(makeNetwork(217));
+    const guest = await harness.addSandbox('guest', ['default/net217', 'default/net201']);
+    assert.deepEqual(await ask(1, guest.peer, '10.217.0.240', 80), new Set(['second']), 'told before the network came');
+    await harness.network.detachSandbox('guest');
+    await harness.network.removeNetwork('default/net217');
     await harness.network.setServices([]);
     assert.equal(tableText().includes('svc-'), false);
     await assert.rejects(client.peer.ask('TCP', '10.201.0.240', 80, 400));
