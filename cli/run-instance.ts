@@ -47,6 +47,8 @@ export interface MachinePlan {
   readonly kubeconfig: string;
   /** Further API servers, for when that one is away. */
   readonly otherServers?: readonly string[];
+  /** Called every minute: brings what others read here up to date. */
+  readonly refresh?: () => Promise<unknown>;
   /** The node of this machine; undefined for a server alone. */
   readonly nodeName?: string;
   /** `host:port` of the embedded etcd's plain health listener. */
@@ -110,7 +112,8 @@ export async function runInForeground(
   const self = identifyProcess(process.pid) as ProcessIdentity;
   claimFolders(instance);
   claimUp(instance, self);
-  const { components, url, kubeconfig, nodeName, etcdMetrics, registryListen, otherServers = [] } = await plan();
+  const planned = await plan();
+  const { components, url, kubeconfig, nodeName, etcdMetrics, registryListen, refresh, otherServers = [] } = planned;
   const api = createApiClient({ ...readKubeconfig(kubeconfig), otherServers });
   const steps = command.nextSteps(instance, url);
   const progress = createProgress(context.output, { instance, nextSteps: steps });
@@ -120,10 +123,10 @@ export async function runInForeground(
       ready: progress.isReady(),
       components: [...all],
     });
-  const rotation = setInterval(
-    () => components.forEach(({ name }) => rotateLog(logFile(instance, name))),
-    LOG_ROTATION_MS,
-  );
+  const rotation = setInterval(() => {
+    components.forEach(({ name }) => rotateLog(logFile(instance, name)));
+    refresh?.().catch((error: unknown) => context.output.note(messageOf(error)));
+  }, LOG_ROTATION_MS);
   let told: Promise<void> | undefined;
   try {
     progress.start();

@@ -16,6 +16,8 @@ export interface ControlPlane {
   /** Of the administrator. */
   readonly kubeconfig: string;
   readonly url: string;
+  /** Writes the administrator's kubeconfig anew when the other servers are not those that it names. */
+  readonly refresh: () => Promise<void>;
   /** Undefined with servers of somebody else. */
   readonly etcd: EtcdMember | undefined;
 }
@@ -44,16 +46,23 @@ export async function prepareControlPlane(
   const authority = readAuthority(flags);
   const etcd = etcdServers === undefined ? await describeMember(instance, flags) : undefined;
   if (etcd) refuseOtherName(instance, etcd);
-  const kubeconfig = await ensurePki(instance, {
-    listen,
-    now: Date.now(),
-    ...(advertise === undefined ? {} : { advertise }),
-    ...(authority ? { authority } : {}),
-    ...(node ? { node } : {}),
-    otherServers: etcd ? otherServers(instance, etcd) : [],
-    ...(etcd ? { peerHost: new URL(etcd.peerUrl).hostname.replaceAll(/[[\]]/g, '') } : {}),
-  });
-  return { kubeconfig, url: advertisedUrl(listen, advertise), etcd };
+  let named: readonly string[] = [];
+  const prepare = async (): Promise<string> => {
+    named = etcd ? otherServers(instance, etcd) : [];
+    return ensurePki(instance, {
+      listen,
+      now: Date.now(),
+      ...(advertise === undefined ? {} : { advertise }),
+      ...(authority ? { authority } : {}),
+      ...(node ? { node } : {}),
+      otherServers: named,
+      ...(etcd ? { peerHost: new URL(etcd.peerUrl).hostname.replaceAll(/[[\]]/g, '') } : {}),
+    });
+  };
+  const refresh = async (): Promise<void> => {
+    if (etcd && otherServers(instance, etcd).join() !== named.join()) await prepare();
+  };
+  return { kubeconfig: await prepare(), url: advertisedUrl(listen, advertise), refresh, etcd };
 }
 
 const otherServers = (instance: Instance, { name }: EtcdMember): string[] =>

@@ -1,6 +1,6 @@
 // What is observed of a Container. Only the node agent writes it.
 import { z } from 'zod';
-import { count, digest, integer, list, listMap, statusBase, time } from './fields.ts';
+import { count, digest, integer, list, listMap, observedAddress, observedMac, statusBase, time } from './fields.ts';
 
 export const CONTAINER_PHASES = ['Pending', 'Created', 'Running', 'Paused', 'Succeeded', 'Failed', 'Unknown'] as const;
 export type ContainerPhase = (typeof CONTAINER_PHASES)[number];
@@ -14,7 +14,7 @@ export const ContainerStatus = z.object({
     .describe('Why it is in this phase, as one word: Completed, Error, OOMKilled, BackOff, Unschedulable, ...'),
   message: z.string().max(32768).optional().describe('Why it is in this phase, as a sentence.'),
   nodeName: z.string().optional().describe('The node it runs on.'),
-  hostIP: z.string().optional().describe('Address of that node.'),
+  hostIP: observedAddress().optional().describe('Address of that node.'),
   containerID: z.string().optional().describe('Id of the container at the runtime; a new one after each replacement.'),
   sandboxID: z.string().optional().describe('Id of its sandbox (the namespaces) at the runtime.'),
   image: z.string().optional().describe('The image reference, written out in full.'),
@@ -27,9 +27,9 @@ export const ContainerStatus = z.object({
   networks: listMap(
     z.object({
       name: z.string().describe('The Network.'),
-      ipv4Address: z.string().optional().describe('Its address there.'),
-      macAddress: z.string().optional().describe('Its hardware address there.'),
-      gateway: z.string().optional().describe('Gateway of the network.'),
+      ipv4Address: observedAddress().optional().describe('Its address there.'),
+      macAddress: observedMac().optional().describe('Its hardware address there.'),
+      gateway: observedAddress().optional().describe('Gateway of the network.'),
     }),
     ['name'],
     32,
@@ -41,7 +41,7 @@ export const ContainerStatus = z.object({
       containerPort: integer(1, 65535).describe('Port of the container.'),
       protocol: z.enum(['TCP', 'UDP']).describe('Transport protocol.'),
       hostPort: integer(1, 65535).describe('Port of the node.'),
-      hostIP: z.string().optional().describe('Address of the node; absent = all.'),
+      hostIP: observedAddress().optional().describe('Address of the node; absent = all.'),
     }),
     2048,
   )

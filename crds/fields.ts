@@ -70,6 +70,9 @@ const IPV6 = '([0-9a-fA-F]{0,4}:){2,7}([0-9a-fA-F]{0,4}|[0-9]{1,3}([.][0-9]{1,3}
 export const ipv4 = (): z.ZodString => worded(`^${IPV4}$`, 15, 'must be an IPv4 address, e.g. 10.0.0.5');
 export const ipAddress = (): z.ZodString =>
   worded(`^(${IPV4}|${IPV6})$`, 45, 'must be an IP address, e.g. 10.0.0.5 or fd00::5');
+/** In a status, which is written often and by programs: a pattern costs less than a rule, and nobody reads the message. */
+export const observedAddress = (): z.ZodString => pattern(`^(${IPV4}|${IPV6})$`, 45);
+export const observedMac = (): z.ZodString => pattern('^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$', 17);
 /** An address, or the word Docker has for the node as a container sees it. */
 export const hostAddress = (): z.ZodString =>
   worded(`^(${IPV4}|${IPV6}|host-gateway)$`, 45, 'must be an IP address, e.g. 10.0.0.5 or fd00::5, or host-gateway');

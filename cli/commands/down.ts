@@ -4,12 +4,14 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { loadConfig } from '../../lib/config.ts';
-import { WindlassError } from '../../lib/errors.ts';
-import type { Instance } from '../../lib/instance.ts';
+import { reasonOf, WindlassError } from '../../lib/errors.ts';
+import { paths, type Instance } from '../../lib/instance.ts';
 import type { Command } from '../command.ts';
 import { EXIT } from '../exit-codes.ts';
+import { readMembers } from '../etcd-member.ts';
 import { checkFolders, removeFolders } from '../instance-folders.ts';
 import { instanceFlags, instanceOf, instanceOptions } from '../options.ts';
+import type { Output } from '../output.ts';
 import { requireRoot } from '../preflight.ts';
 import { stopProcesses } from '../stop-processes.ts';
 
@@ -29,6 +31,7 @@ export const downCommand: Command = {
     if (config.purge) checkFolders(instance);
     const wasRunning = await stopProcesses(instance);
     if (config.purge) {
+      noteOfOthers(instance, output);
       await purgeHost(instance);
       removeFolders(instance);
       output.note(`removed every container, mount, link and file of instance ${instance.id}`);
@@ -42,6 +45,26 @@ export const downCommand: Command = {
     return EXIT.ok;
   },
 };
+
+/** The others count on a member that is gone until they are told. */
+function noteOfOthers(instance: Instance, output: Pick<Output, 'note'>): void {
+  const left = existsSync(paths.etcdData(instance)) ? readMembersIfWell(instance) : [];
+  if (left.length < 2) return;
+  const names = left.map(({ name }) => name).join(', ');
+  output.note(
+    `it was one of ${left.length} servers (${names}): on another one, windlass server remove NAME, if it has not left`,
+  );
+}
+
+function readMembersIfWell(instance: Instance): ReturnType<typeof readMembers> {
+  try {
+    return readMembers(instance);
+  } catch (error) {
+    // What is removed need not be whole.
+    if (reasonOf(error) === 'Conflict') return [];
+    throw error;
+  }
+}
 
 // The host's objects are known by the runtime shim alone, so its own program removes them.
 async function purgeHost(instance: Instance): Promise<void> {

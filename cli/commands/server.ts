@@ -96,10 +96,10 @@ export const serverCommand: Command = {
       instance,
       server,
       async () => {
-        const { kubeconfig, url, etcd } = await prepareControlPlane(instance, config);
+        const { kubeconfig, url, etcd, refresh } = await prepareControlPlane(instance, config);
         return {
           components: planServer(instance, config, etcd),
-          ...{ url, kubeconfig },
+          ...{ url, kubeconfig, refresh },
           ...(etcd ? { etcdMetrics: `127.0.0.1:${etcd.ports.metrics}` } : {}),
           ...(config.registryListen === NO_REGISTRY ? {} : { registryListen: config.registryListen }),
         };

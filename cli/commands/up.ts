@@ -53,13 +53,13 @@ export const upCommand: Command = {
       up,
       async () => {
         const ips = config.nodeIp === undefined ? [] : parseNodeIps(config.nodeIp);
-        const { kubeconfig, url, etcd } = await prepareControlPlane(instance, config, {
+        const { kubeconfig, url, etcd, refresh } = await prepareControlPlane(instance, config, {
           name: config.nodeName,
           ips,
         });
         return {
           components: planComponents(instance, config, etcd),
-          ...{ url, kubeconfig, nodeName: config.nodeName },
+          ...{ url, kubeconfig, refresh, nodeName: config.nodeName },
           ...(etcd ? { etcdMetrics: `127.0.0.1:${etcd.ports.metrics}` } : {}),
           ...(config.registryListen === NO_REGISTRY ? {} : { registryListen: config.registryListen }),
         };

@@ -45,7 +45,7 @@ test('joining', async (t) => {
     mkdirSync(home, { recursive: true });
     return describeInstance(home, join(homes, `${name}-run`));
   };
-  const wish = { description: '', uses: undefined, ttlSeconds: 60, now: Date.now() };
+  const wish = { description: '', uses: undefined, ttlSeconds: 3_600, now: Date.now() };
   type Flags = Partial<Parameters<typeof joinCluster>[1]>;
   /** Joins as the machine `name`; answers what it said. */
   const joinAs = async (name: string, flags: Flags): Promise<string> => {
@@ -111,7 +111,7 @@ test('joining', async (t) => {
     await assert.rejects(joinAs('d', { token: `${revoked.slice(0, 7)}${'x'.repeat(16)}` }), /is not known/);
     await revokeToken(admin, revoked.slice(0, 6));
     await assert.rejects(joinAs('d', { token: revoked }), /is not known: it was revoked/);
-    const expired = await createToken(admin, { ...wish, now: Date.now() - 120_000 });
+    const expired = await createToken(admin, { ...wish, now: Date.now() - 7_200_000 });
     await assert.rejects(joinAs('d', { token: expired }), /expired at 20/);
     const data = { 'token-id': 'kubadm', 'token-secret': '0123456789abcdef', 'usage-bootstrap-authentication': 'true' };
     const encoded = Object.fromEntries(
@@ -131,6 +131,8 @@ test('joining', async (t) => {
     assert.equal(applied.code, 0, applied.stderr);
     const kept = await admin.kind(secretKind).get(metadata.name, metadata.namespace);
     assert.doesNotMatch(JSON.stringify(kept), /0123456789abcdef/);
+    const forServers = await createToken(admin, { ...wish, role: 'server' });
+    await assert.rejects(joinAs('d', { token: forServers }), /the token \w{6} is not for nodes/);
     const once = await createToken(admin, { ...wish, uses: 1 });
     await joinAs('d', { token: once });
     await assert.rejects(joinAs('e', { token: once }), /is used up: it was for 1, and was used by d/);

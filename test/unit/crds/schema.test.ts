@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import type { StructuralSchema } from '../../../apiserver/schema/structural.ts';
+import { validateSchema } from '../../../apiserver/schema/validate.ts';
 import { toDefinition } from '../../../crds/definition.ts';
 import { renderFiles, staleFiles } from '../../../crds/generate.ts';
 import { KINDS, ContainerSpec, NetworkSpec, ServiceSpec, VolumeSpec } from '../../../crds/index.ts';
@@ -98,4 +99,18 @@ test('the defaults of zod and of the server are the same', () => {
   const service = ServiceSpec.parse({ template: { spec: { image: 'busybox' } } });
   assert.equal(service.updateStrategy.parallelism, 1);
   assert.equal(service.template.spec.restartPolicy, 'Always');
+});
+
+test('what a Container says of its addresses are addresses', () => {
+  const complaintsOf = (status: object): string[] =>
+    validateSchema(schemaOf('Container'), {
+      ...{ apiVersion: 'windlass.dev/v1', kind: 'Container', metadata: { name: 'x' }, spec: { image: 'i' }, status },
+    }).map(({ field }) => field);
+  const network = (more: object): object => ({ networks: [{ name: 'a', ...more }] });
+  const fine = { ipv4Address: '10.0.0.5', macAddress: '02:42:0a:00:00:05', gateway: '10.0.0.1' };
+  assert.deepEqual(complaintsOf({ hostIP: 'fd00::5', ...network(fine) }), []);
+  assert.deepEqual(complaintsOf({ hostIP: 'node' }), ['status.hostIP']);
+  for (const [field, wrong] of Object.entries({ ipv4Address: '10.0.0', macAddress: 'x', gateway: '10.0.0.1; drop' })) {
+    assert.deepEqual(complaintsOf(network({ ...fine, [field]: wrong })), [`status.networks[0].${field}`]);
+  }
 });
