@@ -71,6 +71,15 @@ spec: { imageName: busybox, command: [sleep, '1000'] }`);
     before = version;
   });
 
+  await t.test('killed in the middle, it leaves nothing running, and can be repeated', async () => {
+    const folderOfIt = join(instance.home, 'etcd.recovered');
+    const running = windlass(['recover', '--raise-revision', '2000']);
+    const pid = await waitFor(() => etcdOn(folderOfIt), { timeoutMs: 60_000, intervalMs: 20, what: 'its etcd' });
+    process.kill(parentOf(pid), 'SIGKILL');
+    assert.notEqual((await running).code, 0);
+    await waitFor(() => etcdOn(folderOfIt) === undefined, { what: 'its etcd being gone' });
+  });
+
   await t.test(
     'what was lost comes back, later than anything that was seen, and the container is the same',
     async () => {
@@ -90,3 +99,22 @@ spec: { imageName: busybox, command: [sleep, '1000'] }`);
     },
   );
 });
+
+/** The etcd that runs on that folder. */
+function etcdOn(folder: string): number | undefined {
+  const found = readdirSync('/proc').find((name) => {
+    const words = /^\d+$/.test(name) ? readIfThere(`/proc/${name}/cmdline`).split('\0') : [];
+    return /(^|\/)etcd$/.test(words[0] ?? '') && words.includes(folder);
+  });
+  return found === undefined ? undefined : Number(found);
+}
+
+const parentOf = (pid: number): number => Number(/^PPid:\s*(\d+)/m.exec(readIfThere(`/proc/${pid}/status`))?.[1]);
+
+function readIfThere(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}

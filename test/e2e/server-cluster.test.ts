@@ -68,9 +68,20 @@ test('three servers with one etcd', async (t) => {
   });
 
   await t.test('kill -9 of an etcd: writes go on, and it comes back', async () => {
-    await two.killEtcd();
+    await two.signalEtcd('KILL');
     await write(three, 'while-two-was-away');
     await write(two, 'by-two-again');
+    await check(one, two, three);
+  });
+
+  await t.test('an etcd that hangs: the node leaves its API server for one that has its store', async () => {
+    // Whichever the node asks now, it asks another later.
+    await one.signalEtcd('STOP');
+    await write(two, 'while-one-hung');
+    await run(two, 'b');
+    await waitForRunning(node, 'a', 'b');
+    await one.signalEtcd('CONT');
+    await write(one, 'by-one-again');
     await check(one, two, three);
   });
 
@@ -78,8 +89,8 @@ test('three servers with one etcd', async (t) => {
     await one.powerOff();
     await write(two, 'without-one');
     await check(two, three);
-    await run(three, 'b');
-    await waitForRunning(node, 'a', 'b');
+    await run(three, 'c');
+    await waitForRunning(node, 'a', 'b', 'c');
     const isReady = async (): Promise<boolean> => {
       const found = await two.api().kind<Node>(nodeKind).get('node-1', undefined);
       return found?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
@@ -98,7 +109,7 @@ test('three servers with one etcd', async (t) => {
         (error: Error) => error,
       );
     assert.match(String(refused), /the store .*(are more than half of the etcd members up|unavailable)/);
-    assert.deepEqual(await node.running(), ['a', 'b']);
+    assert.deepEqual(await node.running(), ['a', 'b', 'c']);
     await one.boot();
     await two.boot();
     await Promise.all([one.start(), two.start()]);
@@ -106,7 +117,7 @@ test('three servers with one etcd', async (t) => {
     await one.api().kind<ConfigMap>(configMapKind).delete('never', 'default');
     await write(one, 'after-all');
     await check(one, two, three);
-    await run(two, 'c');
-    await waitForRunning(node, 'a', 'b', 'c');
+    await run(two, 'd');
+    await waitForRunning(node, 'a', 'b', 'c', 'd');
   });
 });

@@ -204,7 +204,7 @@ function networkFields(input: StatusInput, hasSandbox: boolean): Pick<ContainerS
   return {
     networks: input.network.interfaces.map((one) => ({
       name: one.network.startsWith(prefix) ? one.network.slice(prefix.length) : one.network,
-      ipv4Address: one.ipv4Address,
+      ...(one.ipv4Address ? { ipv4Address: one.ipv4Address } : {}),
       ...(one.macAddress ? { macAddress: one.macAddress } : {}),
       ...(one.gateway ? { gateway: one.gateway } : {}),
     })),

@@ -35,8 +35,8 @@ export interface ServerHost {
   /** Every process of the host dies at once; its disk stays. */
   powerOff(): Promise<void>;
   boot(): Promise<void>;
-  /** SIGKILL to its etcd. */
-  killEtcd(): Promise<void>;
+  /** Sends the signal to its etcd. */
+  signalEtcd(signal: 'KILL' | 'STOP' | 'CONT'): Promise<void>;
   /** As administrator, of this server and no other. */
   api(): ApiClient;
   servers(): Promise<ServerList>;
@@ -120,9 +120,9 @@ function createHost(options: {
       await machine.powerOn();
       underlay.plug(name, number, machine.pid());
     },
-    async killEtcd() {
+    async signalEtcd(signal) {
       const { stdout } = await machine.run(['pgrep', '-x', 'etcd']);
-      await machine.run(['kill', '-9', ...stdout.trim().split('\n')]);
+      await machine.run(['kill', `-${signal}`, ...stdout.trim().split('\n')]);
     },
     api: () => (client ??= createApiClient(readKubeconfig(kubeconfig))),
     async servers() {
