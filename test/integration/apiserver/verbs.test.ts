@@ -432,6 +432,9 @@ describe('verbs', () => {
     for (const path of ['/api/v1/secrets', secrets, `${secrets}?watch=true`, `${secrets}/x?watch=true`]) {
       refuse(await as('GET', path), 403, 'Forbidden', /may only get secrets by their name/);
     }
+    const maps = '/api/v1/namespaces/default/configmaps';
+    refuse(await as('GET', maps), 403, 'Forbidden', /may only get configmaps by their name/);
+    refuse(await as('GET', `${maps}/any`), 403, 'Forbidden', /no Container bound to node "n1" refers to it/);
     const uses = (name: string, nodeName: string, secretName: string) =>
       api.request('POST', CONTAINERS, {
         body: container(name, { nodeName, mounts: [{ mountPath: '/s', secret: { name: secretName } }] }),
@@ -468,7 +471,19 @@ describe('verbs', () => {
     );
     const volumes = '/apis/windlass.dev/v1/namespaces/default/volumes';
     const volume = (name: string, nodeName: string) => ({ metadata: { name }, spec: { nodeName } });
-    assert.equal((await as('POST', volumes, volume('here', 'n1'))).status, 201);
+    refuse(
+      await as('POST', volumes, volume('here', 'n1')),
+      403,
+      'Forbidden',
+      /only make the Volumes behind anonymous mounts/,
+    );
+    const { uid } = (await as('GET', `${CONTAINERS}/bound`)).json<Shown>().metadata;
+    const anonymous = volume('bound-0123456789ab', 'n1');
+    const labels = { 'windlass.dev/container-uid': uid };
+    assert.equal(
+      (await as('POST', volumes, { ...anonymous, metadata: { ...anonymous.metadata, labels } })).status,
+      201,
+    );
     refuse(await as('POST', volumes, volume('there', 'n2')), 403, 'Forbidden', /it is on node "n2"/);
     const wrongUid = { metadata: { uid: 'other' }, status };
     refuse(await as('PATCH', `${CONTAINERS}/bound/status`, wrongUid, MERGE), 409, 'Conflict', /UID in precondition/);
