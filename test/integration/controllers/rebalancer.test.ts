@@ -52,6 +52,7 @@ test('the rebalancer over a real API server', async (t) => {
       async () =>
         (await spread()).join(' ') === 'n1 n1 n2 n2' &&
         (await services.get('web', 'default'))?.status?.readyReplicas === 4,
+      { timeoutMs: 60_000 },
     );
     const moves = await waitFor(async () => {
       const told = await events('Rebalanced');
