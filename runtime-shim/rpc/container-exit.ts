@@ -55,6 +55,7 @@ export async function recordLoss(shim: Shim, containerId: string, message: strin
 }
 
 async function finish(shim: Shim, record: ContainerRecord, exitCode: number, message: string): Promise<void> {
+  await shim.turns.next();
   const isOom = existsSync(bundleFiles.oom(record.bundle)) || shim.cgroups.oomKills(record.cgroupsPath) > 0;
   // With a pid namespace shared with others, children outlive their first process.
   await killContainer(shim, record, AbortSignal.timeout(CLEANUP_MS));

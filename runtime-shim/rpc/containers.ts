@@ -30,6 +30,7 @@ const REOPEN_MS = 10_000;
 export async function startContainer(shim: Shim, { containerId }: ContainerId): Promise<object> {
   const { id } = getContainer(shim, containerId);
   await shim.queue.run(id, async () => {
+    await shim.turns.next();
     const record = getContainer(shim, id);
     if (record.phase === 'running') return;
     if (record.phase !== 'created' || !record.init) {

@@ -117,6 +117,7 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
       },
       deadline.signal,
     );
+    await shim.turns.next();
     command.setLimits();
     shim.filters.learn(id, planned.spec);
     shim.specs.note(record.bundle, planned.spec);
@@ -199,6 +200,7 @@ async function writeBundle(shim: Shim, making: Making, record: ContainerRecord):
   // One that fails is undone only when the others have ended.
   await Promise.allSettled(steps);
   const [root, imageViews, pidNamespace] = await Promise.all(steps);
+  await shim.turns.next();
   const mapped = mapMounts(shim, sandbox, id, config);
   const asked = toWritableResources(config.linux?.resources ?? null, shim.cgroups.hugepageSizes());
   const resources = withPidsLimit(asked, config);

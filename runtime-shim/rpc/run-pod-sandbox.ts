@@ -76,6 +76,7 @@ async function makeSandbox(shim: Shim, { id, config, runtimeHandler, isPooled }:
     mkdirSync(record.directory, { recursive: true, mode: 0o711 });
     if (isPooled) nameNamespaces(shim, record);
     else await makeNamespaces(shim, record);
+    await shim.turns.next();
     const network = await (isPooled ? adopt(shim, record) : connect(shim, record));
     writeFiles(record, network);
     if (!isPooled) mountShm(shim, record);

@@ -33,6 +33,7 @@ export async function teardownContainer(shim: Shim, containerId: string): Promis
   if (record.phase !== 'exited') await killContainer(shim, record, signal);
   // Its last act is to write the exit file, which nobody would ever remove.
   if (record.conmon) await endProcesses([record.conmon], MONITOR_GRACE_MS, signal);
+  await shim.turns.next();
   await shim.runtime.delete(containerId, record.init, signal);
   await removeCgroup(shim, record.cgroupsPath, signal);
   removeMapped(shim, record);
@@ -40,6 +41,7 @@ export async function teardownContainer(shim: Shim, containerId: string): Promis
   for (const index of record.config.mounts.keys()) {
     if (record.config.mounts[index]?.image) await shim.images.unmountView(viewHolder(containerId, index));
   }
+  await shim.turns.next();
   rmSync(record.bundle, { recursive: true, force: true });
   shim.exits.forget(containerId);
   if (wasVisible) publishEvent(shim, record, 'CONTAINER_DELETED_EVENT');

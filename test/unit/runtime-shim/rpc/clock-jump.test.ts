@@ -36,6 +36,7 @@ function makeShim(t: TestContext) {
     exits: openExitFiles(join(state, 'exits')),
     events: { publish: () => undefined },
     queue: createKeyedQueue(),
+    turns: { next: async () => undefined },
     runtime: { start: async () => undefined },
     cgroups: { isFrozen: () => false, oomKills: () => 0, killAll: async () => undefined },
   } as unknown as Shim;
