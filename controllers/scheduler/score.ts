@@ -26,16 +26,27 @@ const SCORES: readonly Score[] = [labelSpread, nodeSpread, avoidedTaints, roughL
 /** The best of `fitting` (not empty). */
 export function chooseNode(container: Container, fitting: readonly NodeState[], candidates: Candidates): NodeState {
   const scores = SCORES.map((score) => score(container, candidates));
-  let best = fitting[0] as NodeState;
-  let bestScore = scores.flatMap((score) => score(best));
-  for (const candidate of fitting.slice(1)) {
-    const candidateScore = scores.flatMap((score) => score(candidate));
-    if (isLess(candidateScore, bestScore)) {
-      best = candidate;
-      bestScore = candidateScore;
-    }
+  let best = fitting;
+  // Only those that are equal by all before have to be asked about the next wish.
+  for (const score of scores) {
+    if (best.length === 1) break;
+    best = leastBy(best, score);
   }
-  return best;
+  return best[0] as NodeState;
+}
+
+/** Those of `nodes` for which `score` is the smallest, in their order. */
+function leastBy(nodes: readonly NodeState[], score: (node: NodeState) => readonly number[]): readonly NodeState[] {
+  let least: NodeState[] = [];
+  let leastScore: readonly number[] = [];
+  for (const node of nodes) {
+    const own = score(node);
+    if (least.length === 0 || isLess(own, leastScore)) {
+      least = [node];
+      leastScore = own;
+    } else if (!isLess(leastScore, own)) least.push(node);
+  }
+  return least;
 }
 
 /** Of two lists of numbers, the first that differs decides. */

@@ -1,3 +1,4 @@
+import type { Node } from '../../../crds/builtin.ts';
 import { formatBytes, parseQuantity } from '../../../lib/quantity.ts';
 import { keyOf } from '../../runtime/object-key.ts';
 import type { Filter } from '../filter.ts';
@@ -32,11 +33,24 @@ export const resources: Filter = (container, node) => {
   return undefined;
 };
 
+type Offered = Readonly<Record<'cpu' | 'memory' | 'pods', number>>;
+
+/** Each placement asks every node several times; a Node says the same until it is another object. */
+const offers = new WeakMap<Node, Offered>();
+
 /** What the node offers of a resource; Infinity when it does not say. */
-export function allocatable(state: NodeState, resource: 'cpu' | 'memory' | 'pods'): number {
-  const { status } = state.node;
-  const text = status?.allocatable?.[resource] ?? status?.capacity?.[resource];
-  return text === undefined ? Number.POSITIVE_INFINITY : parseQuantity(text);
+export function allocatable({ node }: NodeState, resource: keyof Offered): number {
+  let offered = offers.get(node);
+  if (!offered) offers.set(node, (offered = readOffered(node)));
+  return offered[resource];
+}
+
+function readOffered({ status }: Node): Offered {
+  const read = (resource: keyof Offered): number => {
+    const text = status?.allocatable?.[resource] ?? status?.capacity?.[resource];
+    return text === undefined ? Number.POSITIVE_INFINITY : parseQuantity(text);
+  };
+  return { cpu: read('cpu'), memory: read('memory'), pods: read('pods') };
 }
 
 const formatCores = (cores: number): string =>
