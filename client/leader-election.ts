@@ -2,7 +2,7 @@
 // has not changed for its duration, by their own clock (clocks of machines are never compared).
 import { leaseKind, type Lease } from '../crds/builtin.ts';
 import { rfc3339Micro, type Clock } from '../lib/clock.ts';
-import { isAlreadyExists, isConflict } from '../lib/errors.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { ApiClient, KindClient } from './client.ts';
 import { pause } from './pause.ts';
@@ -85,21 +85,36 @@ function createCandidate(options: LeaderElectionOptions): Candidate {
     return clock.now() - seen.at >= heldForMs;
   };
   const metadata = { ...(labels ? { labels } : {}), ...(annotations ? { annotations } : {}) };
+  // As this candidate wrote it last: a renewal is one request, as long as nobody else writes.
+  let held: Lease | undefined;
+  const write = async (lease: Lease, signal: AbortSignal): Promise<void> => {
+    const next = {
+      ...lease.metadata,
+      labels: { ...lease.metadata.labels, ...labels },
+      annotations: { ...lease.metadata.annotations, ...annotations },
+    };
+    held = undefined;
+    held = await leases.update({ ...lease, metadata: next, spec: ownSpec(lease.spec) }, signal);
+  };
   return {
     async tryAcquire(signal) {
+      if (held) {
+        try {
+          await write(held, signal);
+          return 'holding';
+        } catch (error) {
+          if (!isConflict(error) && !isNotFound(error)) throw error;
+        }
+      }
       const lease = await leases.get(name, namespace, signal);
       try {
         if (!lease) {
-          await leases.create({ metadata: { ...metadata, name, namespace }, spec: ownSpec(undefined) }, signal);
+          const fields = { ...metadata, name, namespace };
+          held = await leases.create({ metadata: fields, spec: ownSpec(undefined) }, signal);
         } else if (!isFree(lease)) {
           return 'taken';
         } else {
-          const next = {
-            ...lease.metadata,
-            labels: { ...lease.metadata.labels, ...labels },
-            annotations: { ...lease.metadata.annotations, ...annotations },
-          };
-          await leases.update({ ...lease, metadata: next, spec: ownSpec(lease.spec) }, signal);
+          await write(lease, signal);
         }
         return 'holding';
       } catch (error) {

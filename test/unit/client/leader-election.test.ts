@@ -95,8 +95,9 @@ test('a leader whose Lease another took stops at once', async () => {
   const clock = createFakeClock();
   const only = start(client, clock, 'a');
   await clock.advance(0);
-  const taken = lease(client);
-  if (taken) client.objects.set(KEY, { ...taken, spec: { ...taken.spec, holderIdentity: 'thief' } } as Lease);
+  const taken = lease(client) as Lease;
+  const metadata = { ...taken.metadata, resourceVersion: 'taken' };
+  client.objects.set(KEY, { ...taken, metadata, spec: { ...taken.spec, holderIdentity: 'thief' } } as Lease);
   await clock.advance(2_000);
   await only.running;
   assert.deepEqual(only.notes, ['leads', 'stops', 'lost the lead of lease lead']);
@@ -112,4 +113,21 @@ test('a candidate that is stopped while it waits resolves without leading', asyn
   only.stop();
   await only.running;
   assert.deepEqual(only.notes, []);
+});
+
+test('a leader renews with one request, and looks again when somebody else wrote', async () => {
+  const client = createMemoryClient();
+  const clock = createFakeClock();
+  const only = start(client, clock, 'a');
+  await clock.advance(0);
+  client.calls.length = 0;
+  await clock.advance(2_000);
+  assert.deepEqual(client.calls, [`update ${KEY}`]);
+  const written = lease(client) as Lease;
+  client.objects.set(KEY, { ...written, metadata: { ...written.metadata, resourceVersion: 'other' } });
+  client.calls.length = 0;
+  await clock.advance(2_000);
+  assert.deepEqual(client.calls, [`update ${KEY}`, `get ${KEY}`, `update ${KEY}`]);
+  only.stop();
+  await only.running;
 });
