@@ -6,6 +6,8 @@ import { createWatchers, type Watcher } from './watchers.ts';
 /** Events kept for watches that start in the past, in number and in bytes of their objects: these may have 1.5 MB each. */
 const RING_SIZE = 8_192;
 const RING_BYTES = 64 * 1024 * 1024;
+/** The newest of them whose former states are kept parsed. */
+const PARSED_EVENTS = 512;
 
 export interface CollectionCache {
   readonly size: number;
@@ -38,6 +40,8 @@ export function createCollectionCache(initialFloor: number): CollectionCache {
   const remember = (event: StoreEvent): void => {
     ring.push(event);
     ringBytes += event.entry.bytes.length;
+    // By now those who watch have read it.
+    ring.at(-PARSED_EVENTS)?.previous?.release?.();
     if (ring.length < RING_SIZE * 2 && ringBytes < RING_BYTES * 2) return;
     let start = ring.length;
     let keptBytes = 0;

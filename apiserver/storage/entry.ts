@@ -18,13 +18,18 @@ export function createEntry(namespace: string, name: string, revision: number, v
   const at = value.indexOf(METADATA);
   if (at < 0) throw new WindlassError('Internal', `stored object ${namespace}/${name} has no metadata`);
   const start = at + METADATA.length;
-  const bytes = Buffer.concat([
-    value.subarray(0, start),
-    Buffer.from(`"resourceVersion":"${revision}",`),
-    value.subarray(start),
-  ]);
+  const bytes = Buffer.concat([value.subarray(0, start), Buffer.from(revisionText(revision)), value.subarray(start)]);
   return entryOfBytes(namespace, name, revision, bytes);
 }
+
+const revisionText = (revision: number): string => `"resourceVersion":"${revision}",`;
+
+/**
+ * Whether `value` can be what `entry` holds. What is equal is of one length, whatever the order of its keys: most changes
+ * are told by that alone.
+ */
+export const hasLengthOf = ({ bytes, revision }: Entry, value: Buffer): boolean =>
+  bytes.length === value.length + revisionText(revision).length;
 
 /** The same entry as seen at a later revision: its last state in a DELETED event. */
 export function entryAtRevision(entry: Entry, revision: number): Entry {
@@ -46,6 +51,9 @@ function entryOfBytes(namespace: string, name: string, revision: number, bytes: 
       return parsed;
     },
     clone,
+    release() {
+      parsed = undefined;
+    },
   };
 }
 

@@ -7,7 +7,7 @@ import type { Logger } from '../../lib/log.ts';
 import type { CollectionName } from '../resources/resource.ts';
 import { createCacheFeed } from './cache-feed.ts';
 import { runCompaction } from './compaction.ts';
-import { collectionKey, createEntry, encodeObject, entryAtRevision, objectKey } from './entry.ts';
+import { collectionKey, createEntry, encodeObject, entryAtRevision, hasLengthOf, objectKey } from './entry.ts';
 import { createEtcdCaller, type Etcd3 } from './etcd-client.ts';
 import { listEntries } from './list.ts';
 import { createRevisionReader } from './read-revision.ts';
@@ -48,16 +48,16 @@ export function createEtcdStore(options: EtcdStoreOptions): ResourceStore {
     return kv ? createEntry(namespace, name, Number(kv.mod_revision), kv.value) : undefined;
   }
 
-  /** Does `change` unless the entry moved on; then answers the newer state instead. */
+  /** Puts `value`, or deletes, unless the entry moved on; then answers the newer state instead. */
   async function tryChange(
     key: Buffer,
     entry: Entry,
-    change: Exclude<Change, { kind: 'keep' }>,
+    kind: 'put' | 'delete',
+    value: Buffer | undefined,
     ttlSeconds?: number,
   ): Promise<{ done: ChangeResult } | { newer: Entry | undefined }> {
-    const value = change.kind === 'put' ? encodeObject(change.object) : undefined;
     const lease = value && ttlSeconds !== undefined ? { lease: await leaseFor(ttlSeconds) } : {};
-    const response = await call(change.kind === 'put' ? 'update' : 'delete', (etcd) =>
+    const response = await call(kind === 'put' ? 'update' : 'delete', (etcd) =>
       etcd.kv.txn({
         compare: [{ key, target: 'Mod', result: 'Equal', mod_revision: String(entry.revision) }],
         success: [value ? { request_put: { key, value, ...lease } } : { request_delete_range: { key } }],
@@ -68,7 +68,7 @@ export function createEtcdStore(options: EtcdStoreOptions): ResourceStore {
     if (response.succeeded) {
       const revision = Number(response.header.revision);
       const after = value ? createEntry(namespace, name, revision, value) : entryAtRevision(entry, revision);
-      return { done: { kind: change.kind, entry: after } };
+      return { done: { kind, entry: after } };
     }
     const kv = response.responses[0]?.response_range?.kvs[0];
     return { newer: kv ? createEntry(namespace, name, Number(kv.mod_revision), kv.value) : undefined };
@@ -110,9 +110,13 @@ export function createEtcdStore(options: EtcdStoreOptions): ResourceStore {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
         if (!entry) throw new WindlassError('NotFound', `${collection.plural} "${name}" not found`);
         let decision: Change;
+        let value: Buffer | undefined;
         try {
           decision = change(entry);
-          if (decision.kind === 'put' && isSame(decision.object, entry)) decision = { kind: 'keep' };
+          if (decision.kind === 'put') {
+            value = encodeObject(decision.object);
+            if (hasLengthOf(entry, value) && isSame(decision.object, value, entry)) decision = { kind: 'keep' };
+          }
         } catch (error) {
           if (isNewest) throw error;
           decision = { kind: 'keep' };
@@ -125,7 +129,7 @@ export function createEtcdStore(options: EtcdStoreOptions): ResourceStore {
           entry = newest;
           continue;
         }
-        const result = await tryChange(key, entry, decision, ttlSeconds);
+        const result = await tryChange(key, entry, decision.kind, value, ttlSeconds);
         if ('done' in result) return result.done;
         entry = result.newer;
         isNewest = true;
@@ -152,8 +156,8 @@ export function createEtcdStore(options: EtcdStoreOptions): ResourceStore {
   };
 }
 
-function isSame(object: Parameters<typeof encodeObject>[0], entry: Entry): boolean {
-  if (encodeObject(object).equals(encodeObject(entry.object))) return true;
+function isSame(object: Parameters<typeof encodeObject>[0], value: Buffer, entry: Entry): boolean {
+  if (value.equals(encodeObject(entry.object))) return true;
   // The order of keys means nothing: a PUT from a file that was sorted must not count as a change.
   const { resourceVersion: _old, ...metadata } = entry.object.metadata;
   const { resourceVersion: _new, ...wanted } = object.metadata;

@@ -25,6 +25,8 @@ export interface Entry {
   readonly object: StoredObject;
   /** A private copy of the object. */
   clone(): StoredObject;
+  /** Gives up the parsed form, which is made again when it is asked for: of old states, which few look at. */
+  release?(): void;
 }
 
 /** How fresh a read must be; absent revision = most recent, 0 = whatever is at hand. */
