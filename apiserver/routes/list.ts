@@ -1,3 +1,4 @@
+import { mapSlices } from '../../lib/slices.ts';
 import { collectionOf } from '../resources/registry.ts';
 import type { Entry } from '../storage/resource-store.ts';
 import type { Answer, ApiDeps, Call } from './call.ts';
@@ -18,7 +19,7 @@ export async function handleList(deps: ApiDeps, call: Call): Promise<Answer> {
     ...(filter ? { filter } : {}),
   });
   return renderList(call, {
-    items: result.entries.map((entry) => serve(resource, entry)),
+    items: (await mapSlices(result.entries, (slice) => slice.map((entry) => serve(resource, entry)))).flat(),
     revision: result.revision,
     ...(result.continueToken === undefined ? {} : { continueToken: result.continueToken }),
     ...(result.remaining === undefined ? {} : { remaining: result.remaining }),

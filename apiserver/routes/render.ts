@@ -1,5 +1,6 @@
 // Served objects as bytes in the format the client asked for.
 import { stringify } from 'yaml';
+import { mapSlices } from '../../lib/slices.ts';
 import { apiVersionOf } from '../resources/registry.ts';
 import type { StoredObject } from '../resources/resource.ts';
 import { toTable } from '../table/table.ts';
@@ -30,8 +31,8 @@ export function renderObject(call: Call, served: Served, status: number): Answer
   }
 }
 
-/** A list; in plain JSON by joining the bytes of its items. */
-export function renderList(call: Call, list: ServedList): Answer {
+/** A list, made in slices; in plain JSON by joining the bytes of its items. */
+export async function renderList(call: Call, list: ServedList): Promise<Answer> {
   const { resource } = call;
   const format = chooseFormat(call.accept);
   const metadata = {
@@ -40,21 +41,53 @@ export function renderList(call: Call, list: ServedList): Answer {
     ...(list.remaining === undefined ? {} : { remainingItemCount: list.remaining }),
   };
   if (format.as === 'table') {
-    const objects = list.items.map((item) => item.object);
-    const table = tableOf(call, objects, metadata.resourceVersion, format);
-    return encode(format, 200, { ...table, metadata });
+    const tables = await mapSlices(list.items, (items) =>
+      tableOf(
+        call,
+        items.map(({ object }) => object),
+        metadata.resourceVersion,
+        format,
+      ),
+    );
+    const rows = tables.map((table) => table['rows'] as unknown[]);
+    return encodeList(format, { ...tables[0], metadata }, 'rows', rows);
   }
   if (format.as === 'metadata') {
-    const apiVersion = `meta.k8s.io/${format.version}`;
-    const items = list.items.map((item) => partialMetadata(item.object, format));
-    return encode(format, 200, { kind: 'PartialObjectMetadataList', apiVersion, metadata, items });
+    const head = { kind: 'PartialObjectMetadataList', apiVersion: `meta.k8s.io/${format.version}`, metadata };
+    const items = await mapSlices(list.items, (slice) => slice.map(({ object }) => partialMetadata(object, format)));
+    return encodeList(format, head, 'items', items);
   }
   const head = { kind: resource.listKind, apiVersion: apiVersionOf(resource), metadata };
-  if (format.encoding === 'yaml') return encode(format, 200, { ...head, items: list.items.map((item) => item.object) });
-  const parts: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
-  for (const [index, item] of list.items.entries()) {
+  if (format.encoding === 'yaml') return encodeList(format, head, 'items', [list.items.map(({ object }) => object)]);
+  return joined(
+    head,
+    'items',
+    list.items.map(({ bytes }) => bytes),
+  );
+}
+
+/** `head` with the items of all slices in its last field `field`. */
+async function encodeList(
+  format: Format,
+  head: Record<string, unknown>,
+  field: string,
+  slices: readonly (readonly unknown[])[],
+): Promise<Answer> {
+  if (format.encoding === 'yaml') return encode(format, 200, { ...head, [field]: slices.flat() });
+  const { [field]: _, ...rest } = head;
+  const parts = await mapSlices(slices.flat(), (items) => Buffer.from(JSON.stringify(items).slice(1, -1)));
+  return joined(
+    rest,
+    field,
+    parts.filter(({ length }) => length > 0),
+  );
+}
+
+function joined(head: Record<string, unknown>, field: string, items: readonly Buffer[]): Answer {
+  const parts: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"${field}":[`)];
+  for (const [index, item] of items.entries()) {
     if (index > 0) parts.push(COMMA);
-    parts.push(item.bytes);
+    parts.push(item);
   }
   parts.push(END);
   return { status: 200, contentType: 'application/json', body: Buffer.concat(parts) };

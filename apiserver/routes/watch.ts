@@ -2,6 +2,7 @@
 // https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 import { randomInt } from 'node:crypto';
 import { isAbort } from '../../lib/errors.ts';
+import { mapSlices } from '../../lib/slices.ts';
 import { apiVersionOf, collectionOf } from '../resources/registry.ts';
 import type { StoreBatch, StoreEvent } from '../storage/resource-store.ts';
 import { badRequest } from './api-errors.ts';
@@ -120,11 +121,10 @@ async function* frames(
   const timer = setTimeout(() => life.abort(), plan.lifeMs);
   try {
     for await (const batch of batches) {
-      const parts: Buffer[] = [];
-      for (const event of batch.events) {
-        const frame = frameOf(call, event, filter, encode);
-        if (frame) parts.push(frame);
-      }
+      const sliced = await mapSlices(batch.events, (events) =>
+        events.map((event) => frameOf(call, event, filter, encode)),
+      );
+      const parts = sliced.flat().filter((frame) => frame !== undefined);
       if (parts.length > 0) deps.countWatchEvents?.(call.resource, parts.length);
       revision = batch.revision;
       if (isFirst && plan.initialEvents) parts.push(bookmark(call, revision, true));

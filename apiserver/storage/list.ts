@@ -1,5 +1,7 @@
 // Lists and their pages: from memory whenever memory still shows the revision asked for, else from etcd's history.
+import { setImmediate as turn } from 'node:timers/promises';
 import { isExpired, WindlassError } from '../../lib/errors.ts';
+import { mapSlices, SLICE } from '../../lib/slices.ts';
 import type { CollectionName } from '../resources/resource.ts';
 import { prefixEnd, type CacheFeed } from './cache-feed.ts';
 import { decodeContinue, encodeContinue } from './continue-token.ts';
@@ -43,7 +45,11 @@ export async function listEntries(
     return page(presentEntries(cache, { ...options, after: token?.after }), revision, options);
   }
   try {
-    return page(await readHistory(deps, collection, scope, { revision: exact, after: token?.after }), exact, options);
+    return await page(
+      await readHistory(deps, collection, scope, { revision: exact, after: token?.after }),
+      exact,
+      options,
+    );
   } catch (error) {
     if (!isExpired(error)) throw error;
     if (!token) throw new WindlassError('Expired', EXPIRED_LIST, { cause: error });
@@ -54,9 +60,14 @@ export async function listEntries(
   }
 }
 
-function page(found: readonly Entry[], revision: number, { limit = 0, filter }: ListOptions): ListResult {
+async function page(
+  found: readonly Entry[],
+  revision: number,
+  { limit = 0, filter }: ListOptions,
+): Promise<ListResult> {
   if (limit <= 0 || (!filter && found.length <= limit)) {
-    return { entries: filter ? found.filter(filter) : found, revision };
+    const kept = filter ? await mapSlices(found, (slice) => slice.filter(filter)) : [found];
+    return { entries: kept.length === 1 ? (kept[0] as readonly Entry[]) : kept.flat(), revision };
   }
   const entries: Entry[] = [];
   let index = 0;
@@ -64,6 +75,7 @@ function page(found: readonly Entry[], revision: number, { limit = 0, filter }: 
     const entry = found[index] as Entry;
     if (!filter || filter(entry)) entries.push(entry);
     index += 1;
+    if (filter && index % SLICE === 0) await turn();
   }
   const last = found[index - 1];
   if (index >= found.length || !last) return { entries, revision };
