@@ -20,6 +20,7 @@ import {
 } from 'node:fs';
 import { readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { errnoOf, WindlassError } from '../lib/errors.ts';
 import { digestMismatch, digestOf, isDigest, splitDigest, type Digest } from './digest.ts';
 import { asStoreError, openIngest, stage, type Ingest, type StagedBlob } from './ingest.ts';
@@ -27,6 +28,8 @@ import type { Descriptor } from './manifest.ts';
 import { MEDIA_TYPES } from './media-types.ts';
 
 export const REF_NAME = 'org.opencontainers.image.ref.name';
+/** Blobs that a sweep looks at in one go. */
+const SWEEP_AT_ONCE = 256;
 const PARTIAL_MAX_AGE_MS = 7 * 24 * 3600 * 1000;
 
 export interface ContentStore {
@@ -116,12 +119,15 @@ export function openContentStore(root: string): ContentStore {
     async sweep(isLive) {
       const result = { blobs: 0, bytes: 0 };
       for (const algorithm of ['sha256', 'sha512'] as const) {
-        for (const hex of await readdir(join(root, 'blobs', algorithm))) {
+        const names = await readdir(join(root, 'blobs', algorithm));
+        for (const [index, hex] of names.entries()) {
+          // Others get their turn: a large store takes a while.
+          if (index % SWEEP_AT_ONCE === SWEEP_AT_ONCE - 1) await turn();
           const digest = `${algorithm}:${hex}`;
-          const path = join(root, 'blobs', algorithm, hex);
-          const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
           // No await between the question and the deletion: a pull protects a digest before it looks for it.
           if (isDigest(digest) && isLive(digest)) continue;
+          const path = join(root, 'blobs', algorithm, hex);
+          const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
           rmSync(path, { force: true });
           result.blobs += 1;
           result.bytes += size;

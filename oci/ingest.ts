@@ -95,8 +95,17 @@ export async function openIngest(folder: string, target: string, digest: Digest,
     },
     async commit() {
       await flush();
+      const { size } = await file.stat();
       isOpen = false;
       await file.close();
+      // Somebody else has written to the file: what was hashed is not what is there.
+      if (size !== offset) {
+        await rm(path, { force: true });
+        throw new WindlassError(
+          'Unavailable',
+          `blob ${digest} has ${size} bytes in ${folder}, not the ${offset} written`,
+        );
+      }
       const found = finishDigest(hash, digest);
       if (offset !== sizeBytes || found !== digest) {
         await rm(path, { force: true });

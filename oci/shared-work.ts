@@ -21,22 +21,37 @@ export function createSharedWork<T>(): SharedWork<T> {
     async join(key, signal, start) {
       signal.throwIfAborted();
       let flight = flights.get(key);
+      // Work that was stopped may still be writing: a newcomer waits until it is over, and begins its own.
+      while (flight?.stop.signal.aborted) {
+        await settled(flight.promise, signal);
+        flight = flights.get(key);
+      }
       if (flight === undefined) {
         const stop = new AbortController();
         flight = { stop, waiters: 0, promise: start(stop.signal) };
         flights.set(key, flight);
-        const own = flight;
-        const forget = (): void => {
-          if (flights.get(key) === own) flights.delete(key);
-        };
+        const forget = (): void => void flights.delete(key);
         flight.promise.then(forget, forget);
       }
-      return await wait(flight, signal, () => flights.delete(key));
+      return await wait(flight, signal);
     },
   };
 }
 
-async function wait<T>(flight: Flight<T>, signal: AbortSignal, forget: () => void): Promise<T> {
+/** Resolves when the promise has, whatever came of it; rejects when `signal` fires. */
+async function settled(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason as Error);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await Promise.race([promise.catch(() => undefined), aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+  signal.throwIfAborted();
+}
+
+async function wait<T>(flight: Flight<T>, signal: AbortSignal): Promise<T> {
   flight.waiters += 1;
   let onAbort: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {
@@ -48,10 +63,6 @@ async function wait<T>(flight: Flight<T>, signal: AbortSignal, forget: () => voi
   } finally {
     if (onAbort) signal.removeEventListener('abort', onAbort);
     flight.waiters -= 1;
-    if (flight.waiters === 0 && signal.aborted) {
-      // A newcomer must not join work that is being stopped.
-      forget();
-      flight.stop.abort(signal.reason);
-    }
+    if (flight.waiters === 0 && signal.aborted) flight.stop.abort(signal.reason);
   }
 }

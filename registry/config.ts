@@ -71,6 +71,9 @@ export function checkConfig(config: Readonly<Config>): void {
     fail('--access cluster needs --kubeconfig: the API server says who may do what');
   }
   if (config.clientCa !== undefined && config.tlsCert === undefined) fail('--client-ca needs --tls-cert and --tls-key');
+  if (config.repositoryQuota > 0 && config.upstream !== undefined) {
+    fail('--repository-quota does not go with --upstream: a cache has one --quota');
+  }
   if (config.upstreamCredentials !== undefined && config.upstream === undefined) {
     fail('--upstream-credentials needs --upstream');
   }

@@ -10,6 +10,7 @@ import { runAll } from '../lib/run-all.ts';
 import { openContentStore } from '../oci/content-store.ts';
 import { openAccessFor } from './access/open-access-for.ts';
 import { checkConfig, Config } from './config.ts';
+import { createCacheLimit } from './store/cache-limit.ts';
 import { createRegistryMetrics } from './registry-metrics.ts';
 import { startRegistryServer } from './server.ts';
 import { claimFolder } from './store/claim-folder.ts';
@@ -42,7 +43,8 @@ try {
     ...{ clock, log, registry: prometheus },
     metricsAddress: metricsServer.address,
   });
-  await using upstream = openUpstream(config, { store, clock, log });
+  const shrink = createCacheLimit({ store, log }, config.upstream === undefined ? 0 : config.quota);
+  await using upstream = openUpstream(config, { store, clock, log, onFetched: shrink });
   const rules = {
     allowSparse: config.allowSparse,
     allowDelete: !config.noDelete,

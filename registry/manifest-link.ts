@@ -21,8 +21,12 @@ const common = {
   subject: descriptor.optional(),
   annotations: z.record(z.string(), z.string()).nullish(),
 };
-const imageSchema = z.object({ ...common, config: descriptor, layers: z.array(descriptor) });
-const indexSchema = z.object({ ...common, manifests: z.array(descriptor) });
+const imageSchema = z.object({
+  ...common,
+  config: descriptor,
+  layers: z.array(descriptor).max(MANIFEST_LIMITS.layers),
+});
+const indexSchema = z.object({ ...common, manifests: z.array(descriptor).max(MANIFEST_LIMITS.platforms) });
 const annotatedSchema = z.object({ annotations: common.annotations });
 const descriptorsSchema = z.object({
   config: descriptor.optional(),
@@ -33,11 +37,17 @@ const descriptorsSchema = z.object({
 /** Keys that decide what a document is; readers that ignore case would find them under other spellings, too. */
 const DECISIVE = ['schemaVersion', 'mediaType', 'artifactType', 'subject', 'config', 'layers', 'manifests', 'fsLayers'];
 
+/** What a manifest links. */
+export type ReadManifest = Omit<ManifestLink, 'wantedAtMs' | 'notedAtMs'> & {
+  /** Those of its blobs that a repository must have to take it; others may be elsewhere. */
+  readonly required: readonly Digest[];
+};
+
 /**
  * Reads a pushed manifest. `contentType` is what the client called it. Throws MANIFEST_INVALID with the field, and says
  * of what is too large or of another format by name.
  */
-export function readManifestLink(bytes: Buffer, contentType: string | undefined): Omit<ManifestLink, 'wantedAtMs'> {
+export function readManifestLink(bytes: Buffer, contentType: string | undefined): ReadManifest {
   const document = parseDocument(bytes);
   const declared = contentType?.split(';')[0]?.trim().toLowerCase();
   const own = document['mediaType'];
@@ -57,12 +67,17 @@ export function readManifestLink(bytes: Buffer, contentType: string | undefined)
   }
   if (INDEX_TYPES.includes(mediaType)) {
     const index = parseWith(indexSchema, document);
-    return linkOf(mediaType, bytes, index, [], unique(index.manifests));
+    return { ...linkOf(mediaType, bytes, index), blobs: [], required: [], manifests: unique(index.manifests) };
   }
   const image = parseWith(imageSchema, document);
-  // Layers that may not be copied are fetched elsewhere.
-  const layers = image.layers.filter((layer) => !isForeignLayer(layer.mediaType) && !layer.urls?.length);
-  return linkOf(mediaType, bytes, image, unique([image.config, ...layers]), [], image.config.mediaType);
+  // Layers that may not be copied are fetched elsewhere, unless somebody has pushed them all the same.
+  const copied = image.layers.filter((layer) => !isForeignLayer(layer.mediaType) && !layer.urls?.length);
+  return {
+    ...linkOf(mediaType, bytes, image, image.config.mediaType),
+    blobs: unique([image.config, ...image.layers]),
+    required: unique([image.config, ...copied]),
+    manifests: [],
+  };
 }
 
 /** The annotations of a manifest that was read before. */
@@ -80,18 +95,14 @@ function linkOf(
   mediaType: string,
   bytes: Buffer,
   document: { readonly subject?: { readonly digest: Digest } | undefined; readonly artifactType?: string | undefined },
-  blobs: readonly Digest[],
-  manifests: readonly Digest[],
   configType?: string,
-): Omit<ManifestLink, 'wantedAtMs'> {
+): Pick<ManifestLink, 'mediaType' | 'sizeBytes' | 'subject' | 'artifactType'> {
   const artifactType = document.artifactType || configType;
   return {
     mediaType,
     sizeBytes: bytes.length,
     ...(document.subject === undefined ? {} : { subject: document.subject.digest }),
     ...(artifactType === undefined ? {} : { artifactType }),
-    blobs,
-    manifests,
   };
 }
 

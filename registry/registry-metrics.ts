@@ -6,8 +6,8 @@ import type { Uploads } from './store/uploads.ts';
 
 export interface RegistryMetrics {
   observe(route: string, method: string, status: number, seconds: number): void;
-  /** The same bytes, counted. */
-  countReceived(body: Readable): AsyncIterable<unknown>;
+  /** The same bytes, counted; `onRead` is called when the first of them is asked for. */
+  countReceived(body: Readable, onRead: () => void): AsyncIterable<Buffer>;
   collected(garbage: Garbage): void;
 }
 
@@ -69,14 +69,15 @@ export function createRegistryMetrics(registry: Registry, store: RegistryStore, 
       requests.inc({ route, method: known, code: String(status) });
       durations.observe({ route, method: known }, seconds);
     },
-    countReceived: (body) => count(body, (bytes) => received.inc(bytes)),
+    countReceived: (body, onRead) => count(body, onRead, (bytes) => received.inc(bytes)),
     collected(garbage) {
       for (const [kind, many] of Object.entries(garbage)) collected.inc({ kind }, many as number);
     },
   };
 }
 
-async function* count(body: Readable, onBytes: (bytes: number) => void): AsyncIterable<Buffer> {
+async function* count(body: Readable, onRead: () => void, onBytes: (bytes: number) => void): AsyncIterable<Buffer> {
+  onRead();
   for await (const chunk of body) {
     onBytes((chunk as Buffer).length);
     yield chunk as Buffer;

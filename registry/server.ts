@@ -2,7 +2,7 @@
 // file to socket with the least between them.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { isAbort, messageOf } from '../lib/errors.ts';
 import { formatHostPort, type HostPort } from '../lib/host-port.ts';
 import type { Logger } from '../lib/log.ts';
@@ -10,7 +10,7 @@ import { mayShowMore, type Access } from './access/access.ts';
 import { refuse, toOciAnswer } from './oci-errors.ts';
 import type { RegistryMetrics } from './registry-metrics.ts';
 import { JSON_TYPE, type Answer, type Call, type RouteDeps } from './routes/call.ts';
-import { actionsFor, answer, findOperation } from './routes/dispatch.ts';
+import { actionsFor, answer, findOperation, methodsOf } from './routes/dispatch.ts';
 import { parsePath, type Route } from './routes/parse-path.ts';
 import { createFileSender, type FileSender } from './send-file.ts';
 
@@ -41,12 +41,15 @@ const DRAIN_MS = 2_000;
 export async function startRegistryServer(options: ServerOptions): Promise<RegistryServer> {
   const { tls, listen, idleMs = IDLE_MS } = options;
   const files = createFileSender();
-  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-    serve({ ...options, files }, request, response).catch((err: unknown) => {
+  const open = new WeakMap<Socket, ServerResponse>();
+  const take = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
+    open.set(request.socket, response);
+    serve({ ...options, files, expectsContinue }, request, response).catch((err: unknown) => {
       options.log.error({ err }, 'request failed');
       response.destroy();
     });
   };
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => take(request, response, false);
   const server = tls
     ? createTlsServer(
         {
@@ -61,7 +64,14 @@ export async function startRegistryServer(options: ServerOptions): Promise<Regis
     : createServer(onRequest);
   // An upload takes as long as it takes; only one that stands still is ended.
   Object.assign(server, { requestTimeout: 0, headersTimeout: 20_000, keepAliveTimeout: 72_000, maxConnections: 4096 });
-  server.setTimeout(idleMs);
+  // Who waits to be told to send its body is told so when somebody reads it, and not when it is refused.
+  server.on('checkContinue', (request, response) => take(request, response, true));
+  server.setTimeout(idleMs, (socket) => {
+    const response = open.get(socket);
+    // The client has said all it had to say, and waits for us.
+    if (response?.req.complete && !response.headersSent) socket.setTimeout(idleMs);
+    else socket.destroy();
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(listen.port, listen.host, resolve);
@@ -80,6 +90,7 @@ export async function startRegistryServer(options: ServerOptions): Promise<Regis
 
 interface Serving extends ServerOptions {
   readonly files: FileSender;
+  readonly expectsContinue: boolean;
 }
 
 async function serve(options: Serving, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -98,7 +109,10 @@ async function serve(options: Serving, request: IncomingMessage, response: Serve
       return;
     }
     if (!route) throw refuse('UNSUPPORTED', `${path} is not a path of a registry`, { status: 404 });
-    await send({ files, response, request }, await handle(options, route, request, query, left.signal));
+    await send(
+      { files, response, request },
+      await handle(options, route, { request, response, query, signal: left.signal }),
+    );
   } catch (error) {
     if (left.signal.aborted || response.headersSent) {
       // Whoever asked has left, or the bytes stopped in the middle: there is nobody to be told.
@@ -127,12 +141,17 @@ async function serve(options: Serving, request: IncomingMessage, response: Serve
   }
 }
 
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly query: URLSearchParams;
+  readonly signal: AbortSignal;
+}
+
 async function handle(
-  { access, deps, metrics }: ServerOptions,
+  { access, deps, metrics, expectsContinue }: Serving,
   route: Route,
-  request: IncomingMessage,
-  query: URLSearchParams,
-  signal: AbortSignal,
+  { request, response, query, signal }: Exchange,
 ): Promise<Answer> {
   const operation = findOperation(route, request.method ?? '');
   const caller = await access.identify(request.headers, request.socket);
@@ -144,15 +163,20 @@ async function handle(
     if (mayShowMore(caller)) throw refuse('UNAUTHORIZED', 'authentication required');
     throw refuse('DENIED', `${caller.name} may not ${operation.action ?? 'list'} ${repository ?? 'repositories'}`);
   }
-  const body = metrics.countReceived(request) as AsyncIterable<Buffer>;
+  const body = metrics.countReceived(request, () => {
+    if (expectsContinue) response.writeContinue();
+  });
   const call: Call = { method: request.method ?? '', query, headers: request.headers, body, caller, signal };
   return answer(operation, deps, call);
 }
 
-/** Docker logs in by pinging: whoever has not said who it is must be told how, where not everybody may pull. */
+/**
+ * A ping is for whoever has said who it is: docker logs in by it, and learns from its refusal how. So do those who list the
+ * catalog and may see nothing.
+ */
 async function mayAsk(route: Route, caller: Call['caller']): Promise<boolean> {
-  if (route.kind === 'catalog') return true;
-  return !caller.isAnonymous || (await caller.mayList());
+  if (!caller.isAnonymous) return true;
+  return route.kind === 'catalog' ? caller.may('pull', 'any') : caller.may('push', 'any');
 }
 
 function refusalHeaders(
@@ -162,6 +186,7 @@ function refusalHeaders(
   status: number,
 ): Record<string, string> {
   if (status === 429) return { 'retry-after': '5' };
+  if (status === 405 && route) return { allow: methodsOf(route) };
   if (status !== 401 || !route) return {};
   const { action } = findOperation(route, method ?? '');
   const repository = 'repository' in route ? route.repository : undefined;
@@ -179,18 +204,32 @@ async function send(
   response.setHeader('docker-distribution-api-version', 'registry/2.0');
   response.setHeader('x-content-type-options', 'nosniff');
   for (const [name, value] of Object.entries(headers ?? {})) response.setHeader(name, value);
-  if (!request.complete) await giveUpBody(request, response);
-  if (body === undefined) response.end();
-  else if (typeof body === 'string' || Buffer.isBuffer(body)) {
+  if (!request.complete) {
+    await refuseBody(request, response, typeof body === 'string' ? body : '');
+  } else if (body === undefined) {
+    response.end();
+  } else if (typeof body === 'string' || Buffer.isBuffer(body)) {
     if (!response.hasHeader('content-length')) response.setHeader('content-length', Buffer.byteLength(body));
     response.end(request.method === 'HEAD' ? undefined : body);
-  } else await files.send(response, body);
+  } else {
+    await files.send(response, body);
+  }
 }
 
-/** A body that nobody has read: the connection cannot carry another request, and is not kept for long. */
-async function giveUpBody(request: IncomingMessage, response: ServerResponse): Promise<void> {
+/**
+ * Answers before the body has been read to its end. What the client still sends is thrown away for a moment, so that it
+ * hears the answer instead of a reset; then the connection, which cannot carry another request, is closed.
+ */
+async function refuseBody(request: IncomingMessage, response: ServerResponse, text: string): Promise<void> {
   response.setHeader('connection', 'close');
-  const timer = setTimeout(() => request.destroy(), DRAIN_MS);
-  request.once('close', () => clearTimeout(timer));
+  response.setHeader('content-length', Buffer.byteLength(text));
+  response.flushHeaders();
+  if (text !== '') response.write(text);
   request.resume();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, DRAIN_MS);
+  for (const event of ['end', 'close', 'error']) request.once(event, resolve);
+  await promise;
+  clearTimeout(timer);
+  response.end();
 }

@@ -43,11 +43,17 @@ export function authorize(user: User, attributes: Attributes): Decision {
 }
 
 /** What upstream's role system:auth-delegator allows, and the lease by which the registry's metrics are found. */
-function authorizeRegistry({ verb, resource, namespace, name }: Attributes): Decision {
-  const isReview = resource === 'tokenreviews' || resource === 'subjectaccessreviews';
+function authorizeRegistry({ verb, group, resource, subresource, namespace, name }: Attributes): Decision {
+  const isReview =
+    (group === 'authentication.k8s.io' && resource === 'tokenreviews') ||
+    (group === 'authorization.k8s.io' && resource === 'subjectaccessreviews');
   const isLease =
-    resource === 'leases' && namespace === 'windlass-system' && (name.startsWith('registry-') || verb === 'create');
-  const allowed = (isReview && verb === 'create') || (isLease && ['get', 'create', 'update', 'patch'].includes(verb));
+    group === 'coordination.k8s.io' &&
+    resource === 'leases' &&
+    namespace === 'windlass-system' &&
+    (name.startsWith('registry-') || verb === 'create');
+  const isWrite = ['get', 'create', 'update', 'patch'].includes(verb);
+  const allowed = subresource === '' && ((isReview && verb === 'create') || (isLease && isWrite));
   return { allowed, reason: allowed ? '' : 'the registry may only ask about others, and say where it is' };
 }
 

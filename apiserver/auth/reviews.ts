@@ -65,8 +65,8 @@ function handler(group: string, kind: string, answer: Reviewer): SubresourceHand
 }
 
 function accessReview(spec: Fields, user: User): Fields {
-  const resource = spec['resourceAttributes'] as Partial<Attributes> | null | undefined;
-  const other = spec['nonResourceAttributes'] as { path?: string; verb?: string } | null | undefined;
+  const resource = textsOf(spec, 'resourceAttributes') as Partial<Attributes> | undefined;
+  const other = textsOf(spec, 'nonResourceAttributes');
   if (!resource === !other) {
     throw badRequest('exactly one of resourceAttributes and nonResourceAttributes must be set');
   }
@@ -76,6 +76,21 @@ function accessReview(spec: Fields, user: User): Fields {
     : { ...none, verb: other?.verb ?? '', path: other?.path ?? '' };
   const { allowed, reason } = authorize(user, attributes);
   return { allowed, ...(reason === '' ? {} : { reason }) };
+}
+
+/** The texts of an object in a spec; undefined when it is absent. Throws BadRequest naming a field that is no text. */
+function textsOf(spec: Fields, field: string): Readonly<Record<string, string>> | undefined {
+  const value = spec[field];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'object' || Array.isArray(value)) throw badRequest(`spec.${field} must be an object`);
+  const texts: Record<string, string> = {};
+  for (const [key, text] of Object.entries(value)) {
+    // Selectors narrow a list, which no rule looks at.
+    if (key === 'fieldSelector' || key === 'labelSelector' || text === null) continue;
+    if (typeof text !== 'string') throw badRequest(`spec.${field}.${key} must be a string`);
+    texts[key] = text;
+  }
+  return texts;
 }
 
 function rulesReview(user: User): Fields {

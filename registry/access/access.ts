@@ -1,6 +1,8 @@
 // Who may do what in which repository. The registry knows no users of its own: it asks whatever stands behind this.
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
+import { isLoopbackHost } from '../../lib/host-port.ts';
+import { refuse } from '../oci-errors.ts';
 
 export type Action = 'pull' | 'push' | 'delete';
 
@@ -37,8 +39,17 @@ const everybody: Caller = {
   mayList: () => Promise.resolve(true),
 };
 
-/** Everybody may do everything: for a registry that only this machine reaches. */
+/**
+ * Everybody may do everything: for a registry that only this machine reaches. A page in a browser here is not this
+ * machine: what calls the registry by another name than a loopback one is refused (DNS rebinding).
+ */
 export const openAccess: Access = {
-  identify: () => Promise.resolve(everybody),
+  identify({ host = '' }) {
+    const name = /^\[?([^\]]*?)\]?(?::\d+)?$/.exec(host)?.[1] ?? '';
+    if (isLoopbackHost(name)) return Promise.resolve(everybody);
+    return Promise.reject(
+      refuse('DENIED', `${JSON.stringify(host.slice(0, 255))} is not a loopback name of this registry`),
+    );
+  },
   challenge: () => 'Basic realm="windlass"',
 };

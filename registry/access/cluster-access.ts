@@ -48,7 +48,7 @@ export function createClusterAccess(
     isAnonymous: true,
     hasPartialToken: false,
     may: (action) => Promise.resolve(action === 'pull' && anonymousPull),
-    mayList: () => Promise.resolve(false),
+    mayList: () => Promise.resolve(anonymousPull),
   };
 
   async function identifyUser(headers: IncomingHttpHeaders, socket: Socket): Promise<Caller> {
@@ -108,7 +108,8 @@ function readCertificate(socket: Socket): ClusterUser | undefined {
   if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
   const subject = socket.getPeerCertificate().subject as Record<string, string | string[] | undefined> | undefined;
   const name = subject?.['CN'];
-  if (typeof name !== 'string' || name === '') return undefined;
+  // One that names a Node is worth nothing without it, which only the API server knows: such a caller is nobody here.
+  if (typeof name !== 'string' || name === '' || subject?.['UID'] !== undefined) return undefined;
   const groups = subject?.['O'] ?? [];
   return { name, groups: Array.isArray(groups) ? groups : [groups] };
 }

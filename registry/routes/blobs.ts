@@ -30,7 +30,8 @@ export async function readBlob(deps: RouteDeps, call: Call, repository: string, 
     'cache-control': 'max-age=31536000, immutable',
   };
   if (call.headers['if-none-match']?.includes(`"${digest}"`)) return { status: 304, headers };
-  const range = parseRange(call.headers.range, sizeBytes);
+  // Ranges are defined for GET alone: RFC 9110 section 14.2.
+  const range = call.method === 'GET' ? parseRange(call.headers.range, sizeBytes) : undefined;
   if (range === 'unsatisfiable') {
     return { status: 416, headers: { 'content-range': `bytes */${sizeBytes}`, 'content-length': 0 } };
   }

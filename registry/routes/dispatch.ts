@@ -22,8 +22,12 @@ export function findOperation(route: Route, method: string): Operation {
   const operations = operationsOf(route);
   const found = operations[method as Method];
   if (found) return found;
-  const there = Object.keys(operations).join(', ');
-  throw refuse('UNSUPPORTED', `${method} is not supported here: want ${there}`);
+  throw refuse('UNSUPPORTED', `${method} is not supported here: want ${methodsOf(route)}`);
+}
+
+/** The methods of a route, as the header Allow lists them. */
+export function methodsOf(route: Route): string {
+  return Object.keys(operationsOf(route)).join(', ');
 }
 
 /** Answers a request whose sender may do what `operation` takes. */

@@ -33,7 +33,9 @@ export async function readManifest(
     'content-length': link.sizeBytes,
     etag: `"${digest}"`,
   };
-  if (call.headers['if-none-match']?.includes(`"${digest}"`)) return { status: 304, headers: digestHeader(digest) };
+  if (call.headers['if-none-match']?.includes(headers.etag)) {
+    return { status: 304, headers: { ...digestHeader(digest), etag: headers.etag } };
+  }
   if (call.method === 'HEAD') return { status: 200, headers };
   return { status: 200, headers, body: await store.content.read(digest, MANIFEST_LIMITS.manifestBytes) };
 }
@@ -45,17 +47,17 @@ export async function putManifest(deps: RouteDeps, call: Call, repository: strin
   const bytes = await readAll(call, MANIFEST_LIMITS.manifestBytes, () =>
     refuse('MANIFEST_INVALID', `a manifest may have ${MANIFEST_LIMITS.manifestBytes} bytes`, { status: 413 }),
   );
-  const link = readManifestLink(bytes, call.headers['content-type']);
+  const { required, ...link } = readManifestLink(bytes, call.headers['content-type']);
   const wanted = isDigest(reference) ? reference : undefined;
   const digest = digestOf(bytes, wanted ? splitDigest(wanted).algorithm : 'sha256');
   if (wanted !== undefined && wanted !== digest) {
     throw refuse('DIGEST_INVALID', `the manifest has digest ${digest}, the path says ${wanted}`);
   }
   const tags = tagsOf(call, wanted === undefined ? reference : undefined);
-  createQuotaCheck(deps, repository, 0)(store.repository(repository)?.manifests.has(digest) ? 0 : bytes.length);
+  createQuotaCheck(deps, repository)(store.repository(repository)?.manifests.has(digest) ? 0 : bytes.length);
   using _held = store.hold(digest);
   await store.content.put(bytes, splitDigest(digest).algorithm);
-  await store.putManifest(repository, { ...link, digest, tags, isSparse: rules.allowSparse });
+  await store.putManifest(repository, { ...link, digest, tags, required: rules.allowSparse ? [] : required });
   return {
     status: 201,
     headers: {

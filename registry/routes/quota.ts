@@ -2,26 +2,26 @@
 // cannot go past a limit that each of them keeps.
 import { formatSize } from '../../lib/quantity.ts';
 import { refuse } from '../oci-errors.ts';
-import { sizeOf } from '../store/repository.ts';
+import type { Upload } from '../store/uploads.ts';
 import type { RouteDeps } from './call.ts';
 
 /**
- * A check for an upload of so many bytes in all, of which `ownBytes` are counted already. It throws DENIED with the
- * limit; status 403, which docker, podman and skopeo show and do not try again.
+ * A check for so many bytes more, or for an upload of so many in all, of which `upload` has been counted already. It throws
+ * DENIED with the limit; status 403, which docker, podman and skopeo show and do not try again.
  */
 export function createQuotaCheck(
   { store, uploads, rules }: RouteDeps,
   repository: string,
-  ownBytes: number,
+  upload?: Upload,
 ): (totalBytes: number) => void {
   const { maxBytes, maxRepositoryBytes } = rules;
-  const here = store.repository(repository);
-  const inRepository = (here ? sizeOf(here) : 0) + uploads.usage(repository).bytes - ownBytes;
-  const inStore = store.storedBytes() + uploads.usage().bytes - ownBytes;
   return (totalBytes) => {
+    const counted = upload === undefined ? 0 : uploads.countedBytes(upload);
+    const inRepository = (store.repository(repository)?.sizeBytes ?? 0) + uploads.usage(repository).bytes - counted;
     if (maxRepositoryBytes > 0 && inRepository + totalBytes > maxRepositoryBytes) {
       throw refuse('DENIED', over(`repository ${repository}`, maxRepositoryBytes, inRepository, totalBytes));
     }
+    const inStore = store.storedBytes() + uploads.usage().bytes - counted;
     if (maxBytes > 0 && inStore + totalBytes > maxBytes) {
       throw refuse('DENIED', over('the registry', maxBytes, inStore, totalBytes));
     }

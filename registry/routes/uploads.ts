@@ -8,6 +8,9 @@ import { digestHeader, type Answer, type Call, type RouteDeps } from './call.ts'
 import { createQuotaCheck } from './quota.ts';
 import { parseChunkRange } from './range.ts';
 
+/** Repositories that are tried for a mount that names none: each may cost a question. */
+const MAX_SOURCES = 16;
+
 /** POST: a mount, a whole blob, or the start of an upload. */
 export async function startUpload(deps: RouteDeps, call: Call, repository: string): Promise<Answer> {
   const mount = call.query.get('mount');
@@ -22,7 +25,7 @@ export async function startUpload(deps: RouteDeps, call: Call, repository: strin
     throw refuse('DIGEST_INVALID', `digest-algorithm ${JSON.stringify(algorithm)} must be sha256 or sha512`);
   }
   // Before the first byte: what is full stays full.
-  createQuotaCheck(deps, repository, 0)(Number(call.headers['content-length'] ?? 0));
+  createQuotaCheck(deps, repository)(Number(call.headers['content-length'] ?? 0));
   const upload = await deps.uploads.start(repository, algorithm);
   if (wanted === undefined) return accepted(upload);
   try {
@@ -79,12 +82,13 @@ async function mountBlob(
 ): Promise<Answer | undefined> {
   const { store } = deps;
   const from = query.get('from');
-  const sources = from === null ? store.names() : isRepositoryName(from) ? [from] : [];
+  const holders = (): string[] => store.names().filter((name) => store.repository(name)?.blobs.has(digest));
+  const sources = from === null ? holders().slice(0, MAX_SOURCES) : isRepositoryName(from) ? [from] : [];
   using _held = store.hold(digest);
   for (const name of sources) {
     const link = store.repository(name)?.blobs.get(digest);
     if (!link || !(await caller.may('pull', name))) continue;
-    createQuotaCheck(deps, repository, 0)(store.repository(repository)?.blobs.has(digest) ? 0 : link.sizeBytes);
+    createQuotaCheck(deps, repository)(store.repository(repository)?.blobs.has(digest) ? 0 : link.sizeBytes);
     await store.linkBlob(repository, digest);
     return created(repository, digest);
   }
@@ -105,7 +109,7 @@ function chunkOf(deps: RouteDeps, { headers, body }: Call, upload: Upload): Chun
   const known = length ?? rangeLength;
   return {
     body,
-    admit: createQuotaCheck(deps, upload.repository, upload.offset),
+    admit: createQuotaCheck(deps, upload.repository, upload),
     ...(range && { start: range.start }),
     ...(known === undefined ? {} : { length: known }),
   };

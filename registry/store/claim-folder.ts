@@ -1,6 +1,6 @@
 // One registry per folder: a file that names its process. What it says is checked against the processes there are, so
 // that a claim ends with whoever made it, however that was.
-import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { identifyProcess, isRunning, type ProcessIdentity } from '../../lib/process-identity.ts';
@@ -23,10 +23,29 @@ export function claimFolder(folder: string): Disposable {
       if (holder && isRunning(holder)) {
         throw new WindlassError('Conflict', `another registry (process ${holder.pid}) uses this folder: ${folder}`);
       }
-      rmSync(file, { force: true });
+      takeAside(folder, file);
     }
   } finally {
     rmSync(own, { force: true });
+  }
+}
+
+/** Removes the claim of a process that is gone. Another one may have replaced it meanwhile: that one is put back. */
+function takeAside(folder: string, file: string): void {
+  const aside = `${file}.old.${process.pid}`;
+  try {
+    renameSync(file, aside);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    const holder = readHolder(aside);
+    if (!holder || !isRunning(holder)) return;
+    linkSync(aside, file);
+    throw new WindlassError('Conflict', `another registry (process ${holder.pid}) uses this folder: ${folder}`);
+  } finally {
+    rmSync(aside, { force: true });
   }
 }
 

@@ -149,6 +149,7 @@ function readRepository(
       ...(subject === undefined ? {} : { subject }),
       ...(artifactType === undefined ? {} : { artifactType }),
       wantedAtMs: statSync(path).mtimeMs,
+      notedAtMs: statSync(path).mtimeMs,
     });
   });
   each('_tags', (key, path) => {

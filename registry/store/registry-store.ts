@@ -13,11 +13,11 @@ import { namedBlobs, type BlobLink, type ManifestLink, type Repository } from '.
 /** A touch goes to the disk when the one that is there is older than this: a restart may forget that much. */
 const TOUCH_MS = 60_000;
 
-export interface NewManifest extends Omit<ManifestLink, 'wantedAtMs'> {
+export interface NewManifest extends Omit<ManifestLink, 'wantedAtMs' | 'notedAtMs'> {
   readonly digest: Digest;
   readonly tags: readonly string[];
-  /** Take it although config or layers are not in the repository. */
-  readonly isSparse: boolean;
+  /** Blobs that the repository must have. */
+  readonly required: readonly Digest[];
 }
 
 export interface RegistryStore {
@@ -35,7 +35,7 @@ export interface RegistryStore {
   want(name: string, digest: Digest): void;
   /** False when the repository does not have it. */
   unlinkBlob(name: string, digest: Digest): Promise<boolean>;
-  /** Puts a manifest whose bytes are in the content store. MANIFEST_BLOB_UNKNOWN names the blobs that are missing. */
+  /** Puts a manifest whose bytes are in the content store. MANIFEST_BLOB_UNKNOWN names required blobs that are missing. */
   putManifest(name: string, manifest: NewManifest): Promise<void>;
   /** Removes a manifest and the tags that mean it; false when it is not there. */
   deleteManifest(name: string, digest: Digest): Promise<boolean>;
@@ -52,6 +52,8 @@ interface OwnRepository extends Repository {
   readonly blobs: Map<Digest, BlobLink>;
   readonly manifests: Map<Digest, ManifestLink>;
   readonly tags: Map<string, Digest>;
+  readonly referrers: Map<Digest, Set<Digest>>;
+  sizeBytes: number;
 }
 
 /** Reads what is below `content.root`. */
@@ -71,59 +73,84 @@ export function openRegistryStore(
   function load(): void {
     const found = files.load((file, problem) => log.error({ file, problem }, 'left out a damaged file'));
     for (const { name, blobs, manifests, tags } of found) {
-      const own: OwnRepository = { name, blobs: new Map(), manifests: new Map(), tags: new Map() };
-      for (const [digest, wantedAtMs] of blobs) {
+      const own = makeRepository(name);
+      for (const [digest, notedAtMs] of blobs) {
         const sizeBytes = content.sizeOf(digest);
         if (sizeBytes === undefined) log.error({ repository: name, digest }, 'left out a blob that has no bytes');
-        else own.blobs.set(digest, { sizeBytes, wantedAtMs });
+        else addBlob(own, digest, { sizeBytes, wantedAtMs: notedAtMs, notedAtMs });
       }
       for (const [digest, link] of manifests) {
-        if (content.has(digest, link.sizeBytes)) own.manifests.set(digest, link);
+        if (content.has(digest, link.sizeBytes)) addManifest(own, digest, link);
         else log.error({ repository: name, digest }, 'left out a manifest that has no bytes');
       }
       for (const [tag, digest] of tags) if (own.manifests.has(digest)) own.tags.set(tag, digest);
-      for (const [digest, { sizeBytes }] of [...own.blobs, ...own.manifests]) link(digest, sizeBytes);
       if (!isEmpty(own)) repositories.set(name, own);
     }
   }
 
-  function link(digest: Digest, sizeBytes: number): void {
+  function link(own: OwnRepository, digest: Digest, sizeBytes: number): void {
     if (!links.has(digest)) storedBytes += sizeBytes;
     links.add(digest);
+    own.sizeBytes += sizeBytes;
   }
-  function unlink(digest: Digest, sizeBytes: number): void {
+  function unlink(own: OwnRepository, digest: Digest, sizeBytes: number): void {
     links.remove(digest);
     if (!links.has(digest)) storedBytes -= sizeBytes;
+    own.sizeBytes -= sizeBytes;
   }
+  function addBlob(own: OwnRepository, digest: Digest, blob: BlobLink): void {
+    if (!own.blobs.has(digest)) link(own, digest, blob.sizeBytes);
+    own.blobs.set(digest, blob);
+  }
+  function addManifest(own: OwnRepository, digest: Digest, manifest: ManifestLink): void {
+    if (!own.manifests.has(digest)) link(own, digest, manifest.sizeBytes);
+    own.manifests.set(digest, manifest);
+    const { subject } = manifest;
+    if (subject) own.referrers.set(subject, (own.referrers.get(subject) ?? new Set()).add(digest));
+  }
+
   const open = (name: string): OwnRepository => {
-    const found = repositories.get(name);
-    if (found) return found;
-    const made: OwnRepository = { name, blobs: new Map(), manifests: new Map(), tags: new Map() };
+    const made = repositories.get(name) ?? makeRepository(name);
     repositories.set(name, made);
     return made;
   };
-  const forgetIfEmpty = (name: string): void => {
-    const own = repositories.get(name);
-    if (own && isEmpty(own)) repositories.delete(name);
+  const forgetIfEmpty = (own: OwnRepository): void => {
+    if (isEmpty(own)) repositories.delete(own.name);
   };
+  /** Notes that a link is wanted; on the disk when what is there is too old. */
+  function note(name: string, kind: '_blobs' | '_manifests', digest: Digest, wanted: BlobLink | ManifestLink): void {
+    const now = clock.now();
+    wanted.wantedAtMs = now;
+    if (now - wanted.notedAtMs <= TOUCH_MS) return;
+    wanted.notedAtMs = now;
+    files.touch(name, kind, digest, now).catch((err: unknown) => log.warn({ err }, 'failed to note a wanted blob'));
+  }
 
+  // What is removed is gone from memory first: nobody may be told that it is there while its file goes.
   async function unlinkBlob(own: OwnRepository, digest: Digest): Promise<void> {
-    await files.remove(own.name, '_blobs', digest);
-    unlink(digest, own.blobs.get(digest)?.sizeBytes ?? 0);
+    unlink(own, digest, own.blobs.get(digest)?.sizeBytes ?? 0);
     own.blobs.delete(digest);
-    forgetIfEmpty(own.name);
+    forgetIfEmpty(own);
+    await files.remove(own.name, '_blobs', digest);
   }
   async function deleteTag(own: OwnRepository, tag: string): Promise<void> {
-    await files.remove(own.name, '_tags', tag);
     own.tags.delete(tag);
+    forgetIfEmpty(own);
+    await files.remove(own.name, '_tags', tag);
   }
   async function deleteManifest(own: OwnRepository, digest: Digest): Promise<void> {
-    // Tags first: a tag that means nothing would be left else.
-    for (const [tag, meant] of own.tags) if (meant === digest) await deleteTag(own, tag);
-    await files.remove(own.name, '_manifests', digest);
-    unlink(digest, own.manifests.get(digest)?.sizeBytes ?? 0);
+    const tags = [...own.tags].flatMap(([tag, meant]) => (meant === digest ? [tag] : []));
+    const { sizeBytes = 0, subject } = own.manifests.get(digest) ?? {};
+    for (const tag of tags) own.tags.delete(tag);
+    unlink(own, digest, sizeBytes);
     own.manifests.delete(digest);
-    forgetIfEmpty(own.name);
+    if (subject && own.referrers.get(subject)?.delete(digest) && own.referrers.get(subject)?.size === 0) {
+      own.referrers.delete(subject);
+    }
+    forgetIfEmpty(own);
+    // Tags first: after a crash in between, one that means nothing would be left.
+    for (const tag of tags) await files.remove(own.name, '_tags', tag);
+    await files.remove(own.name, '_manifests', digest);
   }
 
   return {
@@ -139,25 +166,20 @@ export function openRegistryStore(
       queue.run(name, async () => {
         const sizeBytes = content.sizeOf(digest);
         if (sizeBytes === undefined) throw refuse('BLOB_UNKNOWN', `blob ${digest} is not in the store`);
-        const wantedAtMs = clock.now();
-        if (!repositories.get(name)?.blobs.has(digest)) await files.write(name, '_blobs', digest, '');
-        const own = open(name);
-        if (!own.blobs.has(digest)) link(digest, sizeBytes);
-        own.blobs.set(digest, { sizeBytes, wantedAtMs });
+        const known = repositories.get(name)?.blobs.get(digest);
+        if (known) {
+          note(name, '_blobs', digest, known);
+          return;
+        }
+        const now = clock.now();
+        await files.write(name, '_blobs', digest, '');
+        addBlob(open(name), digest, { sizeBytes, wantedAtMs: now, notedAtMs: now });
       }),
     want(name, digest) {
       const own = repositories.get(name);
-      for (const [kind, link] of [
-        ['_blobs', own?.blobs.get(digest)],
-        ['_manifests', own?.manifests.get(digest)],
-      ] as const) {
-        if (!link) continue;
-        const now = clock.now();
-        const isDue = now - link.wantedAtMs > TOUCH_MS;
-        link.wantedAtMs = now;
-        if (!isDue) continue;
-        files.touch(name, kind, digest, now).catch((err: unknown) => log.warn({ err }, 'failed to note a wanted blob'));
-      }
+      const [blob, manifest] = [own?.blobs.get(digest), own?.manifests.get(digest)];
+      if (blob) note(name, '_blobs', digest, blob);
+      if (manifest) note(name, '_manifests', digest, manifest);
     },
     unlinkBlob: (name, digest) =>
       queue.run(name, async () => {
@@ -166,21 +188,20 @@ export function openRegistryStore(
         await unlinkBlob(own, digest);
         return true;
       }),
-    putManifest: (name, { digest, tags, isSparse, ...manifest }) =>
+    putManifest: (name, { digest, tags, required, ...manifest }) =>
       queue.run(name, async () => {
-        const missing = isSparse ? [] : manifest.blobs.filter((blob) => !repositories.get(name)?.blobs.has(blob));
+        const missing = required.filter((blob) => !repositories.get(name)?.blobs.has(blob));
         if (missing.length > 0) {
           const message = `manifest ${digest} names blobs that repository ${name} does not have: ${missing.join(', ')}`;
           throw refuse('MANIFEST_BLOB_UNKNOWN', message);
         }
-        const record: ManifestLink = { ...manifest, wantedAtMs: clock.now() };
+        const now = clock.now();
+        const record: ManifestLink = { ...manifest, wantedAtMs: now, notedAtMs: now };
         await files.write(name, '_manifests', digest, serializeManifestLink(record));
-        const own = open(name);
-        if (!own.manifests.has(digest)) link(digest, record.sizeBytes);
-        own.manifests.set(digest, record);
+        addManifest(open(name), digest, record);
         for (const tag of tags) {
           await files.write(name, '_tags', tag, digest);
-          own.tags.set(tag, digest);
+          open(name).tags.set(tag, digest);
         }
       }),
     deleteManifest: (name, digest) =>
@@ -216,7 +237,7 @@ export function openRegistryStore(
         const own = repositories.get(name);
         if (!own) return 0;
         let count = 0;
-        const reachable = reachableManifests(own);
+        const reachable = reachableManifests(own, beforeMs);
         for (const [digest, link] of own.manifests) {
           if (reachable.has(digest) || link.wantedAtMs >= beforeMs) continue;
           await deleteManifest(own, digest);
@@ -230,17 +251,21 @@ export function openRegistryStore(
 
 const isEmpty = ({ blobs, manifests, tags }: Repository): boolean => blobs.size + manifests.size + tags.size === 0;
 
-/** Manifests that a tag leads to, by way of indexes, and what says something about those. */
-function reachableManifests({ manifests, tags }: Repository): Set<Digest> {
-  const bySubject = Map.groupBy(manifests, ([, { subject }]) => subject);
+/** Manifests that a tag leads to, or one that was wanted lately, by way of indexes; and what says something about those. */
+function reachableManifests({ manifests, tags, referrers }: Repository, beforeMs: number): Set<Digest> {
   const reached = new Set<Digest>();
-  const pending = [...tags.values()];
+  const wanted = [...manifests].flatMap(([digest, { wantedAtMs }]) => (wantedAtMs >= beforeMs ? [digest] : []));
+  const pending = [...tags.values(), ...wanted];
   for (let digest = pending.pop(); digest !== undefined; digest = pending.pop()) {
     if (reached.has(digest)) continue;
     reached.add(digest);
-    pending.push(...(manifests.get(digest)?.manifests ?? []), ...(bySubject.get(digest) ?? []).map(([own]) => own));
+    pending.push(...(manifests.get(digest)?.manifests ?? []), ...(referrers.get(digest) ?? []));
   }
   return reached;
+}
+
+function makeRepository(name: string): OwnRepository {
+  return { name, blobs: new Map(), manifests: new Map(), tags: new Map(), referrers: new Map(), sizeBytes: 0 };
 }
 
 function createCounts() {

@@ -6,6 +6,8 @@ export interface BlobLink {
   readonly sizeBytes: number;
   /** When somebody last pushed it, mounted it or asked whether it is there; ms since the epoch. */
   wantedAtMs: number;
+  /** The same, as the disk has it. */
+  notedAtMs: number;
 }
 
 /** What is known of a manifest without reading it again. */
@@ -21,6 +23,7 @@ export interface ManifestLink {
   /** Manifests of an index. */
   readonly manifests: readonly Digest[];
   wantedAtMs: number;
+  notedAtMs: number;
 }
 
 export interface Repository {
@@ -28,26 +31,16 @@ export interface Repository {
   readonly blobs: ReadonlyMap<Digest, BlobLink>;
   readonly manifests: ReadonlyMap<Digest, ManifestLink>;
   readonly tags: ReadonlyMap<string, Digest>;
+  /** Manifests by what they are about. */
+  readonly referrers: ReadonlyMap<Digest, ReadonlySet<Digest>>;
+  /** Bytes of it all, each blob counted once. */
+  readonly sizeBytes: number;
 }
 
 /** The manifest a tag or digest means here. */
 export function findManifest(repository: Repository | undefined, tagOrDigest: string): Digest | undefined {
   const digest = (repository?.tags.get(tagOrDigest) ?? tagOrDigest) as Digest;
   return repository?.manifests.has(digest) ? digest : undefined;
-}
-
-/** Digests of the manifests whose subject is `digest`, in order. */
-export function referrersOf(repository: Repository | undefined, digest: Digest): Digest[] {
-  if (!repository) return [];
-  return [...repository.manifests].flatMap(([own, { subject }]) => (subject === digest ? [own] : [])).toSorted();
-}
-
-/** Bytes that the repository holds, each blob counted once. */
-export function sizeOf(repository: Repository): number {
-  let total = 0;
-  for (const { sizeBytes } of repository.blobs.values()) total += sizeBytes;
-  for (const { sizeBytes } of repository.manifests.values()) total += sizeBytes;
-  return total;
 }
 
 /** Blobs that some manifest of the repository names. */

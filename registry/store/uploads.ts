@@ -3,11 +3,12 @@
 //   <root>/uploads/<uuid>        the bytes so far
 //   <root>/uploads/<uuid>.json   the repository and when it began
 import { createHash, randomUUID, type Hash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { open, rm, statfs, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Clock } from '../../lib/clock.ts';
+import { WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { splitDigest, type Digest } from '../../oci/digest.ts';
 import { asStoreError, NO_SPACE, writeAll } from '../../oci/ingest.ts';
@@ -51,14 +52,18 @@ export interface Uploads {
   cancel(upload: Upload): Promise<void>;
   /** Forgets uploads that nobody has touched for too long. */
   expire(): Promise<number>;
-  /** How many are open, and their bytes; for one repository, or all. */
+  /** How many are open, and their bytes, announced ones included; for one repository, or all. */
   usage(repository?: string): { count: number; bytes: number };
+  /** What usage() counts of one. */
+  countedBytes(upload: Upload): number;
 }
 
 interface Session {
   readonly id: string;
   readonly repository: string;
   offset: number;
+  /** Bytes that it will have with the chunk that is coming in. */
+  announced: number;
   /** Undefined after a restart, until the file has been read. */
   hash: Hash | undefined;
   algorithm: 'sha256' | 'sha512';
@@ -69,6 +74,8 @@ interface Session {
 const sessionFile = z.object({ repository: z.string().refine(isRepositoryName) });
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** An upload that has waited this long gives way when too many are open. */
+const STALE_MS = 5 * 60_000;
 /** Pieces from the network are gathered to this size before they go to the disk. */
 const WRITE_BYTES = 1024 * 1024;
 /** Never filled, so that the rest of the machine keeps working. */
@@ -87,12 +94,22 @@ export function openUploads(
 
   for (const name of readdirSync(folder)) {
     const id = name.replace(/\.json$/, '');
-    if (name !== id) continue;
+    // A note without bytes is of one that was never begun, or is over.
+    if (name !== id) {
+      if (!existsSync(dataFile(id))) rmSync(noteFile(id), { force: true });
+      continue;
+    }
     try {
       if (!UUID.test(id)) throw new Error('its name is no UUID');
       const { repository } = sessionFile.parse(JSON.parse(readFileSync(noteFile(id), 'utf8')));
       const { size, mtimeMs } = statSync(dataFile(id));
-      const state = { offset: size, hash: undefined, algorithm: 'sha256' as const, touchedAtMs: mtimeMs };
+      const state = {
+        offset: size,
+        announced: size,
+        hash: undefined,
+        algorithm: 'sha256' as const,
+        touchedAtMs: mtimeMs,
+      };
       sessions.set(id, { id, repository, ...state, isBusy: false });
     } catch (error) {
       log.warn({ upload: id, problem: (error as Error).message }, 'forgot an upload that cannot be resumed');
@@ -134,6 +151,14 @@ export function openUploads(
     await rm(noteFile(id), { force: true });
   }
 
+  /** Makes room: of those that nobody has gone on with for a while, the one that has waited longest goes. */
+  async function dropStalest(): Promise<void> {
+    const before = clock.now() - STALE_MS;
+    const stale = [...sessions.values()].filter(({ isBusy, touchedAtMs }) => !isBusy && touchedAtMs < before);
+    const [stalest] = stale.toSorted((a, b) => a.touchedAtMs - b.touchedAtMs);
+    if (stalest) await drop(stalest);
+  }
+
   async function hashOf(session: Session, algorithm: 'sha256' | 'sha512'): Promise<Hash> {
     if (session.hash !== undefined && session.algorithm === algorithm) return session.hash;
     const hash = createHash(algorithm);
@@ -146,15 +171,48 @@ export function openUploads(
     return hash;
   }
 
+  async function take(session: Session, chunk: Chunk): Promise<Upload> {
+    if (chunk.start !== undefined && chunk.start !== session.offset) {
+      throw refuse(
+        'BLOB_UPLOAD_INVALID',
+        `upload ${session.id} has ${session.offset} bytes: the chunk begins at ${chunk.start}`,
+        { status: 416 },
+      );
+    }
+    if (chunk.length !== undefined) {
+      admit(session, session.offset + chunk.length, chunk);
+      await requireSpace(folder, chunk.length);
+    }
+    const hash = await hashOf(session, session.algorithm);
+    const before = session.offset;
+    try {
+      await receive(dataFile(session.id), session, hash, chunk);
+    } catch (error) {
+      // What did not reach the file is in the hash already.
+      session.hash = undefined;
+      session.offset = statSync(dataFile(session.id), { throwIfNoEntry: false })?.size ?? 0;
+      throw error;
+    }
+    const received = session.offset - before;
+    if (chunk.length !== undefined && received !== chunk.length) {
+      await truncate(dataFile(session.id), before);
+      session.hash = undefined;
+      session.offset = before;
+      throw refuse('SIZE_INVALID', `the chunk has ${received} bytes, its headers say ${chunk.length}`);
+    }
+    return view(session);
+  }
+
   const view = ({ id, repository, offset }: Session): Upload => ({ id, repository, offset });
 
   return {
     async start(repository, algorithm) {
+      if (sessions.size >= limits.maxUploads) await dropStalest();
       if (sessions.size >= limits.maxUploads) {
         throw refuse('TOOMANYREQUESTS', `${sessions.size} uploads are open, which is the most: try again later`);
       }
       const id = randomUUID();
-      const state = { offset: 0, hash: createHash(algorithm), algorithm, touchedAtMs: clock.now() };
+      const state = { offset: 0, announced: 0, hash: createHash(algorithm), algorithm, touchedAtMs: clock.now() };
       const session: Session = { id, repository, ...state, isBusy: false };
       sessions.set(id, session);
       try {
@@ -169,35 +227,15 @@ export function openUploads(
     find: (repository, id) => view(sessionOf({ repository, id })),
     append: (upload, chunk) =>
       use(upload, async (session) => {
-        if (chunk.start !== undefined && chunk.start !== session.offset) {
-          throw refuse(
-            'BLOB_UPLOAD_INVALID',
-            `upload ${session.id} has ${session.offset} bytes: the chunk begins at ${chunk.start}`,
-            { status: 416 },
-          );
-        }
-        if (chunk.length !== undefined) {
-          chunk.admit(session.offset + chunk.length);
-          await requireSpace(folder, chunk.length);
-        }
-        const hash = await hashOf(session, session.algorithm);
-        const before = session.offset;
         try {
-          await receive(dataFile(session.id), session, hash, chunk);
+          return await take(session, chunk);
         } catch (error) {
-          // What did not reach the file is in the hash already.
-          session.hash = undefined;
-          session.offset = statSync(dataFile(session.id), { throwIfNoEntry: false })?.size ?? 0;
+          // What does not fit would be in the way of all others until somebody gives it up.
+          if (error instanceof WindlassError && error.details['code'] === 'DENIED') await drop(session);
           throw error;
+        } finally {
+          session.announced = session.offset;
         }
-        const received = session.offset - before;
-        if (chunk.length !== undefined && received !== chunk.length) {
-          await truncate(dataFile(session.id), before);
-          session.hash = undefined;
-          session.offset = before;
-          throw refuse('SIZE_INVALID', `the chunk has ${received} bytes, its headers say ${chunk.length}`);
-        }
-        return view(session);
       }),
     finish: (upload, digest) =>
       use(upload, async (session) => {
@@ -235,15 +273,24 @@ export function openUploads(
       for (const session of sessions.values()) {
         if (repository !== undefined && session.repository !== repository) continue;
         count += 1;
-        bytes += session.offset;
+        bytes += countedBytes(session);
       }
       return { count, bytes };
     },
+    countedBytes: (upload) => countedBytes(sessionOf(upload)),
   };
 }
 
+const countedBytes = ({ offset, announced }: Session): number => Math.max(offset, announced);
+
+/** Counts the bytes as taken, or throws what `admit` throws. */
+function admit(session: Session, totalBytes: number, chunk: Chunk): void {
+  chunk.admit(totalBytes);
+  session.announced = totalBytes;
+}
+
 /** Writes a body to the end of `path`, hashing it on the way; while one piece is written the next one comes in. */
-async function receive(path: string, session: Session, hash: Hash, { body, admit, length }: Chunk): Promise<void> {
+async function receive(path: string, session: Session, hash: Hash, chunk: Chunk): Promise<void> {
   await using file = await open(path, 'a');
   let pending: Buffer[] = [];
   let pendingBytes = 0;
@@ -260,15 +307,15 @@ async function receive(path: string, session: Session, hash: Hash, { body, admit
     writing.catch(() => undefined);
   };
   try {
-    for await (const chunk of body) {
-      if (length === undefined) {
-        admit(session.offset + chunk.length);
-        if (pendingBytes === 0) await requireSpace(path, chunk.length);
+    for await (const bytes of chunk.body) {
+      if (chunk.length === undefined) {
+        admit(session, session.offset + bytes.length, chunk);
+        if (pendingBytes === 0) await requireSpace(path, bytes.length);
       }
-      hash.update(chunk);
-      session.offset += chunk.length;
-      pending.push(chunk);
-      pendingBytes += chunk.length;
+      hash.update(bytes);
+      session.offset += bytes.length;
+      pending.push(bytes);
+      pendingBytes += bytes.length;
       if (pendingBytes >= WRITE_BYTES) await flush();
     }
   } finally {

@@ -19,7 +19,12 @@ export interface UpstreamOptions {
   readonly credentials?: RegistryCredentials | undefined;
   /** How long a tag is believed. */
   readonly tagMs: number;
+  /** Called after something was fetched: a cache may be full then. */
+  readonly onFetched?: () => void;
 }
+
+/** How long a tag that is here waits for the upstream to say whether it has moved. */
+const REFRESH_MS = 5_000;
 
 /** The upstream of `store`; `client` speaks to it. */
 export function createUpstream(
@@ -29,7 +34,7 @@ export function createUpstream(
     readonly clock: Clock;
     readonly log: Logger;
   },
-  { registry, credentials, tagMs }: UpstreamOptions,
+  { registry, credentials, tagMs, onFetched = () => undefined }: UpstreamOptions,
 ): Upstream {
   const { store, client, clock, log } = deps;
   const manifests = createSharedWork<void>();
@@ -43,7 +48,9 @@ export function createUpstream(
     const held = findManifest(store.repository(repository), tagOrDigest) !== undefined;
     if (held && (isFixed || clock.now() - (confirmed.get(key) ?? -Infinity) < tagMs)) return;
     try {
-      await manifests.join(key, signal, (inner) => bring(repository, tagOrDigest, inner));
+      // What is here can be answered with: nobody waits for long.
+      const patience = held ? AbortSignal.any([signal, AbortSignal.timeout(REFRESH_MS)]) : signal;
+      await manifests.join(key, patience, (inner) => bring(repository, tagOrDigest, inner));
       if (!isFixed) remember(key);
     } catch (error) {
       if (isNotFound(error)) {
@@ -52,6 +59,8 @@ export function createUpstream(
         return;
       }
       if (!held || signal.aborted) throw error;
+      // Asked again when it would be, had it answered: not with each request.
+      remember(key);
       log.warn({ repository, tag: tagOrDigest, problem: messageOf(error) }, 'upstream fails: answered from the cache');
     }
   }
@@ -64,7 +73,8 @@ export function createUpstream(
     await store.content.put(bytes, descriptor.digest.startsWith('sha512:') ? 'sha512' : 'sha256');
     const link = readManifestLink(bytes, descriptor.mediaType);
     // Its blobs come when they are asked for.
-    await store.putManifest(repository, { ...link, digest: descriptor.digest, tags, isSparse: true });
+    await store.putManifest(repository, { ...link, digest: descriptor.digest, tags, required: [] });
+    onFetched();
   }
 
   async function fetchBlob(repository: string, digest: Digest, signal: AbortSignal): Promise<void> {
@@ -76,6 +86,7 @@ export function createUpstream(
       await client.fetchBlob(reference, descriptor, store.content, { credentials, signal: inner });
       await store.linkBlob(repository, digest);
     });
+    onFetched();
   }
 
   /** How large a blob is: some manifest of the repository says so, or nobody may ask for it here. */
@@ -100,20 +111,19 @@ export function createUpstream(
       : { registry, repository, tag: tagOrDigest };
   }
 
+  /** What is not there is for the route to say, in its own words. */
+  function ignoreAbsent(error: unknown): void {
+    const reason = reasonOf(error);
+    if (reason === 'NotFound') return;
+    if (reason !== 'Unauthorized' && reason !== 'Forbidden') throw error;
+    // Registries refuse what they do not have to whom they do not know: docker.io does. Wrong credentials look the same.
+    log.warn({ problem: messageOf(error) }, 'the upstream refuses');
+  }
+
   return {
     registry,
-    async fetchManifest(repository, tagOrDigest, signal) {
-      await fetchManifest(repository, tagOrDigest, signal).catch(ignoreNotFound);
-    },
-    async fetchBlob(repository, digest, signal) {
-      await fetchBlob(repository, digest, signal).catch(ignoreNotFound);
-    },
+    fetchManifest: (repository, tagOrDigest, signal) =>
+      fetchManifest(repository, tagOrDigest, signal).catch(ignoreAbsent),
+    fetchBlob: (repository, digest, signal) => fetchBlob(repository, digest, signal).catch(ignoreAbsent),
   };
-}
-
-/** What is not there either is for the route to say, in its own words. */
-function ignoreNotFound(error: unknown): void {
-  const reason = reasonOf(error);
-  // Registries refuse what they do not have to whom they do not know: docker.io does.
-  if (reason !== 'NotFound' && reason !== 'Unauthorized' && reason !== 'Forbidden') throw error;
 }

@@ -15,7 +15,12 @@ import type { Upstream } from './upstream.ts';
 /** Undefined without --upstream. Throws BadRequest for a host that is none. */
 export function openUpstream(
   { upstream: registry, upstreamTagSeconds, upstreamCredentials, registriesConfig }: Readonly<Config>,
-  deps: { readonly store: RegistryStore; readonly clock: Clock; readonly log: Logger },
+  deps: {
+    readonly store: RegistryStore;
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly onFetched: () => void;
+  },
 ): ({ readonly upstream: Upstream } & AsyncDisposable) | undefined {
   if (registry === undefined) return undefined;
   requireHost(registry);
@@ -28,7 +33,13 @@ export function openUpstream(
       ? undefined
       : parseCredentials(read('--upstream-credentials', upstreamCredentials).toString().trim());
   return {
-    upstream: createUpstream({ ...deps, client }, { registry, credentials, tagMs: upstreamTagSeconds * 1000 }),
+    upstream: createUpstream(
+      { ...deps, client },
+      {
+        ...{ registry, credentials, tagMs: upstreamTagSeconds * 1000 },
+        onFetched: deps.onFetched,
+      },
+    ),
     [Symbol.asyncDispose]: () => client.close(),
   };
 }
