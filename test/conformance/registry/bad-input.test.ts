@@ -151,7 +151,7 @@ test('registry memory: slow-loris upload', async (t) => {
   const socket = connect(Number(port), host);
   socket.on('error', () => undefined);
   const closed = new Promise((resolve) => socket.once('close', resolve));
-  socket.write(`PATCH ${String(headers.location)} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc`);
+  socket.write(`PATCH ${String(headers.location)} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\nabc`);
   await closed;
   // What it sent is there to be gone on with.
   const status = await registry.send('GET', String(headers.location));
