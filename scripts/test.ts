@@ -5,11 +5,7 @@
 import { globSync } from 'node:fs';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
-import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
-
-// As bin/windlass does: a run starts many hundred processes, and without it each compiles all of its modules again.
-process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('../node_modules/.cache/windlass', import.meta.url));
 
 /**
  * The long tests are for measuring too, and take what the machine has: one file at a time, and time enough for a soak.
@@ -29,6 +25,10 @@ const TIERS = [
 
 /** The files that take longest, the longest first. */
 const LONGEST = [
+  'e2e/server-cluster',
+  'e2e/server-membership',
+  'e2e/swarm',
+  'e2e/moving-endpoints',
   'integration/node-agent/real-registry',
   'integration/node-agent/restart',
   'integration/node-agent/crash',

@@ -75,11 +75,11 @@ test('runProbe() tells good answers from bad, slow and absent ones', async (t) =
     ip: '127.0.0.1',
     exec: async (command: readonly string[]) => ({ exitCode: Number(command[0]), output: 'why' }),
   };
-  const probe = (one: Parameters<typeof runProbe>[0], ip: string | undefined = '127.0.0.1') =>
-    runProbe(one, { ...target, ip }, 300, new AbortController().signal);
+  const probe = (one: Parameters<typeof runProbe>[0], timeoutMs = 30_000) =>
+    runProbe(one, target, timeoutMs, new AbortController().signal);
   assert.deepEqual(await probe({ kind: 'http', path: '/ok', port }), { ok: true });
   assert.deepEqual(await probe({ kind: 'http', path: '/no', port }), { ok: false, message: 'HTTP status 500' });
-  assert.deepEqual(await probe({ kind: 'http', path: '/slow', port }), {
+  assert.deepEqual(await probe({ kind: 'http', path: '/slow', port }, 300), {
     ok: false,
     message: 'no answer within 0.3 s',
   });
