@@ -78,7 +78,8 @@ export function createRegistryMetrics(registry: Registry, store: RegistryStore, 
 
 async function* count(body: Readable, onRead: () => void, onBytes: (bytes: number) => void): AsyncIterable<Buffer> {
   onRead();
-  for await (const chunk of body) {
+  // Whoever stops in the middle answers on the same connection: it must not be destroyed with the body.
+  for await (const chunk of body.iterator({ destroyOnReturn: false })) {
     onBytes((chunk as Buffer).length);
     yield chunk as Buffer;
   }

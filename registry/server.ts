@@ -227,7 +227,7 @@ async function refuseBody(request: IncomingMessage, response: ServerResponse, te
   if (text !== '') response.write(text);
   request.resume();
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, DRAIN_MS);
+  const timer = setTimeout(resolve, request.destroyed ? 0 : DRAIN_MS);
   for (const event of ['end', 'close', 'error']) request.once(event, resolve);
   await promise;
   clearTimeout(timer);

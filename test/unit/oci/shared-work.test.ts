@@ -36,3 +36,29 @@ test('createSharedWork() stops work only when the last who waits gives up', asyn
   assert.equal(stopped, 1);
   await assert.rejects(work.join('a', AbortSignal.abort(new Error('before')), start), /before/);
 });
+
+test('createSharedWork() lets a newcomer begin only when what was stopped is over', async () => {
+  const work = createSharedWork<string>();
+  const first = new AbortController();
+  const { promise: flushed, resolve: flush } = Promise.withResolvers<void>();
+  const stopped = work.join('a', first.signal, async (signal) => {
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    await flushed;
+    throw signal.reason;
+  });
+  first.abort();
+  await assert.rejects(stopped);
+  let hasBegun = false;
+  const second = work.join('a', new AbortController().signal, async () => {
+    hasBegun = true;
+    return 'whole';
+  });
+  // Whoever leaves while it waits is let go at once.
+  const impatient = new AbortController();
+  const third = work.join('a', impatient.signal, async () => 'never');
+  impatient.abort();
+  await assert.rejects(third);
+  assert.equal(hasBegun, false);
+  flush();
+  assert.equal(await second, 'whole');
+});
