@@ -13,6 +13,8 @@ export interface ApiClientOptions {
   readonly userAgent?: string;
   /** Where rest_client_* metrics go. */
   readonly registry?: Registry;
+  /** Requests that are under way at the same time, watches and leases left out; 8 unless said. */
+  readonly maxConnections?: number;
 }
 
 /** The view of Containers that can be evicted. */
@@ -26,7 +28,11 @@ const WATCH_MIN_SECONDS = 300;
 /** A client for the server of `connection`. */
 export function createApiClient(connection: Connection, options: ApiClientOptions = {}): ApiClient {
   const userAgent = options.userAgent ?? 'windlass';
-  const transport = createTransport(connection, { userAgent, registry: options.registry });
+  const transport = createTransport(connection, {
+    userAgent,
+    registry: options.registry,
+    maxConnections: options.maxConnections,
+  });
   return {
     kind: (kind) => createKindClient(kind, { transport, connection, fieldManager: userAgent }),
     async evict(name, namespace, { uid } = {}, signal) {

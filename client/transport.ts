@@ -39,10 +39,16 @@ export interface TransportOptions {
   /** Name of the process in User-Agent and as field manager, e.g. `windlass-controllers`. */
   readonly userAgent: string;
   readonly registry?: Registry | undefined;
+  /** For requests other than watches and leases; 8 unless said. */
+  readonly maxConnections?: number | undefined;
 }
 
-/** Connections for requests: more of them at the same time wait here, where they cost least. */
-const MAX_CONNECTIONS = 32;
+/**
+ * Connections for requests unless said: more of them at the same time wait here, where they cost least. A hundred nodes
+ * with a connection for each request would be thousands of handshakes for the server, at the moment it has most to do.
+ */
+const MAX_CONNECTIONS = 8;
+const MAX_LEASE_CONNECTIONS = 2;
 const HEADERS_TIMEOUT_MS = 65_000;
 const IDLE_TIMEOUT_MS = 60_000;
 /** A server that has too much to do says when to come back; nobody waits longer than this. */
@@ -74,9 +80,9 @@ export function createTransport(connection: Connection, options: TransportOption
       connections,
     });
   const agents = {
-    requests: createAgent(MAX_CONNECTIONS),
+    requests: createAgent(options.maxConnections ?? MAX_CONNECTIONS),
     streams: createAgent(null),
-    leases: createAgent(null),
+    leases: createAgent(MAX_LEASE_CONNECTIONS),
   };
   const allWith = (others: readonly string[]): string[] => [...new Set([connection.server, ...others])];
   let servers = allWith(connection.otherServers ?? []);

@@ -40,7 +40,11 @@ metrics.leader(LEASE, false);
 await using server = await serveMetrics(registry, parseHostPort(config.metricsListen));
 log.info({ config, metricsAddress: server.address }, 'starting');
 
-const client = createApiClient(readKubeconfig(config.kubeconfig), { userAgent: 'windlass-controllers', registry });
+const client = createApiClient(readKubeconfig(config.kubeconfig), {
+  ...{ userAgent: 'windlass-controllers', registry },
+  // One process speaks for all of the cluster.
+  maxConnections: 32,
+});
 const informers = createInformerSet({ client, log, clock, metrics: createInformerMetrics(registry) });
 const recorder = createEventRecorder({ client, component: LEASE, clock, log });
 const deps = { client, clock, log, metrics, events: createEvents(recorder), caches: watchKinds(informers) };

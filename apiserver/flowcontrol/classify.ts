@@ -42,7 +42,9 @@ export function classify(
   const flow = user.name;
   const isNode = user.groups.includes(NODES);
   const isLease = group === 'coordination.k8s.io' && resource === 'leases';
-  if (verb === 'deletecollection' || (verb === 'list' && name === '' && !isNamed)) {
+  // What agents are asked for waits for them, and costs this server little.
+  const isCollection = verb === 'deletecollection' || (verb === 'list' && name === '' && !isNamed);
+  if (isCollection && group !== 'metrics.k8s.io') {
     return { level: 'workload-low', schema: 'collections', flow };
   }
   if (isNode && (isLease || (group === '' && resource === 'nodes'))) {

@@ -16,8 +16,8 @@ export type RejectReason = 'queue-full' | 'time-out' | 'cancelled';
 
 export interface FairQueue {
   /**
-   * Resolves with a seat; call what it returns when the request is done. Rejects with TooManyRequests, or AbortError;
-   * `onReject` is told why.
+   * Resolves with a seat; call what it returns when the request is done. Rejects with TooManyRequests, or with
+   * Unavailable when `signal` fired; `onReject` is told why.
    */
   acquire(flow: string, signal: AbortSignal, onReject?: (reason: RejectReason) => void): Promise<() => void>;
   readonly executing: number;
@@ -91,7 +91,8 @@ export function createFairQueue(limits: FairQueueLimits): FairQueue {
         given.reject(error);
       };
       const timer = setTimeout(() => giveUp('time-out', tooMany()), limits.maxWaitMs);
-      const onAbort = (): void => giveUp('cancelled', new DOMException('the client has left', 'AbortError'));
+      const onAbort = (): void => giveUp('cancelled', new WindlassError('Unavailable', 'the request was given up'));
+      if (signal.aborted) onAbort();
       signal.addEventListener('abort', onAbort, { once: true });
       try {
         return await given.promise;

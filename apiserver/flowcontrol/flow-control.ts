@@ -13,7 +13,7 @@ const SECONDS = [0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30];
 export interface FlowControl {
   /**
    * Resolves when it is the turn of a request; call what it returns when it is answered, more than once does no harm. Rejects with TooManyRequests when
-   * too many wait already or the wait was too long, and with AbortError when `signal` fired.
+   * too many wait already or the wait was too long, and with Unavailable when `signal` fired.
    */
   admit(classification: Classification, signal: AbortSignal): Promise<() => void>;
 }

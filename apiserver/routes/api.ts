@@ -123,7 +123,7 @@ async function handle(options: ApiRouteOptions, request: FastifyRequest, reply: 
   const labels = labelsOf(options.dispatcher.isServed(path) ? path : NOWHERE, verb, query);
   const finish = options.metrics.start(labels);
   const gone = new AbortController();
-  request.raw.once('close', () => gone.abort(GONE));
+  // Not that of the request, which ends with its body.
   reply.raw.once('close', () => gone.abort(GONE));
   const warnings: string[] = [];
   const signal = AbortSignal.any([gone.signal, options.stopping]);

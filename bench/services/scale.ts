@@ -16,6 +16,7 @@ import { readKubeconfig } from '../../client/kubeconfig.ts';
 import { nodeKind, type Node } from '../../crds/builtin.ts';
 import { containerKind, type Container } from '../../crds/container.ts';
 import { serviceKind } from '../../crds/service.ts';
+import { isAlreadyExists, reasonOf } from '../../lib/errors.ts';
 import { describeInstance, paths } from '../../lib/instance.ts';
 import { waitFor } from '../../test/support/wait.ts';
 
@@ -156,6 +157,7 @@ console.log(`${nodes} nodes Ready`);
 // What a user feels meanwhile: one small read after the other.
 const latencies: number[] = [];
 let failed = 0;
+let refused = 0;
 const probing = new AbortController();
 const probe = (async () => {
   while (!probing.signal.aborted) {
@@ -173,10 +175,11 @@ const startedAt = performance.now();
 const services = Math.ceil(containers / REPLICAS);
 for (let index = 0; index < services; index += 1) {
   const replicas = Math.min(REPLICAS, containers - index * REPLICAS);
-  await api.kind(serviceKind).create({
+  const service = {
     metadata: { name: `s${index + 1}`, namespace: 'default' },
     spec: { replicas, template: { spec: { image: IMAGE, networks: [] } } } as never,
-  });
+  };
+  await again(() => api.kind(serviceKind).create(service));
 }
 await waitFor(async () => (await listContainers()).filter(({ spec }) => spec.nodeName).length === containers, LONG);
 const boundMs = performance.now() - startedAt;
@@ -185,7 +188,7 @@ const readyMs = performance.now() - startedAt;
 probing.abort();
 await probe;
 
-const exported = (await api.raw('/metrics')).body;
+const exported = await again(async () => (await api.raw('/metrics')).body);
 const usage = Object.fromEntries([...parts].map(([name, { pid }]) => [name, usageOf(pid ?? 0)]));
 const replaced = parts.get('controllers') as ChildProcess;
 parts.delete('controllers');
@@ -193,8 +196,15 @@ await end(replaced);
 const restartedAt = performance.now();
 const fewer = Math.min(REPLICAS, containers) - 1;
 parts.set('controllers', startComponent('controllers'));
-await api.kind(serviceKind).mergePatch('s1', 'default', { spec: { replicas: fewer } });
-await waitFor(async () => (await api.kind(serviceKind).get('s1', 'default'))?.status?.replicas === fewer, LONG);
+await again(() => api.kind(serviceKind).mergePatch('s1', 'default', { spec: { replicas: fewer } }));
+const replicasOf = async (name: string): Promise<number | undefined> =>
+  (
+    await api
+      .kind(serviceKind)
+      .get(name, 'default')
+      .catch(() => undefined)
+  )?.status?.replicas;
+await waitFor(async () => (await replicasOf('s1')) === fewer, LONG);
 const recoveredMs = performance.now() - restartedAt;
 
 latencies.sort((a, b) => a - b);
@@ -209,11 +219,11 @@ console.log(
 );
 console.log(`per node ${Math.min(...perNode)} to ${Math.max(...perNode)}`);
 console.log(
-  `reads meanwhile: median ${quantile(0.5)}, p99 ${quantile(0.99)}, longest ${quantile(1)} of ${latencies.length}, ${failed} failed`,
+  `reads meanwhile: median ${quantile(0.5)}, p99 ${quantile(0.99)}, longest ${quantile(1)} of ${latencies.length}, ${failed} failed; writes asked again ${refused} times`,
 );
 for (const [name, { residentMb, cpuSeconds }] of Object.entries(usage))
   console.log(`${name}: ${residentMb} MB resident, ${cpuSeconds.toFixed(1)} s of processor time`);
-for (const [metric, by] of COUNTED) console.log(`${metric}: ${sumOf(exported, metric, by)}`);
+for (const [metric, by] of COUNTED) console.log(`${metric}: ${sumOf(exported ?? '', metric, by)}`);
 console.log(
   `controllers that lost their lease meanwhile: ${leasesLost} (${endedCpuSeconds.toFixed(1)} s of processor time)`,
 );
@@ -233,6 +243,19 @@ function sumOf(text: string, metric: string, by: readonly string[]): string {
   }
   const largest = [...sums].toSorted(([, a], [, b]) => b - a).slice(0, 12);
   return `${total} (${largest.map(([key, sum]) => `${key} ${sum}`).join(', ')})`;
+}
+
+/** As a user would: what fails for a while is asked again. */
+async function again<T>(call: () => Promise<T>): Promise<T | undefined> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (isAlreadyExists(error)) return undefined;
+      if (!['Unavailable', 'Timeout', 'TooManyRequests'].includes(reasonOf(error) ?? '')) throw error;
+      refused += 1;
+    }
+  }
 }
 
 function seconds(ms: number): string {

@@ -25,6 +25,10 @@ test('classify() puts leases and heartbeats before writes, and lists behind all'
   assert.equal(levelOf(controllers, { ...lease, verb: 'list', name: '', namespace: '' }), 'workload-low');
 });
 
+test('classify() lets a list that waits for agents keep no other list waiting', () => {
+  assert.equal(levelOf(admin, { group: 'metrics.k8s.io', verb: 'list', name: '' }), 'global-default');
+});
+
 test('classify() takes a list that finds one object for a read of that object', () => {
   const list = asked({ verb: 'list', name: '' });
   assert.equal(classify(node, list, { isNamed: true }).level, 'system');

@@ -67,7 +67,7 @@ test('createFairQueue() gives no seat to whom has left, or waited too long', asy
   const note = (reason: string): number => reasons.push(reason);
   const left = queue.acquire('a', gone.signal, note);
   gone.abort();
-  await assert.rejects(left, { name: 'AbortError' });
+  await assert.rejects(left, { reason: 'Unavailable' });
   const late = await queue.acquire('a', patient, note).catch((error: unknown) => error);
   assert.equal(reasonOf(late), 'TooManyRequests');
   assert.deepEqual(reasons, ['cancelled', 'time-out']);
