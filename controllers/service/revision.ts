@@ -21,6 +21,12 @@ export const hashTemplate = (template: Template): string => hashOf({ template })
 /** Hash of some fields of a Service's spec, in the same way. */
 export const hashSettings = (fields: Partial<ServiceSpec>): string => hashOf(fields);
 
+/** Whether `hash` is that of the fields, also as versions made it that counted defaults in. */
+export const isHashOfSettings = (hash: string, fields: Partial<ServiceSpec>): boolean =>
+  hash === hashSettings(fields) || hash === shortHash(canonicalJson(present(fields)), HASH_LENGTH);
+
+const present = (fields: object): object => JSON.parse(JSON.stringify(fields)) as object;
+
 const hashOf = (fields: Partial<ServiceSpec>): string => shortHash(canonicalFields(fields), HASH_LENGTH);
 
 const canonicalFields = (fields: Partial<ServiceSpec>): string => canonicalJson(withoutDefaults(SPEC, fields));

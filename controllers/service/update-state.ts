@@ -4,7 +4,7 @@
 import type { Container } from '../../crds/container.ts';
 import type { Service, ServiceStatus } from '../../crds/service.ts';
 import { rfc3339 } from '../../lib/clock.ts';
-import { findRevision, hashSettings, revisionOf, type Revision } from './revision.ts';
+import { findRevision, hashSettings, isHashOfSettings, revisionOf, type Revision } from './revision.ts';
 import { formatSlotSet, parseSlotSet } from './slot-set.ts';
 import { groupBySlot, isAvailable, isOfRevision, isUnreachable, type Slot } from './slots.ts';
 import { failureOf } from './update-failure.ts';
@@ -71,10 +71,11 @@ export function toleratedFailures(service: Service, wanted: number): number {
 // A change of what is wanted starts anew, also from the middle of an update; replicas are not part of it.
 function begin({ service, history, now }: UpdateObserved, asked: Revision | undefined, newest: Revision): Update {
   const { template, rollbackTo, updateStrategy, minReadySeconds } = service.spec;
-  const settings = hashSettings({ template, rollbackTo, updateStrategy, minReadySeconds });
+  const fields = { template, rollbackTo, updateStrategy, minReadySeconds };
+  const settings = hashSettings(fields);
   const last = service.status?.update;
   const before = last && findRevision(history, last.revision) ? last : undefined;
-  if (before && (before.settings === settings || !asked)) return before;
+  if (before && (!asked || isHashOfSettings(before.settings ?? '', fields))) return before;
   const { revision } = asked ?? newest;
   if (before?.phase === 'Completed' && before.revision === revision) return { ...before, settings };
   const isDone = before?.phase === 'Completed' || before?.phase === 'RolledBack';

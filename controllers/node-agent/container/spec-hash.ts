@@ -1,7 +1,4 @@
 // Which part of a Container's spec the running container was made from.
-import { ContainerSpec } from '../../../crds/container.ts';
-import { withoutDefaults } from '../../../crds/defaults.ts';
-import { toOpenApi } from '../../../crds/open-api.ts';
 import { shortHash } from '../../../lib/instance.ts';
 
 /** Fields that take effect on a running container (or concern no process at all); all others replace it. */
@@ -30,14 +27,12 @@ const IN_PLACE = new Set([
   'imagePullSecrets',
 ]);
 
-const SPEC = toOpenApi(ContainerSpec);
-
 // A cached object is never changed, and is asked about with each look at its container.
 const known = new WeakMap<object, string>();
 
 /**
- * A short hash of the fields whose change replaces the container. Neither the order of keys nor a field that has its
- * default matters: a default that a later version adds must not restart what runs.
+ * A short hash of the fields whose change replaces the container; independent of the order of keys. What runs carries it,
+ * and so do files that are kept: another way to hash would replace them all.
  */
 export function specHash(spec: object): string {
   const before = Object.isFrozen(spec) ? known.get(spec) : undefined;
@@ -49,7 +44,7 @@ export function specHash(spec: object): string {
 
 function hashOf(spec: object): string {
   const relevant = Object.fromEntries(Object.entries(spec).filter(([key]) => !IN_PLACE.has(key)));
-  return shortHash(canonicalJson(withoutDefaults(SPEC, relevant)), 16);
+  return shortHash(canonicalJson(relevant), 16);
 }
 
 /** JSON with sorted keys and without undefined values. */

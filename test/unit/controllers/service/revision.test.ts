@@ -7,6 +7,8 @@ import {
   revisionOf,
   type Revision,
   type Template,
+  hashSettings,
+  isHashOfSettings,
 } from '../../../../controllers/service/revision.ts';
 import { makeService, NOW } from '../../../support/objects.ts';
 
@@ -63,4 +65,15 @@ test('pruneRevisions() keeps the history small, whatever the templates', () => {
     [],
   );
   assert.deepEqual(numbers(pruneRevisions(history, { limit: 10, inUse: new Set() })), [3, 4]);
+});
+
+test('isHashOfSettings() knows what an older version wrote of the same settings', () => {
+  const fields = {
+    minReadySeconds: 0,
+    rollbackTo: undefined,
+    template: { spec: { image: 'web', tty: false } },
+  } as never;
+  assert.equal(isHashOfSettings('fc8d8b7268', fields), true);
+  assert.equal(isHashOfSettings(hashSettings(fields), fields), true);
+  assert.equal(isHashOfSettings('0000000000', fields), false);
 });
