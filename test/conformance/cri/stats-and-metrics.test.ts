@@ -104,7 +104,8 @@ suite.test('statistics cover one container, all, those with a label, and only wh
   assert.ok(ids.every((id) => all.includes(id)) && !all.includes(created));
   const { stats } = await runtime.containerStats({ containerId: ids[0] ?? '' });
   assert.ok((stats?.cpu?.usageCoreNanoSeconds?.value ?? 0) > 0 && (stats?.memory?.workingSetBytes?.value ?? 0) > 0);
-  assert.ok((stats?.writableLayer?.inodesUsed?.value ?? 0) > 0 && stats?.writableLayer?.fsId?.mountpoint !== '');
+  // Nothing was written, so that there may be no file at all.
+  assert.ok((stats?.writableLayer?.inodesUsed?.value ?? -1) >= 0 && stats?.writableLayer?.fsId?.mountpoint !== '');
   assert.deepEqual(stats?.swap?.swapUsageBytes, { value: 0 });
 });
 
