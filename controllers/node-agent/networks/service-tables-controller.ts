@@ -132,6 +132,15 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps): ServiceT
     last = next.catch(() => undefined);
     return next;
   };
+  /** Whatever stands in the way: the status is told, and the stop goes on. */
+  const attempt = async <T>(container: Container, what: string, work: Promise<T>): Promise<T | undefined> => {
+    try {
+      return await work;
+    } catch (err) {
+      deps.log.warn({ container: container.metadata.name, err }, `failed to ${what}`);
+      return undefined;
+    }
+  };
   return {
     forget() {
       toldServices = '';
@@ -141,18 +150,19 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps): ServiceT
     async admit(container, options) {
       const isNew = admissions.note(container, deps.cluster.containers);
       if (!isNew || !hasPeers) return;
-      // Whatever stands in the way of the tables, the status is told.
-      await reconcile('tables', options).catch((err: unknown) =>
-        deps.log.debug({ container: container.metadata.name, err }, 'failed to admit an endpoint ahead of its status'),
-      );
+      await attempt(container, 'admit an endpoint ahead of its status', reconcile('tables', options));
     },
     async retire(container, options) {
       if (!isMember(container)) return;
-      await reconcile('tables', options);
+      await attempt(container, 'take an endpoint out of the tables', reconcile('tables', options));
+      options.signal.throwIfAborted();
       const waitMs = Math.min(REMOVAL_WAIT_MS, graceSecondsOf(container) * 1000);
       if (waitMs === 0 || !hasSuccessor(deps.cluster, deps.nodeName, container)) return;
       const version = Number(container.metadata.resourceVersion ?? 0);
-      const behind = hasPeers ? await deps.runtime.awaitPeers(version, waitMs) : [];
+      const asked = hasPeers
+        ? attempt(container, 'wait for the tables of other nodes', deps.runtime.awaitPeers(version, waitMs))
+        : undefined;
+      const behind = (await asked) ?? [];
       if (behind.length > 0)
         deps.log.info({ container: container.metadata.name, peers: behind }, 'some nodes may still send it clients');
       await deps.clock.sleep(Math.min(LINGER_MS, waitMs), options.signal);
