@@ -85,7 +85,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const { clock, log, nodeName, instance, runtime, registry } = options;
   const client = createApiClient(options.connection, { userAgent: 'windlass-node-agent', registry });
   const informers = createInformerSet({ client, log, clock, metrics: createInformerMetrics(registry) });
-  const { watched, cluster, companions } = watchCluster({ client, nodeName, clock, log }, informers);
+  const { watched, cluster, companions, hasTables } = watchCluster({ client, nodeName, clock, log }, informers);
   const events = createEventRecorder({ client, component: 'node-agent', host: nodeName, clock, log });
   const recorder =
     <T extends KubernetesObject>(kind: CustomKind<T>) =>
@@ -145,6 +145,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     nodeName,
     clock,
     log,
+    isSynced: hasTables,
     recordConflict: (id, message) => {
       const service = cluster.services.list().find((one) => keyOf(one) === id);
       if (service) recorder(serviceKind)(service, 'Warning', 'PortConflict', message);

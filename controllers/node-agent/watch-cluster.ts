@@ -29,7 +29,13 @@ export interface AgentWatches extends ContainerWatches {
 export function watchCluster(
   { client, nodeName, clock, log }: { client: ApiClient; nodeName: string; clock: Clock; log: Logger },
   informers: InformerSet,
-): { watched: AgentWatches; cluster: Cluster; companions: Companions } {
+): {
+  watched: AgentWatches;
+  cluster: Cluster;
+  companions: Companions;
+  /** Whether all that the tables of Services are made of is in the cache. */
+  hasTables: () => boolean;
+} {
   const own = informers.add<Container>(containerKind, { fieldSelector: `spec.nodeName=${nodeName}` });
   const companions = createCompanions({ client, own, nodeName, clock, log });
   const endpoints = informers.add<ContainerEndpoint>(containerEndpointKind, {
@@ -68,7 +74,9 @@ export function watchCluster(
       client.kind<ConfigMap>(configMapKind).get(name, namespace, signal),
     ),
   };
-  return { watched: { containers, endpoints, ...others }, cluster, companions };
+  const hasTables = (): boolean =>
+    [own, endpoints, others.networks, others.services].every((informer) => informer.hasSynced());
+  return { watched: { containers, endpoints, ...others }, cluster, companions, hasTables };
 }
 
 function listerOf<T extends KubernetesObject>(informer: {

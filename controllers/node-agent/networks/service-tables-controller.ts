@@ -22,6 +22,8 @@ export interface ServiceTablesDeps {
   readonly clock: Clock;
   readonly nodeName: string;
   readonly log: Logger;
+  /** Whether the cluster is known as far as the tables need it: told before, they would lack what is not known yet. */
+  readonly isSynced: () => boolean;
   readonly recordConflict: (serviceId: string, message: string) => void;
   /** Told whenever they are not what they were: what this node cannot publish now. */
   readonly onConflicts: (conflicts: PortConflicts) => void;
@@ -149,12 +151,12 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps): ServiceT
     reconcile,
     async admit(container, options) {
       const isNew = admissions.note(container, deps.cluster.containers);
-      if (!isNew || !hasPeers) return;
+      if (!isNew || !hasPeers || !deps.isSynced()) return;
       await attempt(container, 'admit an endpoint ahead of its status', reconcile('tables', options));
     },
     async retire(container, options) {
       if (!isMember(container)) return;
-      await attempt(container, 'take an endpoint out of the tables', reconcile('tables', options));
+      if (deps.isSynced()) await attempt(container, 'take an endpoint out of the tables', reconcile('tables', options));
       options.signal.throwIfAborted();
       const waitMs = Math.min(REMOVAL_WAIT_MS, graceSecondsOf(container) * 1000);
       if (waitMs === 0 || !hasSuccessor(deps.cluster, deps.nodeName, container)) return;

@@ -57,9 +57,11 @@ const lister = <T extends { metadata: { name: string } }>(items: readonly T[]) =
   get: (_: string, name: string) => items.find(({ metadata }) => metadata.name === name),
 });
 
+const started = member(3, 'n1');
+const starting = { ...started, status: { ...started.status, conditions: [] } };
 const leaving = member(1, 'n1', { deletionTimestamp: '2026-01-01T00:00:00Z' });
 
-/** Of a node with one that leaves, and a successor of it on another node. */
+/** Of a node with one that leaves and one that starts, and a successor of it on another node. */
 function setUp(runtime: Partial<ServiceTablesDeps['runtime']> = {}, change: Partial<ServiceTablesDeps> = {}) {
   const calls: string[] = [];
   const note =
@@ -70,10 +72,11 @@ function setUp(runtime: Partial<ServiceTablesDeps['runtime']> = {}, change: Part
     };
   const tables = createServiceTablesReconciler({
     ...{ clock, log, nodeName: 'n1', recordConflict: () => undefined, onConflicts: () => undefined },
+    isSynced: () => true,
     cluster: {
       services: lister([service]),
       networks: lister([ingress]),
-      containers: lister([leaving]),
+      containers: lister([leaving, starting]),
       endpoints: lister([member(2, 'n2')]),
     } as never,
     networks: { ensure: async () => ({ state: 'Ready' }) } as never,
@@ -112,4 +115,18 @@ test('retire() ends with its signal', async () => {
   const signal = AbortSignal.abort();
   await assert.rejects(tables.retire(leaving, { signal, log }), { name: 'AbortError' });
   assert.deepEqual(calls, []);
+});
+
+test('retire() and admit() tell nothing before the cluster is known', async () => {
+  let isSynced = true;
+  const { tables, calls } = setUp({}, { isSynced: () => isSynced });
+  await tables.reconcile('tables', options());
+  calls.length = 0;
+  isSynced = false;
+  await tables.admit(started, options());
+  await tables.retire(leaving, options());
+  assert.deepEqual(calls, ['awaitPeers']);
+  isSynced = true;
+  await tables.admit(started, options());
+  assert.deepEqual(calls, ['awaitPeers', 'setNames', 'setServices']);
 });
