@@ -28,7 +28,10 @@ export interface ServiceTables {
   readonly names: readonly NetworkNames[];
   /** Undefined while this node is alone, or not on that network yet. */
   readonly ingress: Ingress | undefined;
-  /** The newest version of a member that is being deleted: the tables lead nobody to it any more. */
+  /**
+   * The newest version of a member elsewhere that is being deleted: the tables lead nobody to it any more. Those of this node
+   * do not count: they come by another watch, which may be ahead.
+   */
   readonly revision: number;
 }
 
@@ -84,6 +87,7 @@ export function buildServiceTables(input: ServiceTablesInput): ServiceTables {
     ingress: ingress?.definition,
     revision: [...leaving.values()]
       .flat()
+      .filter(({ spec }) => spec.nodeName !== nodeName)
       .reduce((newest, { metadata }) => Math.max(newest, Number(metadata.resourceVersion ?? 0)), 0),
   };
 }

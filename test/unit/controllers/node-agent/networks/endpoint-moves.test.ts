@@ -75,7 +75,7 @@ test('hasSuccessor() is true where another one of the Service is Ready, and the 
 
 test('buildServiceTables() keeps one of this node that is about to stop apart, and says as of which version', () => {
   const members = [
-    member(1, { metadata: deleted }),
+    member(1, { metadata: { ...deleted, resourceVersion: '800' } }),
     member(2, { nodeName: 'n2', metadata: deleted }),
     member(3, { metadata: { ...deleted, ownerReferences: [], resourceVersion: '900' } }),
   ];
@@ -83,5 +83,5 @@ test('buildServiceTables() keeps one of this node that is about to stop apart, a
   assert.deepEqual(tables.services[0]?.ports[0]?.backends, [
     { id: '10.128.0.1:80', ip: '10.128.0.1', port: 80, isRemote: false, isDraining: true },
   ]);
-  assert.equal(tables.revision, 102);
+  assert.equal(tables.revision, 102, 'of members elsewhere alone');
 });
