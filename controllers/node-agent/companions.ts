@@ -117,7 +117,13 @@ export function createCompanions(deps: {
       return () => handlers.delete(handler);
     },
     async known(container, signal) {
-      for (const { key } of referencesOf(container)) await followed.get(key)?.informer.synced(signal);
+      for (;;) {
+        const pending = referencesOf(container)
+          .map(({ key }) => followed.get(key))
+          .find((one) => one && !one.informer.hasSynced());
+        if (!pending) return;
+        await syncedOrStopped(pending, signal);
+      }
     },
     reconnect(openedBeforeMs) {
       for (const { informer } of followed.values()) informer.reconnect(openedBeforeMs);
@@ -129,6 +135,15 @@ export function createCompanions(deps: {
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     },
   };
+}
+
+/** One that is not followed any more is never synced. */
+async function syncedOrStopped({ informer, stop }: Followed, signal: AbortSignal): Promise<void> {
+  try {
+    await informer.synced(AbortSignal.any([signal, stop.signal]));
+  } catch (error) {
+    if (signal.aborted || !stop.signal.aborted) throw error;
+  }
 }
 
 const namesOf = (container: Container): string =>

@@ -21,7 +21,7 @@ const needs = (kind: 'Container' | 'Service', name: string): Spec['dependsOn'] =
 ];
 
 /** Lists by the selectors that agents use; a watch stays open and says nothing, unless `push` is called. */
-function createCluster(objects: readonly Container[]) {
+function createCluster(objects: readonly Container[], unanswered?: string) {
   const lists: string[] = [];
   const open = new Set<string>();
   const listeners = new Map<string, (event: WatchEvent<Container>) => void>();
@@ -36,6 +36,7 @@ function createCluster(objects: readonly Container[]) {
     async list(options: ListOptions = {}) {
       const selector = selectorOf(options);
       lists.push(selector);
+      if (selector === unanswered) await new Promise(() => undefined);
       return { items: objects.filter((one) => matches(selector, one)), resourceVersion: '1' };
     },
     async *watch(options: ListOptions, signal: AbortSignal): AsyncGenerator<WatchEvent<Container>> {
@@ -65,8 +66,8 @@ function createCluster(objects: readonly Container[]) {
   };
 }
 
-function start(objects: readonly Container[], signal: AbortSignal) {
-  const cluster = createCluster(objects);
+function start(objects: readonly Container[], signal: AbortSignal, unanswered?: string) {
+  const cluster = createCluster(objects, unanswered);
   const options = { log, clock, fieldSelector: 'spec.nodeName=me' };
   const own = createInformer(cluster.client.kind<Container>(containerKind), options);
   const companions = createCompanions({ client: cluster.client, own, nodeName: 'me', clock, log });
@@ -125,4 +126,27 @@ test('createCompanions() follows the Containers of a Service, and leaves those o
   stop.abort();
   await running;
   assert.ok(!cluster.lists.includes('metadata.name=db-1'));
+});
+
+test('known() does not wait for what is not named any more', async () => {
+  const stop = new AbortController();
+  const a = container('a', { nodeName: 'me', dependsOn: needs('Container', 'b') });
+  const { cluster, companions } = start([a], stop.signal, 'metadata.name=b');
+  await waitFor(() => cluster.lists.includes('metadata.name=b') || undefined, { what: 'the list' });
+  const known = companions.known(a, stop.signal);
+  await waitFor(() => cluster.open.has('spec.nodeName=me') || undefined, { what: 'the own watch' });
+  cluster.push('spec.nodeName=me', { type: 'DELETED', object: a });
+  await known;
+  stop.abort();
+});
+
+test('known() ends with its signal', async () => {
+  const [stop, call] = [new AbortController(), new AbortController()];
+  const a = container('a', { nodeName: 'me', dependsOn: needs('Container', 'b') });
+  const { cluster, companions } = start([a], stop.signal, 'metadata.name=b');
+  await waitFor(() => cluster.lists.includes('metadata.name=b') || undefined, { what: 'the list' });
+  const known = companions.known(a, call.signal);
+  call.abort();
+  await assert.rejects(known, { name: 'AbortError' });
+  stop.abort();
 });
