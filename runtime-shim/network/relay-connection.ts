@@ -23,19 +23,21 @@ export function proxyHeader({ clientIp, serverIp, clientPort, serverPort }: Endp
 }
 
 /**
- * Connects the client to the first backend that takes it, and resolves when both directions have ended; false when
- * there was none. Each direction ends by itself (half-close), neither reads more than the other end takes, and a reset of one side resets
- * the other. Never rejects; both sockets are gone when it resolves.
+ * Connects the client to the first backend that takes it, asking `choose` before each try, and resolves when both directions have ended; false when
+ * there was none. Each direction ends by itself (half-close), neither reads more than the other end takes, and a reset of one
+ * side resets the other. Never rejects; both sockets are gone when it resolves.
  */
 export async function relayConnection(
   client: Socket,
-  backends: readonly ServiceBackend[],
+  choose: () => ServiceBackend | undefined,
   header: string,
 ): Promise<boolean> {
   // Before anything is read of it, an error has nobody else who listens.
   client.on('error', () => undefined);
-  for (const backend of backends.slice(0, MAX_TRIES)) {
+  for (let count = 0; count < MAX_TRIES; count += 1) {
     if (client.destroyed) return true;
+    const backend = choose();
+    if (!backend) break;
     const server = await open(backend);
     if (!server) continue;
     if (client.destroyed) {

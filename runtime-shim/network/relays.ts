@@ -37,6 +37,17 @@ interface Relay {
   port: ServicePort;
 }
 
+/** Those at other addresses, a node being one for all that it has; where there are none, others at the same. Pure. */
+export function untried(
+  backends: readonly ServiceBackend[],
+  tried: readonly ServiceBackend[],
+): readonly ServiceBackend[] {
+  const isSameAddress = (a: ServiceBackend, b: ServiceBackend): boolean => a.ip === b.ip && a.port === b.port;
+  const left = backends.filter(({ id }) => !tried.some((one) => one.id === id));
+  const elsewhere = left.filter((backend) => !tried.some((one) => isSameAddress(one, backend)));
+  return elsewhere.length > 0 ? elsewhere : left;
+}
+
 /** `servingBackends` gives those that the kernel would choose from, at the time of a connection. */
 export function createRelays(deps: {
   readonly servingBackends: (port: ServicePort) => readonly ServiceBackend[];
@@ -47,7 +58,18 @@ export function createRelays(deps: {
   const clients = new Set<Socket>();
   let [accepted, refused, failed] = [0, 0, 0];
 
-  const take = async (client: Socket, { port }: Relay): Promise<void> => {
+  /** For one client: chooses anew with each call, among those that serve by then. */
+  const chooser = (relay: Relay, clientIp: string): (() => ServiceBackend | undefined) => {
+    const tried: ServiceBackend[] = [];
+    return () => {
+      const { port } = relay;
+      const left = untried(deps.servingBackends(port), tried);
+      const [backend] = orderForClient(left, port.sessionAffinity ? clientIp : undefined);
+      if (backend) tried.push(backend);
+      return backend;
+    };
+  };
+  const take = async (client: Socket, relay: Relay): Promise<void> => {
     if (clients.size >= MAX_CONNECTIONS) {
       refused += 1;
       client.resetAndDestroy();
@@ -59,9 +81,8 @@ export function createRelays(deps: {
     accepted += 1;
     clients.add(client);
     client.once('close', () => clients.delete(client));
-    const backends = orderForClient(deps.servingBackends(port), port.sessionAffinity ? clientIp : undefined);
-    const header = proxyHeader({ clientIp, clientPort, serverIp, serverPort: port.publishedPort });
-    if (!(await relayConnection(client, backends, header))) failed += 1;
+    const header = proxyHeader({ clientIp, clientPort, serverIp, serverPort: relay.port.publishedPort });
+    if (!(await relayConnection(client, chooser(relay, clientIp), header))) failed += 1;
   };
   const listen = async (chain: string, port: ServicePort): Promise<void> => {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });

@@ -5,7 +5,7 @@ import { test, type TestContext } from 'node:test';
 import { silentLogger } from '../../../../lib/log.ts';
 import { orderForClient } from '../../../../runtime-shim/network/client-order.ts';
 import type { ServiceBackend, ServicePort } from '../../../../runtime-shim/network/node-network.ts';
-import { createRelays } from '../../../../runtime-shim/network/relays.ts';
+import { createRelays, untried } from '../../../../runtime-shim/network/relays.ts';
 import { waitFor } from '../../../support/wait.ts';
 
 const LOOPBACK = '127.0.0.1';
@@ -39,11 +39,15 @@ async function closedPort(): Promise<number> {
 
 /** A relay in front of these ports, tried in order, and a client of it. */
 async function setUp(t: TestContext, ...ports: readonly number[]) {
-  const relays = createRelays({ servingBackends: () => ports.map(backendAt), log: silentLogger() });
+  return setUpWith(t, () => ports.map(backendAt));
+}
+
+async function setUpWith(t: TestContext, servingBackends: () => readonly ServiceBackend[]) {
+  const relays = createRelays({ servingBackends, log: silentLogger() });
   t.after(() => relays.close());
   const port: ServicePort = {
     ...{ protocol: 'TCP', virtualIp: '', port: 0, publishedPort: 9090, sessionAffinity: false },
-    ...{ clientAddress: 'ProxyProtocol', backends: ports.map(backendAt) },
+    ...{ clientAddress: 'ProxyProtocol', backends: [] },
   };
   await relays.sync([{ id: 'default/web', ports: [port] }]);
   const [listener = 0] = relays.ports.values();
@@ -81,6 +85,24 @@ test('a relay tries another backend when one refuses, and resets the client when
   const none = await setUp(t, gone, away);
   await assert.rejects(readAll(none.open()), /ECONNRESET/);
   assert.equal(none.relays.counts().failed, 1);
+});
+
+test('a relay asks before each try who serves now', async (t) => {
+  const works = await listen(t, (socket) => socket.end('here'));
+  const gone = await closedPort();
+  let asked = 0;
+  const { open } = await setUpWith(t, () => [backendAt((asked += 1) === 1 ? gone : works)]);
+  assert.equal(await readAll(open()), 'here');
+  assert.equal(asked, 2);
+});
+
+test('untried() prefers other addresses to other backends of the same node', () => {
+  const at = (id: string, ip: string): ServiceBackend => ({ id, ip, port: 80, isRemote: true });
+  const [a, b, c] = [at('a', 'node1'), at('b', 'node1'), at('c', 'node2')] as const;
+  assert.deepEqual(untried([a, b, c], []), [a, b, c]);
+  assert.deepEqual(untried([a, b, c], [a]), [c]);
+  assert.deepEqual(untried([a, b, c], [a, c]), [b]);
+  assert.deepEqual(untried([a, b, c], [a, b, c]), []);
 });
 
 test('a relay passes a reset on, in both directions', async (t) => {
