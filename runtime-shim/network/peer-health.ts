@@ -18,12 +18,15 @@ export interface PeerHealth {
   /** A probe is on its way to the peer. */
   noteProbe(ip: string): void;
   noteAnswer(ip: string): void;
-  /** The peer has said that its tables are as of that revision. */
-  noteRevision(ip: string, revision: number): void;
+  /** A probe of the peer has come at `atMs`, and said that its tables are as of that revision. */
+  noteRevision(ip: string, revision: number, atMs: number): void;
   peers(): readonly string[];
   silent(): ReadonlySet<string>;
-  /** Those that answer, and have not said that their tables are as of `revision`. */
-  behind(revision: number): readonly string[];
+  /**
+   * Those that answer, and have not said that their tables are as of `revision`. One without a probe since `sinceMs` has
+   * nobody who could say it: its kernel answers without a shim.
+   */
+  behind(revision: number, sinceMs: number): readonly string[];
   counts(): PeerCounts;
 }
 
@@ -32,7 +35,11 @@ interface Peer {
   /** Probes since the last answer. */
   unanswered: number;
   revision: number;
+  /** When its last probe came. */
+  heardAtMs: number;
 }
+
+const newPeer = (): Peer => ({ hasAnswered: false, unanswered: 0, revision: 0, heardAtMs: -Infinity });
 
 /** No peers yet. */
 export function createPeerHealth(): PeerHealth {
@@ -44,7 +51,7 @@ export function createPeerHealth(): PeerHealth {
     setPeers(ips) {
       const wanted = new Set(ips);
       for (const ip of peers.keys()) if (!wanted.has(ip)) peers.delete(ip);
-      for (const ip of wanted) if (!peers.has(ip)) peers.set(ip, { hasAnswered: false, unanswered: 0, revision: 0 });
+      for (const ip of wanted) if (!peers.has(ip)) peers.set(ip, newPeer());
     },
     noteProbe(ip) {
       const peer = peers.get(ip);
@@ -54,14 +61,17 @@ export function createPeerHealth(): PeerHealth {
       const peer = peers.get(ip);
       if (peer) Object.assign(peer, { hasAnswered: true, unanswered: 0 });
     },
-    noteRevision(ip, revision) {
+    noteRevision(ip, revision, atMs) {
       const peer = peers.get(ip);
       // Packets overtake each other.
-      if (peer && revision > peer.revision) peer.revision = revision;
+      if (peer) Object.assign(peer, { revision: Math.max(revision, peer.revision), heardAtMs: atMs });
     },
     peers: () => [...peers.keys()],
     silent: () => new Set(namesWhere(isSilent)),
-    behind: (revision) => namesWhere((peer) => peer.hasAnswered && !isSilent(peer) && peer.revision < revision),
+    behind: (revision, sinceMs) =>
+      namesWhere(
+        (peer) => peer.hasAnswered && !isSilent(peer) && peer.heardAtMs >= sinceMs && peer.revision < revision,
+      ),
     counts() {
       const silent = namesWhere(isSilent).length;
       const unknown = namesWhere(({ hasAnswered }) => !hasAnswered).length;

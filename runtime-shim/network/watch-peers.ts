@@ -17,6 +17,9 @@ const PROBE_MS = 250;
 /** With many peers probes are further apart: at most 400 a second. */
 const PROBE_MS_PER_PEER = 2.5;
 const RETRY_MS = 1000;
+/** A shim that is there has sent a probe within this time, or this many times the time between two. */
+const HEARD_MS = 2000;
+const HEARD_PROBES = 4;
 const AWAIT_LOOK_MS = 10;
 const MAGIC = Buffer.from('windlass');
 
@@ -59,12 +62,13 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
     for (const { kind, from, id: of, payload } of socket.receive()) {
       const revision = decodeRevision(payload);
       if (revision === undefined) continue;
-      if (kind === 'request') health.noteRevision(from, revision);
+      if (kind === 'request') health.noteRevision(from, revision, performance.now());
       if (kind !== 'reply' || of !== id) continue;
       answered += 1;
       health.noteAnswer(from);
     }
   };
+  const probeEveryMs = (): number => Math.max(PROBE_MS, health.peers().length * PROBE_MS_PER_PEER);
   const probe = (socket: EchoSocket, isCounted = true): void => {
     const payload = encodeRevision(ownRevision);
     for (const ip of health.peers()) {
@@ -110,13 +114,10 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
     async run(signal) {
       try {
         while (!signal.aborted) {
-          const waitMs = await look().then(
-            () => Math.max(PROBE_MS, health.peers().length * PROBE_MS_PER_PEER),
-            (err: unknown) => {
-              log.debug({ err }, 'failed to probe the other nodes');
-              return RETRY_MS;
-            },
-          );
+          const waitMs = await look().then(probeEveryMs, (err: unknown) => {
+            log.debug({ err }, 'failed to probe the other nodes');
+            return RETRY_MS;
+          });
           await sleep(waitMs, undefined, { signal });
         }
       } catch (error) {
@@ -136,7 +137,8 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
       const until = performance.now() + timeoutMs;
       for (;;) {
         if (open) takeMessages(open.socket);
-        const behind = health.behind(revision);
+        const heardMs = Math.max(HEARD_MS, HEARD_PROBES * probeEveryMs());
+        const behind = health.behind(revision, performance.now() - heardMs);
         if (behind.length === 0 || performance.now() >= until) return behind;
         await sleep(AWAIT_LOOK_MS);
       }

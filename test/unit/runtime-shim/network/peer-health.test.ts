@@ -52,12 +52,25 @@ test('behind() names those that answer and have not come so far', () => {
   const health = createPeerHealth();
   health.setPeers(['a', 'b', 'c', 'silent']);
   for (const ip of ['a', 'b', 'silent']) health.noteAnswer(ip);
+  for (const ip of health.peers()) health.noteRevision(ip, 1, 0);
   probe(health, 'silent');
-  assert.deepEqual(health.behind(7), ['a', 'b'], 'who never answered is not waited for');
-  health.noteRevision('a', 7);
-  health.noteRevision('a', 5);
-  health.noteRevision('b', 6);
-  assert.deepEqual(health.behind(7), ['b']);
-  health.noteRevision('b', 8);
-  assert.deepEqual(health.behind(7), []);
+  const behind = (): readonly string[] => health.behind(7, 0);
+  assert.deepEqual(behind(), ['a', 'b'], 'who never answered is not waited for');
+  health.noteRevision('a', 7, 0);
+  health.noteRevision('a', 5, 0);
+  health.noteRevision('b', 6, 0);
+  assert.deepEqual(behind(), ['b']);
+  health.noteRevision('b', 8, 0);
+  assert.deepEqual(behind(), []);
+});
+
+test('behind() leaves out those that answer and send no probes any more', () => {
+  const health = createPeerHealth();
+  health.setPeers(['a', 'never']);
+  for (const ip of ['a', 'never']) health.noteAnswer(ip);
+  health.noteRevision('a', 6, 1000);
+  assert.deepEqual(health.behind(7, 1000), ['a']);
+  assert.deepEqual(health.behind(7, 1001), []);
+  health.noteRevision('a', 6, 1500);
+  assert.deepEqual(health.behind(7, 1001), ['a']);
 });
