@@ -32,8 +32,8 @@ export function forgetUdpFlows(socket: NetlinkSocket, flows: UdpFlows): number {
 }
 
 /**
- * Deletes the flows that were led to these addresses, UDP all and TCP without an answer so far: what the client sends next
- * is led on anew. Returns how many.
+ * Deletes the flows that were led to these addresses and have no answer so far: what the client sends next is led on anew.
+ * Returns how many.
  */
 export function forgetUnanswered(socket: NetlinkSocket, servers: ReadonlySet<string>): number {
   if (servers.size === 0) return 0;
@@ -86,14 +86,15 @@ function matchFlow(message: NetlinkMessage, flows: UdpFlows): Buffer | undefined
 }
 
 /** The original tuple, as it came, of a flow that was led to one of the servers and can still be led elsewhere. */
-function matchUnanswered(message: NetlinkMessage, servers: ReadonlySet<string>): Buffer | undefined {
+export function matchUnanswered(message: NetlinkMessage, servers: ReadonlySet<string>): Buffer | undefined {
   const attributes = decodeAttributes(message.body.subarray(NFGENMSG.length));
   const original = attributes.get(CTA.original);
   const reply = attributes.get(CTA.reply);
   const status = attributes.get(CTA.status)?.readUInt32BE(0) ?? 0;
   if (!original || !reply || (status & STATUS.destinationChanged) === 0) return undefined;
   const protocol = nested(original, CTA.protocol).get(CTA.number)?.[0];
-  const isMovable = protocol === PROTOCOL_UDP || (protocol === PROTOCOL_TCP && (status & STATUS.seenReply) === 0);
+  const isKnown = protocol === PROTOCOL_UDP || protocol === PROTOCOL_TCP;
+  const isMovable = isKnown && (status & STATUS.seenReply) === 0;
   const server = nested(reply, CTA.ip).get(CTA.ipSource)?.join('.') ?? '';
   return isMovable && servers.has(server) ? original : undefined;
 }

@@ -3,10 +3,12 @@
 
 /** Probes in a row without an answer that make a peer silent. */
 export const SILENT_AFTER = 4;
+/** Probes in a row with an answer that end it: a path that loses most packets does not come and go. */
+export const BACK_AFTER = 3;
 
 export interface PeerCounts {
   readonly answering: number;
-  /** Answered once, and does not any more. */
+  /** Answered once, and does not any more, or not reliably yet. */
   readonly silent: number;
   /** Never answered yet: nothing is known of them, so they are treated as if they did. */
   readonly unknown: number;
@@ -34,17 +36,22 @@ interface Peer {
   hasAnswered: boolean;
   /** Probes since the last answer. */
   unanswered: number;
+  /** Probes in a row with an answer. */
+  answered: number;
+  isSilent: boolean;
   revision: number;
   /** When its last probe came. */
   heardAtMs: number;
 }
 
-const newPeer = (): Peer => ({ hasAnswered: false, unanswered: 0, revision: 0, heardAtMs: -Infinity });
+const newPeer = (): Peer => ({
+  ...{ hasAnswered: false, unanswered: 0, answered: 0, isSilent: false },
+  ...{ revision: 0, heardAtMs: -Infinity },
+});
 
 /** No peers yet. */
 export function createPeerHealth(): PeerHealth {
   const peers = new Map<string, Peer>();
-  const isSilent = ({ hasAnswered, unanswered }: Peer): boolean => hasAnswered && unanswered >= SILENT_AFTER;
   const namesWhere = (test: (peer: Peer) => boolean): string[] =>
     [...peers].filter(([, peer]) => test(peer)).map(([ip]) => ip);
   return {
@@ -55,11 +62,18 @@ export function createPeerHealth(): PeerHealth {
     },
     noteProbe(ip) {
       const peer = peers.get(ip);
-      if (peer) peer.unanswered += 1;
+      if (!peer) return;
+      if (peer.unanswered > 0) peer.answered = 0;
+      peer.unanswered += 1;
+      if (peer.hasAnswered && peer.unanswered >= SILENT_AFTER) peer.isSilent = true;
     },
     noteAnswer(ip) {
       const peer = peers.get(ip);
-      if (peer) Object.assign(peer, { hasAnswered: true, unanswered: 0 });
+      if (!peer) return;
+      // Several answers at once are to probes that are not counted, or late ones: they count as one.
+      if (peer.unanswered > 0) peer.answered += 1;
+      if (peer.answered >= BACK_AFTER) peer.isSilent = false;
+      Object.assign(peer, { hasAnswered: true, unanswered: 0 });
     },
     noteRevision(ip, revision, atMs) {
       const peer = peers.get(ip);
@@ -67,13 +81,11 @@ export function createPeerHealth(): PeerHealth {
       if (peer) Object.assign(peer, { revision: Math.max(revision, peer.revision), heardAtMs: atMs });
     },
     peers: () => [...peers.keys()],
-    silent: () => new Set(namesWhere(isSilent)),
+    silent: () => new Set(namesWhere(({ isSilent }) => isSilent)),
     behind: (revision, sinceMs) =>
-      namesWhere(
-        (peer) => peer.hasAnswered && !isSilent(peer) && peer.heardAtMs >= sinceMs && peer.revision < revision,
-      ),
+      namesWhere((peer) => peer.hasAnswered && !peer.isSilent && peer.heardAtMs >= sinceMs && peer.revision < revision),
     counts() {
-      const silent = namesWhere(isSilent).length;
+      const silent = namesWhere(({ isSilent }) => isSilent).length;
       const unknown = namesWhere(({ hasAnswered }) => !hasAnswered).length;
       return { answering: peers.size - silent - unknown, silent, unknown };
     },

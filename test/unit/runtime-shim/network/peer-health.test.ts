@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createPeerHealth, SILENT_AFTER, type PeerHealth } from '../../../../runtime-shim/network/peer-health.ts';
+import {
+  BACK_AFTER,
+  createPeerHealth,
+  SILENT_AFTER,
+  type PeerHealth,
+} from '../../../../runtime-shim/network/peer-health.ts';
 
 const probe = (health: PeerHealth, ip: string, times = SILENT_AFTER): void => {
   for (let count = 0; count < times; count += 1) health.noteProbe(ip);
 };
 
-test('a peer is silent after so many probes in a row, and counts again with one answer', () => {
+test('a peer is silent after so many probes in a row, and counts again after several answers in a row', () => {
   const health = createPeerHealth();
   health.setPeers(['a', 'b']);
   for (const ip of ['a', 'b']) {
@@ -21,7 +26,22 @@ test('a peer is silent after so many probes in a row, and counts again with one 
   probe(health, 'a', 1);
   assert.deepEqual([...health.silent()], ['a']);
   assert.deepEqual(health.counts(), { answering: 1, silent: 1, unknown: 0 });
-  health.noteAnswer('a');
+  const answer = (times: number): void => {
+    for (let count = 0; count < times; count += 1) {
+      health.noteProbe('a');
+      health.noteAnswer('a');
+    }
+  };
+  for (let count = 0; count < BACK_AFTER; count += 1) health.noteAnswer('a');
+  assert.deepEqual([...health.silent()], ['a'], 'late answers are one');
+  probe(health, 'a', 2);
+  answer(BACK_AFTER - 1);
+  probe(health, 'a', 2);
+  answer(BACK_AFTER - 1);
+  assert.deepEqual([...health.silent()], ['a'], 'not in a row');
+  answer(1);
+  assert.deepEqual([...health.silent()], []);
+  probe(health, 'a', SILENT_AFTER - 1);
   assert.deepEqual([...health.silent()], []);
 });
 
