@@ -45,6 +45,8 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
   let open: { readonly address: string; readonly socket: EchoSocket } | undefined;
   let [sent, answered, silences] = [0, 0, 0];
   let ownRevision = 0;
+  /** The silent ones that the tables are known to be without. */
+  let leftOut: ReadonlySet<string> = new Set();
 
   const close = (): void => {
     open?.socket[Symbol.dispose]();
@@ -85,19 +87,19 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
   };
   const judge = async (): Promise<void> => {
     const silent = health.silent();
-    const before = state.silentPeers;
-    const fallen = [...silent].filter((ip) => !before.has(ip));
-    const back = [...before].filter((ip) => !silent.has(ip));
+    const fallen = [...silent].filter((ip) => !leftOut.has(ip));
+    const back = [...leftOut].filter((ip) => !silent.has(ip));
     if (fallen.length + back.length === 0) return;
-    silences += fallen.length;
-    if (fallen.length > 0)
-      log.warn({ peers: fallen }, 'nodes do not answer on the ingress network: clients are sent to others');
-    if (back.length > 0) log.info({ peers: back }, 'nodes count again');
     state.silentPeers = silent;
     await tables.settled();
     await tables.syncServices();
     // Whoever knocks there now tries again in a second, and is led to another node then.
     if (fallen.length > 0) forgetUnanswered(filter, silentAddresses(state));
+    leftOut = silent;
+    silences += fallen.length;
+    if (fallen.length > 0)
+      log.warn({ peers: fallen }, 'nodes do not answer on the ingress network: clients are sent to others');
+    if (back.length > 0) log.info({ peers: back }, 'nodes count again');
   };
   const look = async (): Promise<void> => {
     const ingress = ingressOf(state);
@@ -105,9 +107,12 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
     if (!ingress) close();
     const socket = ingress && socketAt(ingress.ip);
     if (socket) takeMessages(socket);
-    await judge();
-    // While the tables changed, the ingress network may have changed as well.
-    if (socket && open?.socket === socket) probe(socket);
+    try {
+      await judge();
+    } finally {
+      // While the tables changed, the ingress network may have changed as well.
+      if (socket && open?.socket === socket) probe(socket);
+    }
   };
 
   return {
@@ -115,7 +120,7 @@ export function createPeerWatch({ state, tables, filter, log }: PeerWatchDeps): 
       try {
         while (!signal.aborted) {
           const waitMs = await look().then(probeEveryMs, (err: unknown) => {
-            log.debug({ err }, 'failed to probe the other nodes');
+            log.debug({ err }, 'failed to probe the other nodes, or to leave the silent ones out');
             return RETRY_MS;
           });
           await sleep(waitMs, undefined, { signal });
