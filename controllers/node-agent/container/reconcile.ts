@@ -239,9 +239,10 @@ async function writeStatus(
   });
   if (container.metadata.deletionTimestamp !== undefined && !observed.sandboxes.length) return true;
   const patch = statusPatch(container.status, status);
+  // Also when there is nothing to write: an admission of which the cluster never heard is taken back.
+  await deps.admit({ ...container, status }, signal);
   if (Object.keys(patch).length === 0) return true;
   const { name, namespace, uid } = container.metadata;
-  await deps.admit({ ...container, status }, signal);
   try {
     const written = await askPatiently(signal, (limited) =>
       deps.client.mergePatch(name, namespace, { metadata: { uid }, status: patch }, { subresource: 'status' }, limited),

@@ -5,7 +5,10 @@ import type { Cluster } from '../cluster.ts';
 import { placedIn, SERVICE_LABEL, serviceOf, type Placed } from './service-tables.ts';
 
 export interface Admissions {
-  /** Remembers that the Container of this node is Ready, or forgets it; true when that is news to the cluster. */
+  /**
+   * Remembers that the Container of this node is Ready, or forgets it; true when the tables may change by it: it is news
+   * to the cluster, or is taken back before the cluster heard of it.
+   */
   note(container: Container, cached: Pick<Cluster['containers'], 'get'>): boolean;
   /** The Containers as the cluster has them, with what is known here already. */
   apply(containers: readonly Placed[]): readonly Placed[];
@@ -19,10 +22,7 @@ export function createAdmissions(): Admissions {
       const { uid = '', name, namespace = '' } = container.metadata;
       const known = cached.get(namespace, name);
       const isKnown = known?.metadata.uid === uid && isConditionTrue(known, 'Ready');
-      if (!isMember(container) || !isConditionTrue(container, 'Ready') || isKnown) {
-        ready.delete(uid);
-        return false;
-      }
+      if (!isMember(container) || !isConditionTrue(container, 'Ready') || isKnown) return ready.delete(uid) && !isKnown;
       ready.set(uid, container);
       return true;
     },

@@ -51,7 +51,12 @@ test('createAdmissions() holds a Container for Ready from when its node says so 
   assert.deepEqual(admissions.apply([running]), [running]);
   assert.deepEqual(admissions.apply([starting]), [starting], 'known once, it is as the cluster says');
   assert.equal(admissions.note(running, lister([starting])), true);
-  assert.equal(admissions.note(starting, lister([starting])), false, 'not Ready any more');
+  assert.equal(
+    admissions.note(starting, lister([starting])),
+    true,
+    'not Ready any more, and the cluster never heard of it',
+  );
+  assert.equal(admissions.note(starting, lister([starting])), false, 'no news');
   assert.deepEqual(admissions.apply([starting]), [starting]);
   assert.equal(admissions.note(running, lister([running])), false, 'no news');
   assert.equal(admissions.note(member(1, { metadata: { labels: {} } }), lister([])), false, 'of no Service');

@@ -130,3 +130,17 @@ test('retire() and admit() tell nothing before the cluster is known', async () =
   await tables.admit(started, options());
   assert.deepEqual(calls, ['awaitPeers', 'setNames', 'setServices']);
 });
+
+test('admit() takes back what the cluster never heard of', async () => {
+  const told: number[] = [];
+  const { tables } = setUp({
+    setServices: async ([one]) => {
+      told.push(one?.ports.at(-1)?.backends.filter(({ isDraining }) => !isDraining).length ?? 0);
+      return [];
+    },
+  });
+  await tables.reconcile('tables', options());
+  await tables.admit(started, options());
+  await tables.admit(starting, options());
+  assert.deepEqual(told, [1, 2, 1]);
+});
