@@ -202,6 +202,16 @@ test('findUnsupportedField() names a published port that can have no header', ()
   assert.equal(ask('UDP', 5353), 'spec.clientAddress: ProxyProtocol, with the published UDP port 5353,');
 });
 
+test('findUnsupportedField() refuses sessionAffinity beside clientAddress: ProxyProtocol on a published port', () => {
+  const ask = (change: object) => findUnsupportedField(makeService('web', change));
+  const [affine, published] = [{ sessionAffinity: 'ClientIP' }, { ports: [{ port: 80, publishedPort: 8080 }] }];
+  const relayed = { clientAddress: 'ProxyProtocol' };
+  const refused = 'spec.clientAddress: ProxyProtocol, with spec.sessionAffinity: ClientIP and a published port,';
+  assert.equal(ask({ ...affine, ...published, ...relayed }), refused);
+  assert.equal(ask({ ...affine, ...published }), undefined);
+  assert.equal(ask({ ...affine, ...relayed, ports: [{ port: 80 }] }), undefined);
+});
+
 test('allocate() gives each Service its own address before the cache shows the first, and keeps it', () => {
   const network = makeNetwork('default', { status: { subnets: [{ cidr: '10.128.0.0/24', gateway: '10.128.0.1' }] } });
   const services: Service[] = [];
