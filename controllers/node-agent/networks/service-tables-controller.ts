@@ -74,6 +74,7 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps): ServiceT
   let toldServices = '';
   let toldRevision = 0;
   let hasPeers = false;
+  let canDrain: boolean | undefined;
   let toldNames = '';
   let toldConflicts = '';
   let last: Promise<unknown> = Promise.resolve();
@@ -94,11 +95,13 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps): ServiceT
   };
   const tell = async (signal: AbortSignal): Promise<Result> => {
     await settle(signal);
+    canDrain ??= (await deps.runtime.awaitPeers(0, 0)) !== undefined;
     const tables = buildServiceTables({
       services: deps.cluster.services.list(),
       containers: admissions.apply(placedIn(deps.cluster, deps.nodeName)),
       networks: deps.cluster.networks.list(),
       nodeName: deps.nodeName,
+      canDrain,
     });
     const names = canonicalJson(tables.names);
     if (names !== toldNames) {
@@ -147,6 +150,8 @@ export function createServiceTablesReconciler(deps: ServiceTablesDeps): ServiceT
     forget() {
       toldServices = '';
       toldNames = '';
+      // It may be a runtime of another version.
+      canDrain = undefined;
     },
     reconcile,
     async admit(container, options) {

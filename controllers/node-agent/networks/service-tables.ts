@@ -21,6 +21,8 @@ export interface ServiceTablesInput {
   readonly containers: readonly Placed[];
   readonly networks: readonly Network[];
   readonly nodeName: string;
+  /** Whether the runtime knows draining backends: one that does not would lead clients of this node to them. */
+  readonly canDrain: boolean;
 }
 
 export interface ServiceTables {
@@ -61,7 +63,7 @@ export function buildServiceTables(input: ServiceTablesInput): ServiceTables {
       hasMemberHere: own.some(({ spec }) => spec.nodeName === nodeName),
       ready: own.filter((container) => isConditionTrue(container, 'Ready')),
       draining: (leaving.get(idOf(service)) ?? []).filter(
-        (container) => container.spec.nodeName === nodeName && isConditionTrue(container, 'Ready'),
+        (container) => input.canDrain && container.spec.nodeName === nodeName && isConditionTrue(container, 'Ready'),
       ),
       addressOf: ingress?.addressOf ?? (() => undefined),
       isOverlay: (network) => overlays.has(idOn(service, network)),

@@ -294,8 +294,11 @@ export interface NodeRuntime {
     ingress: Ingress | undefined,
     revision: number,
   ): Promise<readonly PortConflict[]>;
-  /** Waits until the other nodes' tables are as of `revision`; resolves with those that were not within the time. */
-  awaitPeers(revision: number, timeoutMs: number): Promise<readonly string[]>;
+  /**
+   * Waits until the other nodes' tables are as of `revision`; resolves with those that were not within the time, or with
+   * undefined from a runtime that has no such call, and does not know draining backends.
+   */
+  awaitPeers(revision: number, timeoutMs: number): Promise<readonly string[] | undefined>;
   setNames(networks: readonly NetworkNames[]): Promise<void>;
   containerUsage(): Promise<ContainerUsage[]>;
   sandboxUsage(): Promise<SandboxUsage[]>;

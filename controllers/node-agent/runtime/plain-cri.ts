@@ -113,7 +113,7 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
     awaitPeers: (...asked) =>
       runtime.awaitPeers(...asked).catch((error: unknown) => {
         if (reasonOf(error) !== 'Unimplemented') throw error;
-        return [];
+        return undefined;
       }),
     setServices: (services, ...rest) =>
       orElse(runtime.setServices(services, ...rest), () =>

@@ -84,9 +84,12 @@ test('buildServiceTables() keeps one of this node that is about to stop apart, a
     member(2, { nodeName: 'n2', metadata: deleted }),
     member(3, { metadata: { ...deleted, ownerReferences: [], resourceVersion: '900' } }),
   ];
-  const tables = buildServiceTables({ services: [service()], containers: members, networks: [], nodeName: 'n1' });
+  const input = { services: [service()], containers: members, networks: [], nodeName: 'n1' };
+  const tables = buildServiceTables({ ...input, canDrain: true });
   assert.deepEqual(tables.services[0]?.ports[0]?.backends, [
     { id: '10.128.0.1:80', ip: '10.128.0.1', port: 80, isRemote: false, isDraining: true },
   ]);
+  const plain = buildServiceTables({ ...input, canDrain: false });
+  assert.deepEqual(plain.services[0]?.ports[0]?.backends, [], 'not for a runtime that would take it for any other');
   assert.equal(tables.revision, 102, 'of members elsewhere alone');
 });

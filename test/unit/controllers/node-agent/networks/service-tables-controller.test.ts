@@ -83,7 +83,7 @@ function setUp(runtime: Partial<ServiceTablesDeps['runtime']> = {}, change: Part
     runtime: {
       setNames: note('setNames', undefined),
       setServices: note('setServices', []),
-      awaitPeers: note('awaitPeers', []),
+      awaitPeers: (revision) => note(`awaitPeers ${revision}`, [])(),
       ...runtime,
     },
     ...change,
@@ -96,7 +96,7 @@ const options = () => ({ signal: new AbortController().signal, log });
 test('retire() tells the tables, and waits for those of the other nodes', async () => {
   const { tables, calls } = setUp();
   await tables.retire(leaving, options());
-  assert.deepEqual(calls, ['setNames', 'setServices', 'awaitPeers']);
+  assert.deepEqual(calls, ['awaitPeers 0', 'setNames', 'setServices', 'awaitPeers 101']);
 });
 
 test('retire() goes on to the stop when the runtime fails', async () => {
@@ -104,7 +104,9 @@ test('retire() goes on to the stop when the runtime fails', async () => {
     throw new Error('EMFILE');
   };
   await setUp({ setServices: fail }).tables.retire(leaving, options());
-  await setUp({ awaitPeers: fail }).tables.retire(leaving, options());
+  const waits = setUp({ awaitPeers: async (revision) => (revision === 0 ? [] : fail()) });
+  await waits.tables.retire(leaving, options());
+  assert.deepEqual(waits.calls, ['setNames', 'setServices']);
   const { tables } = setUp({ setNames: fail, setServices: fail, awaitPeers: fail });
   await tables.retire(leaving, options());
   await assert.rejects(tables.reconcile('tables', options()), /EMFILE/, 'it is tried again');
@@ -125,10 +127,10 @@ test('retire() and admit() tell nothing before the cluster is known', async () =
   isSynced = false;
   await tables.admit(started, options());
   await tables.retire(leaving, options());
-  assert.deepEqual(calls, ['awaitPeers']);
+  assert.deepEqual(calls, ['awaitPeers 101']);
   isSynced = true;
   await tables.admit(started, options());
-  assert.deepEqual(calls, ['awaitPeers', 'setNames', 'setServices']);
+  assert.deepEqual(calls, ['awaitPeers 101', 'setNames', 'setServices']);
 });
 
 test('admit() takes back what the cluster never heard of', async () => {

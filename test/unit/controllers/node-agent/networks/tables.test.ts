@@ -58,7 +58,7 @@ const service = (spec: object): Service => ({
 });
 
 const tablesOf = (one: Service, containers: Container[], networks: Network[] = [], nodeName = 'n1') =>
-  buildServiceTables({ services: [one], containers, networks, nodeName });
+  buildServiceTables({ services: [one], containers, networks, nodeName, canDrain: true });
 const backend = (ip: string, port = 8080) => ({ id: `${ip}:${port}`, ip, port, isRemote: false });
 const ingressNetwork = {
   metadata: { name: 'ingress', namespace: 'windlass-system' },
