@@ -48,11 +48,14 @@ export function createMembership(
 ): Membership {
   const unstartedSince = new Map<string, number>();
   let members: readonly Member[] = [];
+  let ownId = '';
   let written = '';
   let wake = new AbortController();
 
   const remember = (found: readonly Member[]): void => {
     members = found;
+    // Of a cluster that this one has left: with that list, an empty store in its place would be taken for the only member.
+    if (!found.some(({ id }) => id === ownId)) return;
     const text = JSON.stringify(toServers(found, ownPeerUrl));
     if (text === written) return;
     mkdirSync(dirname(file), { recursive: true });
@@ -61,10 +64,10 @@ export function createMembership(
   };
 
   const announceOwn = async (found: readonly Member[]): Promise<readonly Member[]> => {
-    const id = await ownMemberId(client);
-    const own = found.find((member) => member.id === id);
+    ownId = await ownMemberId(client);
+    const own = found.find(({ id }) => id === ownId);
     if (!own || own.isLearner || own.peerUrls.join() === ownPeerUrl) return found;
-    await moveMember(client, id, ownPeerUrl);
+    await moveMember(client, ownId, ownPeerUrl);
     log.info({ from: own.peerUrls, to: ownPeerUrl }, 'told the other members where this one is');
     return listMembers(client);
   };

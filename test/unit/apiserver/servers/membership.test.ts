@@ -114,3 +114,15 @@ test('remove() knows a server by its name, and keeps the last one', async (t) =>
   assert.equal(members.length, 1);
   await assert.rejects(membership.remove('10.0.0.1:6443'), { reason: 'Conflict', message: /is the only server/ });
 });
+
+test('the file keeps the members as they were before this one was removed', async (t) => {
+  const { membership, members, clock, file, run } = makeMembership(t, [one(), two()]);
+  run();
+  await clock.advance(1_000);
+  const before = readFileSync(file, 'utf8');
+  assert.match(before, /10\.0\.0\.1:6443.*10\.0\.0\.2:6443/);
+  await membership.remove('10.0.0.1:6443');
+  assert.equal(members.length, 1);
+  await clock.advance(60_000);
+  assert.equal(readFileSync(file, 'utf8'), before);
+});
