@@ -7,6 +7,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { messageOf, WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { replaceFile } from '../../lib/replace-file.ts';
+import { isListening as listensAt } from './is-listening.ts';
 import {
   addLearner,
   listMembers,
@@ -18,6 +19,14 @@ import {
   type MemberClient,
 } from '../storage/members.ts';
 
+export interface MembershipDeps {
+  readonly client: MemberClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Whether the etcd of another member is up. */
+  readonly isListening?: (peerUrl: string) => Promise<boolean>;
+}
+
 export interface MembershipOptions {
   /** Where the other members reach that of this server. */
   readonly peerUrl: string;
@@ -28,7 +37,10 @@ export interface MembershipOptions {
 export interface Membership {
   /** As they were seen last; none before the first look. */
   list(): ServerList;
-  /** Makes room for a member at `peerUrl`: as it is to be started. In place of one there that is older, if any. */
+  /**
+   * Makes room for a member without data at `peerUrl`: as it is to be started. In place of the one there, if any, which has
+   * lost its data. Throws Conflict when that one is up, or the name is taken.
+   */
   admit(name: string, peerUrl: string): Promise<string>;
   /** Throws NotFound for a name that no server has, Conflict for the last one. */
   remove(name: string): Promise<void>;
@@ -43,7 +55,7 @@ const FORGET_MS = 5 * 60_000;
 
 /** Nothing is asked before run(). */
 export function createMembership(
-  { client, clock, log }: { client: MemberClient; clock: Clock; log: Logger },
+  { client, clock, log, isListening = listensAt }: MembershipDeps,
   { peerUrl: ownPeerUrl, file }: MembershipOptions,
 ): Membership {
   const unstartedSince = new Map<string, number>();
@@ -94,21 +106,29 @@ export function createMembership(
     if (members.some(({ isLearner }) => isLearner)) remember(await listMembers(client));
   };
 
+  /** Who asks has no store: a member that has one is another machine, or was asked to join by mistake. */
+  const refuseLive = async (there: Member, peerUrl: string): Promise<void> => {
+    const isOwn = there.id === ownId || peerUrl === ownPeerUrl;
+    if (!isOwn && !(await isListening(peerUrl))) return;
+    const name = nameOf(there);
+    const message = isOwn
+      ? `${peerUrl} is the etcd of ${name}, the server that was asked: choose another --listen or --advertise`
+      : `${peerUrl} is the etcd of the server ${name}, which is up: start that one without --join; when it has lost its store, stop it first, or remove it: windlass server remove ${name}`;
+    throw new WindlassError('Conflict', message);
+  };
+
   return {
     list: () => toServers(members, ownPeerUrl),
     async admit(name, peerUrl) {
       let found = await announceOwn(await listMembers(client));
       const there = found.find(({ peerUrls }) => peerUrls.includes(peerUrl));
-      const namesake = found.find((member) => member.name === name && member !== there);
-      if (namesake) {
-        const message = `the server ${name} is a member of the cluster already, with its etcd at ${namesake.peerUrls.join()}: choose another --listen or --advertise, or remove that one first: windlass server remove ${name}`;
-        throw new WindlassError('Conflict', message);
-      }
-      if (there && there.name !== '') {
-        log.warn({ name: there.name, peerUrl }, 'a member has lost its data: it is replaced');
+      refuseNamesake(found, name, there);
+      if (there) await refuseLive(there, peerUrl);
+      if (there) {
+        log.warn({ name: nameOf(there), peerUrl }, 'a member has lost its data: it is replaced');
         await removeMember(client, there.id);
       }
-      if (!there || there.name !== '') await addLearner(client, peerUrl);
+      await addLearner(client, peerUrl);
       found = await listMembers(client);
       remember(found);
       wake.abort();
@@ -142,6 +162,13 @@ export function createMembership(
       }
     },
   };
+}
+
+function refuseNamesake(found: readonly Member[], name: string, there: Member | undefined): void {
+  const namesake = found.find((member) => member.name === name && member !== there);
+  if (!namesake) return;
+  const message = `the server ${name} is a member of the cluster already, with its etcd at ${namesake.peerUrls.join()}: choose another --listen or --advertise, or remove that one first: windlass server remove ${name}`;
+  throw new WindlassError('Conflict', message);
 }
 
 /** One that has not started has no name yet: it goes by its address. */

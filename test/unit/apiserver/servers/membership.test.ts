@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
+import { isListening } from '../../../../apiserver/servers/is-listening.ts';
 import { createMembership } from '../../../../apiserver/servers/membership.ts';
 import type { MemberClient } from '../../../../apiserver/storage/members.ts';
 import { silentLogger } from '../../../../lib/log.ts';
@@ -44,14 +47,16 @@ function makeMembership(t: test.TestContext, members: FakeMember[]) {
     },
   } as unknown as MemberClient;
   const log = silentLogger();
-  const membership = createMembership({ client, clock, log }, { peerUrl: 'https://10.0.0.1:2380', file });
+  const up = new Set<string>();
+  const isListening = async (peerUrl: string): Promise<boolean> => up.has(peerUrl);
+  const membership = createMembership({ client, clock, log, isListening }, { peerUrl: 'https://10.0.0.1:2380', file });
   const run = (): AbortController => {
     const stop = new AbortController();
     t.after(() => stop.abort());
     void membership.run(stop.signal);
     return stop;
   };
-  return { membership, members, clock, file, run };
+  return { membership, members, up, clock, file, run };
 }
 const one = (): FakeMember => makeMember('1', '10.0.0.1:6443');
 const two = (): FakeMember => makeMember('2', '10.0.0.2:6443');
@@ -95,13 +100,42 @@ test('admit() gives who asks again the same place, and takes that of one that lo
       ['9', true],
     ],
   );
+  const [, before] = members;
   assert.equal(await membership.admit('10.0.0.2:6443', 'https://10.0.0.2:2380'), wanted);
   assert.equal(members.length, 2);
+  assert.notEqual(members[1], before, 'what it has told the others before it was cut off is lost with its data');
   await assert.rejects(membership.admit('10.0.0.1:6443', 'https://10.0.0.3:2380'), {
     reason: 'Conflict',
     message:
       /the server 10\.0\.0\.1:6443 is a member of the cluster already, with its etcd at https:\/\/10\.0\.0\.1:2380/,
   });
+});
+
+test('admit() replaces no member that is up, and not the one that is asked', async (t) => {
+  const { membership, members, up } = makeMembership(t, [one(), two()]);
+  up.add('https://10.0.0.2:2380');
+  await assert.rejects(membership.admit('10.0.0.2:6443', 'https://10.0.0.2:2380'), {
+    reason: 'Conflict',
+    message: /is the etcd of the server 10\.0\.0\.2:6443, which is up: start that one without --join/,
+  });
+  await assert.rejects(membership.admit('10.0.0.4:6443', 'https://10.0.0.1:2380'), {
+    reason: 'Conflict',
+    message: /is the etcd of 10\.0\.0\.1:6443, the server that was asked/,
+  });
+  assert.deepEqual(
+    members.map(({ ID }) => ID),
+    ['1', '2'],
+  );
+});
+
+test('isListening() is true of a port that somebody listens at', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  assert.equal(await isListening(url), true);
+  server.close();
+  await once(server, 'close');
+  assert.equal(await isListening(url), false);
 });
 
 test('remove() knows a server by its name, and keeps the last one', async (t) => {
