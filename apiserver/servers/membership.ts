@@ -39,7 +39,7 @@ export interface Membership {
   list(): ServerList;
   /**
    * Makes room for a member without data at `peerUrl`: as it is to be started. In place of the one there, if any, which has
-   * lost its data. Throws Conflict when that one is up, or the name is taken.
+   * lost its data. Throws Conflict when that one is up, or the name is taken; Unavailable while another one joins.
    */
   admit(name: string, peerUrl: string): Promise<string>;
   /** Throws NotFound for a name that no server has, Conflict for the last one. */
@@ -123,8 +123,9 @@ export function createMembership(
       let found = await announceOwn(await listMembers(client));
       const there = found.find(({ peerUrls }) => peerUrls.includes(peerUrl));
       refuseNamesake(found, name, there);
-      if (there) await refuseLive(there, peerUrl);
+      refuseWhileJoining(found, there);
       if (there) {
+        await refuseLive(there, peerUrl);
         log.warn({ name: nameOf(there), peerUrl }, 'a member has lost its data: it is replaced');
         await removeMember(client, there.id);
       }
@@ -169,6 +170,15 @@ function refuseNamesake(found: readonly Member[], name: string, there: Member | 
   if (!namesake) return;
   const message = `the server ${name} is a member of the cluster already, with its etcd at ${namesake.peerUrls.join()}: choose another --listen or --advertise, or remove that one first: windlass server remove ${name}`;
   throw new WindlassError('Conflict', message);
+}
+
+/** etcd has one learner at a time: said before anything is removed for the next one. */
+function refuseWhileJoining(found: readonly Member[], there: Member | undefined): void {
+  const joining = found.find((member) => member.isLearner && member !== there);
+  if (!joining) return;
+  const name = nameOf(joining);
+  const message = `the server ${name} is joining at this moment: try again when it has; if it never will, remove it: windlass server remove ${name}`;
+  throw new WindlassError('Unavailable', message);
 }
 
 /** One that has not started has no name yet: it goes by its address. */

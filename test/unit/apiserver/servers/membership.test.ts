@@ -128,6 +128,17 @@ test('admit() replaces no member that is up, and not the one that is asked', asy
   );
 });
 
+test('admit() names the one that is joining, which may have died, and changes nothing', async (t) => {
+  const { membership, members } = makeMembership(t, [one(), two(), { ...makeMember('3', 'c:6443'), isLearner: true }]);
+  await assert.rejects(membership.admit('10.0.0.2:6443', 'https://10.0.0.2:2380'), {
+    reason: 'Unavailable',
+    message: /the server c:6443 is joining at this moment: .*windlass server remove c:6443$/,
+  });
+  assert.equal(members.length, 3);
+  await membership.remove('c:6443');
+  await membership.admit('10.0.0.2:6443', 'https://10.0.0.2:2380');
+});
+
 test('isListening() is true of a port that somebody listens at', async () => {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
