@@ -51,6 +51,12 @@ export function readMembers(instance: Instance): ServerList['servers'] {
   return readJson(membersFile(instance), ServerList)?.servers ?? [];
 }
 
+/** This server as it saw itself last among the others; undefined before it has. */
+export function readSelf(instance: Instance): ServerList['servers'][number] | undefined {
+  const list = readJson(membersFile(instance), ServerList);
+  return list?.servers.find(({ name }) => name === list.self);
+}
+
 /** For a store that is a cluster of its own from now on. */
 export function forgetMembership(instance: Instance): void {
   for (const file of [membershipFile(instance), membersFile(instance)]) rmSync(file, { force: true });
@@ -78,15 +84,16 @@ function readJson<T>(file: string, schema: z.ZodType<T>): T | undefined {
 
 /**
  * Throws Conflict where the store of one of several servers is gone: an empty one in its place would be another cluster, and
- * one that takes its name again would break what it has promised to the others.
+ * one that takes its name again would break what it has promised to the others. And where joining was cut off: a store that is
+ * there is that of a member that was removed.
  */
 export function refuseLostMember(instance: Instance): void {
-  if (existsSync(paths.etcdData(instance))) return;
   const joined = readMembership(instance);
   if (joined && joined.initialCluster === undefined) {
     const message = `joining ${joined.servers[0]} was cut off: finish it with windlass server --join URL --token TOKEN`;
     throw new WindlassError('Conflict', message);
   }
+  if (existsSync(paths.etcdData(instance))) return;
   const members = readMembers(instance);
   if (members.length < 2) return;
   const urls = members.map(({ name }) => name).join(', ');

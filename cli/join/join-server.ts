@@ -3,7 +3,6 @@
 import { randomBytes, createHash } from 'node:crypto';
 import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { readKubeconfig } from '../../client/kubeconfig.ts';
 import { createServersClient } from '../../client/servers.ts';
 import type { JoinAnswer, JoinRequest } from '../../crds/servers.ts';
 import { keyHashOf } from '../../lib/certificate-request.ts';
@@ -11,7 +10,14 @@ import { compactTime, systemClock } from '../../lib/clock.ts';
 import { isUnavailable, messageOf, reasonOf, WindlassError } from '../../lib/errors.ts';
 import { paths, type Instance } from '../../lib/instance.ts';
 import { readVersion } from '../../lib/version.ts';
-import { describeMember, forgetMembers, readMembership, writeMembership, type Membership } from '../etcd-member.ts';
+import {
+  describeMember,
+  forgetMembers,
+  readMembership,
+  readSelf,
+  writeMembership,
+  type Membership,
+} from '../etcd-member.ts';
 import type { ServerOptions } from '../options.ts';
 import type { Output } from '../output.ts';
 import { adoptKeys } from '../pki.ts';
@@ -19,6 +25,7 @@ import { clockProblem, versionProblem } from './compare-machines.ts';
 import { firstServer } from './first-server.ts';
 import { refuseJoinedHome } from './joined.ts';
 import { readToken } from './token-source.ts';
+import { wasRemoved, type Self } from './was-removed.ts';
 
 const PLACE_TIMEOUT_MS = 60_000;
 const RETRY_MS = 1_000;
@@ -44,16 +51,20 @@ export async function joinServers(
   }
   const before = readMembership(instance);
   const token = readToken(flags);
+  const hasJoined = before?.initialCluster !== undefined;
   if (existsSync(paths.etcdData(instance))) {
     if (!before) throw ownStore(instance);
-    if (token === undefined || !(await wasRemoved(instance, before, output, signal))) {
-      if (token !== undefined) output.note(`already a server of ${before.servers[0]}: the token was not used`);
-      return;
+    // Else it was found to be removed, and joining again was cut off.
+    if (hasJoined) {
+      if (token === undefined) return;
+      const self = await describeSelf(instance, before, flags);
+      if (!(await wasRemoved(instance, { servers: before.servers, self }, { output, signal }))) {
+        output.note(`already a server of ${before.servers[0]}: the token was not used`);
+        return;
+      }
+      output.note('this server was removed from the cluster: joining again');
     }
-    const old = `${paths.etcdData(instance)}.before-${compactTime(Date.now())}`;
-    renameSync(paths.etcdData(instance), old);
-    output.note(`this server was removed from the cluster: joining again; its old store is kept in ${old}`);
-  } else if (before?.initialCluster !== undefined && token === undefined) return;
+  } else if (hasJoined && token === undefined) return;
   await joinAnew(instance, { flags, before, token }, { output, signal });
 }
 
@@ -63,30 +74,14 @@ const ownStore = (instance: Instance): WindlassError =>
     `${instance.home} holds the store of another cluster: choose another --home and --run, or remove it with: windlass down --purge`,
   );
 
-/** Whether the others say so. While none of them answers, this one goes on as it was. */
-async function wasRemoved(
-  instance: Instance,
-  { name, servers }: Membership,
-  output: Output,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const kubeconfig = paths.adminKubeconfig(instance);
-  if (!existsSync(kubeconfig)) return false;
-  const client = createServersClient({
-    ...readKubeconfig(kubeconfig),
-    server: servers[0] ?? '',
-    otherServers: servers.slice(1),
-  });
-  try {
-    const { servers: known } = await client.list(AbortSignal.any([signal, AbortSignal.timeout(10_000)]));
-    return known.length > 0 && !known.some((one) => one.name === name);
-  } catch (error) {
-    if (signal.aborted) throw error;
-    output.note(`${servers.join(', ')} cannot be asked (${messageOf(error)}): the server starts as it was`);
-    return false;
-  } finally {
-    await client.close();
-  }
+/** All that the others may know it by: as it joined, as it was seen last, and as it is to start now. */
+async function describeSelf(instance: Instance, { name }: Membership, flags: JoinFlags): Promise<Self> {
+  const now = await describeMember(instance, flags);
+  const seen = readSelf(instance);
+  return {
+    names: [name, now.name, ...(seen ? [seen.name] : [])],
+    peerUrls: [now.peerUrl, ...(seen ? [seen.peerUrl] : [])],
+  };
 }
 
 async function joinAnew(
@@ -127,10 +122,20 @@ async function joinAnew(
   if (keyHashOf(answer.authority.key) !== caHash || keyHashOf(answer.authority.cert) !== caHash) {
     throw new WindlassError('Forbidden', `${url} answered with the keys of another authority than --ca-hash says`);
   }
+  putAsideStore(instance, output);
   adoptKeys(instance, answer);
   writeMembership(instance, { ...membership, initialCluster: answer.initialCluster });
   forgetMembers(instance);
   output.note(`joined ${url} as server ${name}; its store catches up with the others now`);
+}
+
+/** Of the member that this one was before. */
+function putAsideStore(instance: Instance, output: Output): void {
+  const data = paths.etcdData(instance);
+  if (!existsSync(data)) return;
+  const old = `${data}.before-${compactTime(Date.now())}`;
+  renameSync(data, old);
+  output.note(`the old store of this server is kept in ${old}`);
 }
 
 function refuseOtherAuthority(instance: Instance, caHash: string): void {

@@ -70,6 +70,8 @@ test('a server whose store is gone, or that was cut off while it joined, is not 
     reason: 'Conflict',
     message: /joining https:.* was cut off: finish it/,
   });
+  mkdirSync(paths.etcdData(instance));
+  assert.throws(() => refuseLostMember(instance), /was cut off/, 'the store of a member that was removed');
   writeMembership(instance, { ...membership, initialCluster: 'a=b' });
   refuseLostMember(instance);
 });
