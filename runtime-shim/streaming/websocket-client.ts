@@ -1,5 +1,6 @@
 // A client of exec or attach over WebSocket: one message per piece, its first byte the channel.
 import { Readable, Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { WebSocket } from 'ws';
 import { CHANNEL, frame, parseClientMessage } from './channels.ts';
 import {
@@ -14,12 +15,19 @@ import {
 const PING_MS = 30_000;
 const MAX_PIECE_BYTES = 32 * 1024;
 
+/**
+ * client-go reads messages from the moment the connection is open, and throws away those of channels that it has not yet
+ * made ("Unknown stream id"): the output of a program that is done in a few milliseconds would be lost, its end as well.
+ */
+const FIRST_MESSAGE_MS = 40;
+
 /** Wraps an open WebSocket of `v5.channel.k8s.io` or `v4.channel.k8s.io`. */
 export function createWebSocketClient(socket: WebSocket, protocol: string, streams: StreamSet): ClientStreams {
   const sizes = createResizeListeners();
+  const isHeard = sleep(FIRST_MESSAGE_MS);
   const stdin = streams.stdin ? new Readable({ read: () => socket.resume() }) : undefined;
-  const stdout = streams.stdout ? channelWriter(socket, CHANNEL.stdout) : undefined;
-  const stderr = streams.stderr ? channelWriter(socket, CHANNEL.stderr) : undefined;
+  const stdout = streams.stdout ? channelWriter(socket, CHANNEL.stdout, isHeard) : undefined;
+  const stderr = streams.stderr ? channelWriter(socket, CHANNEL.stderr, isHeard) : undefined;
   const ping = setInterval(() => socket.ping(), PING_MS);
   socket.on('error', () => socket.terminate());
   socket.on('message', (data: Buffer) => {
@@ -41,7 +49,7 @@ export function createWebSocketClient(socket: WebSocket, protocol: string, strea
     onResize: (listener) => sizes.listen(listener),
     async finish(end) {
       const finishing = (async () => {
-        await Promise.all([endWritable(stdout), endWritable(stderr)]);
+        await Promise.all([endWritable(stdout), endWritable(stderr), isHeard]);
         // Nobody reads what else the client sends, but its closing must be seen.
         stdin?.destroy();
         socket.resume();
@@ -60,7 +68,7 @@ export function createWebSocketClient(socket: WebSocket, protocol: string, strea
   };
 }
 
-function channelWriter(socket: WebSocket, channel: number): Writable {
+function channelWriter(socket: WebSocket, channel: number, isHeard: Promise<void>): Writable {
   const writer = new Writable({
     write(data: Buffer, _encoding, done) {
       // Called back when the bytes have left: what waits here is all that is kept.
@@ -71,7 +79,7 @@ function channelWriter(socket: WebSocket, channel: number): Writable {
           else send(end);
         });
       };
-      send(0);
+      void isHeard.then(() => send(0));
     },
   });
   // The client has left, which `closed` tells.
