@@ -42,6 +42,7 @@ export async function handleWatch(deps: ApiDeps, call: Call): Promise<Answer> {
     collectionOf(resource),
     {
       revision: plan.revision,
+      mustFollow: true,
       ...onlyName(call),
       ...topicOf(call),
       ...(path.namespace === '' ? {} : { namespace: path.namespace }),

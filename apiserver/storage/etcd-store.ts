@@ -137,7 +137,10 @@ export function createEtcdStore(options: EtcdStoreOptions): ResourceStore {
       throw new WindlassError('Conflict', `${collection.plural} "${name}" changes too quickly to be updated`);
     },
 
-    watch: (collection, watch, signal) => watchCollection({ feed, reader }, collection, watch, signal),
+    watch(collection, watch, signal) {
+      if (watch.mustFollow) reader.requireFollowing();
+      return watchCollection({ feed, reader }, collection, watch, signal);
+    },
     currentRevision: async () => {
       await reader.fresh({});
       return feed.revision;
@@ -151,7 +154,7 @@ export function createEtcdStore(options: EtcdStoreOptions): ResourceStore {
     async run(signal) {
       const { compactionIntervalMs: intervalMs } = options;
       const compaction = { call, prefix, clock, log, ...(intervalMs === undefined ? {} : { intervalMs }) };
-      await Promise.all([feed.run(signal), runCompaction(compaction, signal)]);
+      await Promise.all([feed.run(signal), reader.run(signal), runCompaction(compaction, signal)]);
     },
   };
 }

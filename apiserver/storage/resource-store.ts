@@ -103,6 +103,11 @@ export interface WatchOptions {
   readonly name?: string;
   /** Deliver what happened after this revision. 0 = the state at hand as ADDED events first, then what follows. */
   readonly revision: number;
+  /**
+   * For a reader that can ask another server: throws Unavailable when the store has been away for a while, and ends a quiet
+   * watch with it then.
+   */
+  readonly mustFollow?: boolean;
 }
 
 export interface ResourceStore {

@@ -53,6 +53,8 @@ export async function* watchCollection(
         clearTimeout(timer);
         if (signal.aborted) return;
         if (watcher.failure) throw watcher.failure;
+        // A server that hears of nothing must not say that nothing happens.
+        if (options.mustFollow && watcher.pending.length === 0) reader.requireFollowing();
       }
       const events = watcher.pending;
       watcher.pending = [];

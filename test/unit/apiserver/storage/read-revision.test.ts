@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { CacheFeed } from '../../../../apiserver/storage/cache-feed.ts';
+import { createCollectionCache } from '../../../../apiserver/storage/collection-cache.ts';
+import type { EtcdCaller } from '../../../../apiserver/storage/etcd-client.ts';
+import { createRevisionReader } from '../../../../apiserver/storage/read-revision.ts';
+import { watchCollection } from '../../../../apiserver/storage/watch.ts';
+import { WindlassError } from '../../../../lib/errors.ts';
+import { waitFor } from '../../../support/wait.ts';
+
+const THINGS = { group: '', plural: 'things' };
+
+/** A reader over memory that is at revision 5, while etcd is away or not. */
+function makeReader() {
+  const cache = createCollectionCache(5);
+  const etcd = { isAway: false };
+  const feed = {
+    loaded: true,
+    revision: 5,
+    whenLoaded: async () => undefined,
+    waitFor: async () => true,
+    collection: () => cache,
+  } as unknown as CacheFeed;
+  const call = (async () => {
+    if (etcd.isAway) throw new WindlassError('Unavailable', 'no leader');
+    return { header: { revision: '5' } };
+  }) as unknown as EtcdCaller;
+  const reader = createRevisionReader({ call, feed, prefix: '/w/', pulse: { everyMs: 1, limitMs: 200 } });
+  const isFollowing = (): boolean => {
+    try {
+      reader.requireFollowing();
+      return true;
+    } catch (error) {
+      assert.equal((error as WindlassError).reason, 'Unavailable');
+      return false;
+    }
+  };
+  return { etcd, feed, reader, isFollowing };
+}
+
+test('requireFollowing() holds until etcd has been away for a while, and again when it is back', async () => {
+  const { etcd, reader, isFollowing } = makeReader();
+  assert.equal(isFollowing(), true);
+  const stop = new AbortController();
+  const running = reader.run(stop.signal);
+  etcd.isAway = true;
+  await waitFor(() => !isFollowing(), { what: 'the end of patience' });
+  etcd.isAway = false;
+  await waitFor(isFollowing, { what: 'the return of etcd' });
+  stop.abort();
+  await running;
+});
+
+test('watchCollection() ends a quiet watch of a server that cannot follow the store', async (t) => {
+  const { etcd, feed, reader, isFollowing } = makeReader();
+  const stop = new AbortController();
+  const running = reader.run(stop.signal);
+  const batches = watchCollection({ feed, reader }, THINGS, { revision: 5, mustFollow: true }, stop.signal);
+  assert.deepEqual((await batches.next()).value, { events: [], revision: 5 });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const quiet = batches.next();
+  t.mock.timers.tick(15_000);
+  assert.deepEqual((await quiet).value, { events: [], revision: 5 });
+  const last = batches.next();
+  etcd.isAway = true;
+  await new Promise((resolve) => {
+    const check = (): unknown => (isFollowing() ? setImmediate(check) : resolve(undefined));
+    check();
+  });
+  t.mock.timers.tick(15_000);
+  await assert.rejects(last, { reason: 'Unavailable' });
+  stop.abort();
+  await running;
+});
