@@ -76,6 +76,10 @@ export function createFairQueue(limits: FairQueueLimits): FairQueue {
         executing += 1;
         return seat();
       }
+      if (signal.aborted) {
+        onReject?.('cancelled');
+        throw givenUp();
+      }
       const queue = flows.get(flow) ?? new Set<Waiter>();
       if (queue.size >= limits.perFlow || waiting >= limits.total) {
         onReject?.('queue-full');
@@ -91,8 +95,7 @@ export function createFairQueue(limits: FairQueueLimits): FairQueue {
         given.reject(error);
       };
       const timer = setTimeout(() => giveUp('time-out', tooMany()), limits.maxWaitMs);
-      const onAbort = (): void => giveUp('cancelled', new WindlassError('Unavailable', 'the request was given up'));
-      if (signal.aborted) onAbort();
+      const onAbort = (): void => giveUp('cancelled', givenUp());
       signal.addEventListener('abort', onAbort, { once: true });
       try {
         return await given.promise;
@@ -105,3 +108,5 @@ export function createFairQueue(limits: FairQueueLimits): FairQueue {
 }
 
 const tooMany = (): WindlassError => new WindlassError('TooManyRequests', 'too many requests, please try again later');
+
+const givenUp = (): WindlassError => new WindlassError('Unavailable', 'the request was given up');

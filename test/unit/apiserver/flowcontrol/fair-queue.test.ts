@@ -75,3 +75,16 @@ test('createFairQueue() gives no seat to whom has left, or waited too long', asy
   leave();
   (await queue.acquire('a', patient))();
 });
+
+test('createFairQueue() lets nobody wait who has left before', async () => {
+  const queue = createFairQueue(limits());
+  const leave = await queue.acquire('a', patient);
+  const reasons: string[] = [];
+  await assert.rejects(
+    queue.acquire('a', AbortSignal.abort(), (reason) => reasons.push(reason)),
+    { reason: 'Unavailable' },
+  );
+  assert.deepEqual([queue.waiting, reasons], [0, ['cancelled']]);
+  leave();
+  assert.equal(queue.executing, 0);
+});
