@@ -6,7 +6,7 @@ export interface FairQueueLimits {
   readonly seats: number;
   /** Requests of one flow that may wait. */
   readonly perFlow: number;
-  /** Requests of all flows that may wait. */
+  /** Requests of all flows that may wait; of a flow that has none waiting, one always may. */
   readonly total: number;
   readonly maxWaitMs: number;
 }
@@ -26,6 +26,7 @@ export interface FairQueue {
 
 interface Waiter {
   readonly give: () => void;
+  readonly turnAway: () => void;
 }
 
 /** Nobody in it. */
@@ -54,6 +55,15 @@ export function createFairQueue(limits: FairQueueLimits): FairQueue {
       (waiter as Waiter).give();
     }
   };
+  /** Room for one more of a flow that has `own` waiting, at the cost of the flow that has the most. */
+  const makeRoom = (own: number): boolean => {
+    if (own >= limits.perFlow) return false;
+    if (waiting < limits.total) return true;
+    const longest = longestOf(flows.values());
+    if (longest.size > own + 1) [...longest].at(-1)?.turnAway();
+    else if (own > 0) return false;
+    return true;
+  };
   const seat = (): (() => void) => {
     let isHeld = true;
     return () => {
@@ -81,12 +91,15 @@ export function createFairQueue(limits: FairQueueLimits): FairQueue {
         throw givenUp();
       }
       const queue = flows.get(flow) ?? new Set<Waiter>();
-      if (queue.size >= limits.perFlow || waiting >= limits.total) {
+      if (!makeRoom(queue.size)) {
         onReject?.('queue-full');
         throw tooMany();
       }
       const given = Promise.withResolvers<() => void>();
-      const waiter: Waiter = { give: () => given.resolve(seat()) };
+      const waiter: Waiter = {
+        give: () => given.resolve(seat()),
+        turnAway: () => giveUp('queue-full', tooMany()),
+      };
       flows.set(flow, queue.add(waiter));
       waiting += 1;
       const giveUp = (reason: RejectReason, error: Error): void => {
@@ -106,6 +119,9 @@ export function createFairQueue(limits: FairQueueLimits): FairQueue {
     },
   };
 }
+
+const longestOf = (queues: Iterable<ReadonlySet<Waiter>>): ReadonlySet<Waiter> =>
+  [...queues].reduce((longest, queue) => (queue.size > longest.size ? queue : longest), new Set<Waiter>());
 
 const tooMany = (): WindlassError => new WindlassError('TooManyRequests', 'too many requests, please try again later');
 

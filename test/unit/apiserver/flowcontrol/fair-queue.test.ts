@@ -88,3 +88,37 @@ test('createFairQueue() lets nobody wait who has left before', async () => {
   leave();
   assert.equal(queue.executing, 0);
 });
+
+test('createFairQueue() makes room for a flow that has nothing waiting at the cost of the one that has the most', async () => {
+  const queue = createFairQueue(limits({ total: 4 }));
+  const leave = await queue.acquire('noisy', patient);
+  const ends: string[] = [];
+  const ask = async (flow: string, name: string): Promise<void> => {
+    try {
+      const free = await queue.acquire(flow, patient, (reason) => ends.push(`${name} ${reason}`));
+      ends.push(name);
+      free();
+    } catch (error) {
+      assert.equal(reasonOf(error), 'TooManyRequests');
+    }
+  };
+  const asks: readonly (readonly [flow: string, name: string])[] = [
+    ...(['n1', 'n2', 'n3', 'n4'] as const).map((name) => ['noisy', name] as const),
+    ['a', 'a1'],
+    ['noisy', 'n5'],
+    ['b', 'b1'],
+    ['a', 'a2'],
+    ['c', 'c1'],
+    // Each has one: it may have one, too.
+    ['d', 'd1'],
+    ['d', 'd2'],
+  ];
+  const all = asks.map(([flow, name]) => ask(flow, name));
+  await settled();
+  assert.deepEqual(ends.splice(0), [
+    ...['n4 queue-full', 'n5 queue-full', 'n3 queue-full', 'a2 queue-full', 'n2 queue-full', 'd2 queue-full'],
+  ]);
+  leave();
+  await Promise.all(all);
+  assert.deepEqual([ends, queue.waiting, queue.executing], [['n1', 'a1', 'b1', 'c1', 'd1'], 0, 0]);
+});
