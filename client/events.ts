@@ -118,7 +118,8 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     for (;;) {
       const signal = AbortSignal.any([stop.signal, hurry.signal]);
       const waitMs = Math.min(lastAtMs + LULL_MS, sinceMs + LONGEST_WAIT_MS) - clock.now();
-      if (waitMs <= 0 || signal.aborted) return;
+      // It is longer than a lull when the clock was set back, and would be for as long.
+      if (waitMs <= 0 || waitMs > LULL_MS || signal.aborted) return;
       await clock.sleep(waitMs, signal).catch(() => undefined);
     }
   };

@@ -12,7 +12,9 @@ export function statusDelayMs(
   { writtenAt, now }: { writtenAt: number | undefined; now: number },
 ): number {
   if (current === undefined || writtenAt === undefined || isAtRest(next) || !isOnlyProgress(current, next)) return 0;
-  return Math.max(writtenAt + PACE_MS - now, 0);
+  const delayMs = writtenAt + PACE_MS - now;
+  // Of a clock that was set back nothing can be learnt, until the next write.
+  return delayMs > PACE_MS ? 0 : Math.max(delayMs, 0);
 }
 
 const isAtRest = ({ replicas, readyReplicas, desiredReplicas }: ServiceStatus): boolean =>

@@ -135,3 +135,14 @@ test('nothing is written before a burst is through, nor more than five seconds a
   await clock.advance(200);
   assert.equal(events().length, 60);
 });
+
+test('a clock that is set back keeps no Event from being written', async () => {
+  const { client, clock, events } = setUp();
+  let offsetMs = 0;
+  const unsteady = { ...clock, now: () => clock.now() + offsetMs };
+  const recorder = createEventRecorder({ client, clock: unsteady, component: 'c', log: silentLogger() });
+  recorder.record(volume, 'Warning', 'Lost', 'node a is gone');
+  offsetMs = -3_600_000;
+  await clock.advance(200);
+  assert.equal(events().length, 1);
+});

@@ -19,6 +19,8 @@ test('numbers that change again soon wait for the next write', () => {
   assert.equal(delay(status(1), status(2)), 100);
   assert.equal(delay(status(1), status(2), 700), 0);
   assert.equal(delay(status(1), status(2), 0), 0);
+  // The clock was set back.
+  assert.equal(delay(status(1), status(2), 3_600_000), 0);
 });
 
 test('what anybody may be waiting for is written at once', () => {
