@@ -48,11 +48,12 @@ export function parseStaticTokens(text: string, file: string): Map<string, User>
     const fail = (problem: string): never => {
       throw new WindlassError('BadRequest', `invalid token file ${file}: line ${index + 1}: ${problem}`);
     };
-    const fields = [...line.matchAll(/(?:^|,)(?:"([^"]*)"|([^",]*))(?=,|$)/g)].map(
-      ([, quoted, plain]) => quoted ?? plain ?? '',
-    );
+    const matches = [...line.matchAll(/(?:^|,)(?:"([^"]*)"|([^",]*))(?=,|$)/g)];
+    const fields = matches.map(([, quoted, plain]) => quoted ?? plain ?? '');
+    // A piece that does not parse is passed over, and each field behind it would be taken for the one before.
+    const isWhole = matches.map(([part]) => part).join('') === line;
     const [token = '', name = '', , groups = ''] = fields;
-    if (fields.length < 3 || fields.length > 4) fail('want token,user,uid,"group1,group2"');
+    if (!isWhole || fields.length < 3 || fields.length > 4) fail('want token,user,uid,"group1,group2"');
     if (token.length < MIN_LENGTH) fail(`the token must have at least ${MIN_LENGTH} characters`);
     if (/\s/.test(token)) fail('the token must not hold blanks');
     if (name === '') fail('the user must not be empty');

@@ -31,6 +31,8 @@ test('parseStaticTokens() names the line that is wrong', () => {
     [`${ANN},ann,1,g,more`, /line 1: want token,user,uid/],
     ['\nshort,ann,1', /line 2: the token must have at least 16 characters/],
     [`${ANN},,1`, /line 1: the user must not be empty/],
+    [`x"${ANN}",a-user-with-a-long-name,${BOB},1`, /line 1: want token,user,uid/],
+    [`${ANN},ann,1,"system:masters`, /line 1: want token,user,uid/],
     [`${ANN},ann,1\n${ANN},bob,2`, /line 2: the token is there twice/],
   ] as const) {
     assert.throws(() => parseStaticTokens(text, 'tokens.csv'), problem);
