@@ -1,11 +1,11 @@
 // The part of the node rule that needs the object: an agent writes only what is bound to its node, and of what all nodes
-// share only what is its to say.
+// share only what is its to say. The registry writes its own lease.
 import { isDeepStrictEqual } from 'node:util';
 import { PULL_NODE_ANNOTATION } from '../../crds/image.ts';
-import { NODE_KEY_ANNOTATION } from '../../crds/join.ts';
+import { NODE_KEY_ANNOTATION, REGISTRY_USER } from '../../crds/join.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import { isOwnLease, nodeNameOf } from '../auth/node-rule.ts';
-import { MASTERS, NODES } from '../auth/authorize.ts';
+import { isRegistryLease, MASTERS, NODES } from '../auth/authorize.ts';
 import { qualifiedName } from '../resources/registry.ts';
 import type { RequestContext, Resource, StoredObject } from '../resources/resource.ts';
 import { reporterOf, subjectOf } from './node-creates.ts';
@@ -17,15 +17,20 @@ interface Write {
   readonly object: StoredObject | undefined;
 }
 
-/** Rejects with Forbidden when `context.user` is a node and the write is none of its business. */
+/** Rejects with Forbidden when `context.user` is a node, or the registry, and the write is none of its business. */
 export function checkNodeRestriction(
   resource: Resource,
   object: StoredObject | undefined,
   old: StoredObject | undefined,
   { user }: RequestContext,
 ): void {
-  if (!user.groups.includes(NODES) || user.groups.includes(MASTERS)) return;
-  const why = refusalOf(resource, { node: nodeNameOf(user) ?? '', old, object });
+  if (user.groups.includes(MASTERS)) return;
+  const write = { node: nodeNameOf(user) ?? '', old, object };
+  const why = user.groups.includes(NODES)
+    ? refusalOf(resource, write)
+    : user.name === REGISTRY_USER
+      ? registryRefusal(resource, write)
+      : undefined;
   if (why === undefined) return;
   const { name } = ((object ?? old) as StoredObject).metadata;
   throw new WindlassError('Forbidden', `${qualifiedName(resource)} "${name}" is forbidden: ${why}`, {
@@ -72,6 +77,13 @@ function nodeRefusal({ node, old, object }: Write): string | undefined {
 function leaseRefusal({ node, old, object }: Write): string | undefined {
   const { namespace = '', name } = ((object ?? old) as StoredObject).metadata;
   return isOwnLease(namespace, name, node) ? undefined : `node "${node}" may only write its own leases`;
+}
+
+/** What else it makes are reviews, which are about others. */
+function registryRefusal({ plural }: Resource, { old, object }: Write): string | undefined {
+  if (plural !== 'leases') return undefined;
+  const { namespace = '', name } = ((object ?? old) as StoredObject).metadata;
+  return isRegistryLease(namespace, name) ? undefined : 'the registry may only write its own lease';
 }
 
 function containerRefusal({ node, old, object }: Write): string | undefined {

@@ -51,11 +51,15 @@ function authorizeRegistry({ verb, group, resource, subresource, namespace, name
     group === 'coordination.k8s.io' &&
     resource === 'leases' &&
     namespace === 'windlass-system' &&
-    (name.startsWith('registry-') || verb === 'create');
+    (isRegistryLease(namespace, name) || verb === 'create');
   const isWrite = ['get', 'create', 'update', 'patch'].includes(verb);
   const allowed = subresource === '' && ((isReview && verb === 'create') || (isLease && isWrite));
   return { allowed, reason: allowed ? '' : 'the registry may only ask about others, and say where it is' };
 }
+
+/** Where a registry is found; one that is made has its name in the object. */
+export const isRegistryLease = (namespace: string, name: string): boolean =>
+  namespace === 'windlass-system' && name.startsWith('registry-');
 
 /** A join token is good for one thing: to ask for the certificate of a node, and to fetch the answer. */
 function authorizeBootstrapper({ verb, group, resource, subresource, name }: Attributes): Decision {

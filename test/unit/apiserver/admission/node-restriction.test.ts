@@ -3,10 +3,11 @@ import test from 'node:test';
 import { checkNodeRestriction } from '../../../../apiserver/admission/node-restriction.ts';
 import type { Resource, StoredObject } from '../../../../apiserver/resources/resource.ts';
 
-/** What is wrong with node n1 making `after` of `before`; undefined when it may. */
-function refusal(group: string, plural: string, before?: object, after?: object): string | undefined {
+const NODE = { name: 'system:node:n1', groups: ['system:nodes'] };
+
+/** What is wrong with node n1, or another user, making `after` of `before`; undefined when it may. */
+function refusal(group: string, plural: string, before?: object, after?: object, user = NODE): string | undefined {
   const [old, object] = [before, after].map((each) => structuredClone(each) as StoredObject | undefined);
-  const user = { name: 'system:node:n1', groups: ['system:nodes'] };
   try {
     checkNodeRestriction({ group, plural } as Resource, object, old, { user, dryRun: false, now: 0 });
     return undefined;
@@ -99,4 +100,14 @@ test('a node raises the count of what it has reported itself', () => {
     may(event, { ...event, involvedObject: { kind: 'Node', name: 'n2' } }),
     /may not change whom it is about/,
   );
+});
+
+test('the registry makes its own lease, and not that of a leader', () => {
+  const registry = { name: 'windlass:registry', groups: [] };
+  const make = (plural: string, metadata: object): string =>
+    refusal('', plural, undefined, { metadata }, registry) ?? 'may';
+  assert.equal(make('leases', { namespace: 'windlass-system', name: 'registry-a' }), 'may');
+  assert.match(make('leases', { namespace: 'windlass-system', name: 'controllers' }), /may only write its own lease/);
+  assert.match(make('leases', { namespace: 'default', name: 'registry-a' }), /may only write its own lease/);
+  assert.equal(make('tokenreviews', { name: '' }), 'may');
 });
