@@ -31,7 +31,8 @@ function writeMarker(folder: string, instance: Instance): void {
   const text = JSON.stringify(instance);
   const file = join(folder, MARKER);
   if (readIfThere(file) === text) return;
-  const temporary = `${file}.tmp`;
+  // Of this process alone: another one that starts now would empty it between the two calls.
+  const temporary = `${file}.${process.pid}`;
   try {
     writeFileSync(temporary, text, { mode: 0o600 });
     renameSync(temporary, file);
@@ -85,7 +86,7 @@ function checkFolder(instance: Instance, folder: string): void {
 /** undefined: the folder is absent, or as empty as a start that failed at once leaves it. */
 function readMarker(folder: string): z.infer<typeof marker> | 'none' | undefined {
   try {
-    if (readdirSync(folder).every((name) => name === `${MARKER}.tmp`)) return undefined;
+    if (readdirSync(folder).every((name) => name.startsWith(`${MARKER}.`))) return undefined;
     return marker.parse(JSON.parse(readFileSync(join(folder, MARKER), 'utf8')));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return folderExists(folder) ? 'none' : undefined;

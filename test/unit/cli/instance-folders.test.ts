@@ -36,7 +36,7 @@ test('claimFolders() takes a folder that a start on a full disk left without its
   t.after(() => rmSync(root, { recursive: true, force: true }));
   const instance = describeInstance(join(root, 'a'), join(root, 'run'));
   mkdirSync(instance.home);
-  writeFileSync(join(instance.home, 'windlass-instance.json.tmp'), '{"id":');
+  writeFileSync(join(instance.home, 'windlass-instance.json.123'), '{"id":');
   claimFolders(instance);
   checkFolders(instance);
   removeFolders(instance);
