@@ -1,14 +1,15 @@
 // The embedded etcd as one member of the cluster: what it is called, where others reach it, and what is remembered of it.
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { ServerList } from '../crds/servers.ts';
-import { errnoOf, WindlassError } from '../lib/errors.ts';
+import { WindlassError } from '../lib/errors.ts';
 import { formatHostPort, parseHostPort } from '../lib/host-port.ts';
 import { paths, type Instance } from '../lib/instance.ts';
 import { firstOwnAddress, linkOfAddress } from '../lib/node-address.ts';
 import { replaceFile } from '../lib/replace-file.ts';
+import { readRemembered } from './join/remembered.ts';
 import { chooseEtcdPorts, type EtcdPorts } from './ports.ts';
 
 export interface EtcdMember {
@@ -65,22 +66,8 @@ export function forgetMembership(instance: Instance): void {
 /** For a member that is about to start without data, as the others know. */
 export const forgetMembers = (instance: Instance): void => rmSync(membersFile(instance), { force: true });
 
-function readJson<T>(file: string, schema: z.ZodType<T>): T | undefined {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-  try {
-    return schema.parse(JSON.parse(text));
-  } catch (error) {
-    throw new WindlassError('Conflict', `${file} is damaged: put it back from a copy, or join anew in another --home`, {
-      cause: error,
-    });
-  }
-}
+const readJson = <T>(file: string, schema: z.ZodType<T>): T | undefined =>
+  readRemembered(file, schema, 'put it back from a copy, or join anew in another --home');
 
 /**
  * Throws Conflict where the store of one of several servers is gone: an empty one in its place would be another cluster, and

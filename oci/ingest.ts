@@ -6,10 +6,10 @@ import { errnoOf, WindlassError } from '../lib/errors.ts';
 import { digestMismatch, finishDigest, hasherFor, splitDigest, type Digest } from './digest.ts';
 
 /** Never filled, so that the rest of the machine keeps working. */
-const MIN_FREE_BYTES = 128 * 1024 * 1024;
+export const MIN_FREE_BYTES = 128 * 1024 * 1024;
 
 /** Network pieces are gathered to this size before they go to the disk: each write is a trip to another thread. */
-const WRITE_BYTES = 1024 * 1024;
+export const WRITE_BYTES = 1024 * 1024;
 
 export const NO_SPACE = 'no space left on device';
 

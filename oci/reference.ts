@@ -3,6 +3,12 @@
 import { WindlassError } from '../lib/errors.ts';
 import { isDigest, parseDigest, type Digest } from './digest.ts';
 
+/** True for a tag: 1 to 128 characters. */
+export const isTag = (text: string): boolean => TAG.test(text);
+
+/** True for one component of a repository's name, as the distribution specification writes them. */
+export const isRepositoryComponent = (text: string): boolean => COMPONENT.test(text);
+
 export interface Reference {
   /** Registry host with an optional port, e.g. `docker.io`, `127.0.0.1:5000`. */
   readonly registry: string;
@@ -14,7 +20,8 @@ export interface Reference {
 }
 
 const DEFAULT_REGISTRY = 'docker.io';
-const MAX_NAME_LENGTH = 255;
+/** Longest name of a repository: clients bound it together with the host and a slash. */
+export const MAX_NAME_LENGTH = 255;
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*$/;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const HOST =
@@ -44,7 +51,7 @@ export function parseReference(text: string): Reference {
   const hasTag = colon > beforeDigest.lastIndexOf('/');
   const name = hasTag ? beforeDigest.slice(0, colon) : beforeDigest;
   const tag = hasTag ? beforeDigest.slice(colon + 1) : undefined;
-  if (tag !== undefined && !TAG.test(tag)) {
+  if (tag !== undefined && !isTag(tag)) {
     fail('tag must be 1 to 128 characters of letters, digits, "_", "." and "-", and must not start with "." or "-"');
   }
   if (digestText === undefined && tag === undefined && /^[0-9a-f]{64}$/.test(name)) {
@@ -55,7 +62,7 @@ export function parseReference(text: string): Reference {
   if (repository === '') fail('repository name must not be empty');
   if (/[A-Z]/.test(repository)) fail('repository name must be lower-case');
   for (const component of repository.split('/')) {
-    if (!COMPONENT.test(component)) fail(`${JSON.stringify(component)} is not a repository name component`);
+    if (!isRepositoryComponent(component)) fail(`${JSON.stringify(component)} is not a repository name component`);
   }
   if (registry.length + 1 + repository.length > MAX_NAME_LENGTH) {
     fail(`name must be at most ${MAX_NAME_LENGTH} characters`);

@@ -3,7 +3,7 @@
 //   node_modules/.bin/node bench/registry/push-pull.ts [--rounds 5] [--clients 50]
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -13,6 +13,7 @@ import { makeImage, writeOciLayout, type TestImage } from '../../test/support/im
 import { runCommand } from '../../test/support/instance.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import { renderTable, summarise, timed } from '../measure.ts';
+import { cpuMsOfProcess } from '../runtime/cpu-time.ts';
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '5' }, clients: { type: 'string', default: '50' } },
@@ -30,9 +31,6 @@ interface Sample {
   /** Of the server alone. */
   readonly cpuMs: number;
 }
-
-/** clock_t of proc(5) is hundredths of a second on every Linux that Node runs on. */
-const MS_PER_TICK = 10;
 
 const root = mkdtempSync(join(tmpdir(), 'windlass-bench-registry-'));
 const servers: Server[] = [];
@@ -117,11 +115,7 @@ async function measure(server: Server, what: string, work: () => Promise<unknown
   samples.set(key, [...(samples.get(key) ?? []), { wallMs, cpuMs: cpuMs(server) - before }]);
 }
 
-function cpuMs({ child }: Server): number {
-  const stat = readFileSync(`/proc/${child.pid}/stat`, 'latin1');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
-}
+const cpuMs = ({ child }: Server): number => cpuMsOfProcess(child.pid as number);
 
 async function copy(from: string, to: string): Promise<void> {
   const args = ['copy', '--quiet', '--src-tls-verify=false', '--dest-tls-verify=false', from, to];

@@ -2,9 +2,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { WindlassError } from '../../lib/errors.ts';
 import { paths, type Instance } from '../../lib/instance.ts';
 import { replaceFile } from '../../lib/replace-file.ts';
+import { readRemembered } from './remembered.ts';
 
 const joined = z.object({
   servers: z.array(z.string()).min(1),
@@ -19,21 +20,9 @@ const fileOf = (instance: Instance): string => join(instance.home, 'joined.json'
 
 /** The cluster that this machine has joined; undefined when it has joined none. Throws Conflict when the file is damaged. */
 export function readJoined(instance: Instance): Joined | undefined {
-  const file = fileOf(instance);
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-  try {
-    return joined.parse(JSON.parse(text));
-  } catch (error) {
-    // Not taken for "none": a server would be started in the folder of a node, or the node join anew under another name.
-    const message = `${file} is damaged: put it back from a copy, or remove that file and join again with a new --token`;
-    throw new WindlassError('Conflict', message, { cause: error });
-  }
+  // Taken for "none", a server would be started in the folder of a node, or the node join anew under another name.
+  const remedy = 'put it back from a copy, or remove that file and join again with a new --token';
+  return readRemembered(fileOf(instance), joined, remedy);
 }
 
 /** Further servers that the agent has learnt of; none when it has not. What cannot be read is learnt again. */

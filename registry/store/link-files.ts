@@ -144,12 +144,13 @@ function readRepository(
   each('_manifests', (key, path) => {
     if (!isDigest(key)) throw new Error('its name is no digest');
     const { subject, artifactType, ...link } = manifestFile.parse(JSON.parse(readFileSync(path, 'utf8')));
+    const { mtimeMs } = statSync(path);
     manifests.set(key, {
       ...link,
       ...(subject === undefined ? {} : { subject }),
       ...(artifactType === undefined ? {} : { artifactType }),
-      wantedAtMs: statSync(path).mtimeMs,
-      notedAtMs: statSync(path).mtimeMs,
+      wantedAtMs: mtimeMs,
+      notedAtMs: mtimeMs,
     });
   });
   each('_tags', (key, path) => {

@@ -11,7 +11,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { splitDigest, type Digest } from '../../oci/digest.ts';
-import { asStoreError, NO_SPACE, writeAll } from '../../oci/ingest.ts';
+import { asStoreError, MIN_FREE_BYTES, NO_SPACE, WRITE_BYTES, writeAll } from '../../oci/ingest.ts';
 import { isRepositoryName } from '../names.ts';
 import { refuse } from '../oci-errors.ts';
 import type { RegistryStore } from './registry-store.ts';
@@ -76,10 +76,6 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** An upload that has waited this long gives way when too many are open. */
 const STALE_MS = 5 * 60_000;
-/** Pieces from the network are gathered to this size before they go to the disk. */
-const WRITE_BYTES = 1024 * 1024;
-/** Never filled, so that the rest of the machine keeps working. */
-const MIN_FREE_BYTES = 128 * 1024 * 1024;
 
 /** Opens the uploads below the store's folder; those of an earlier run can be resumed. */
 export function openUploads(

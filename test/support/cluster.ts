@@ -24,7 +24,7 @@ import { waitFor } from './wait.ts';
 export type { ClusterNode } from './cluster/node.ts';
 export { canDelay, GATEWAY } from './cluster/underlay.ts';
 
-export const PREFIX = 'windlass-cluster-';
+const PREFIX = 'windlass-cluster-';
 /** On every node from the start. */
 export const BUSYBOX = 'windlass.local/busybox:1';
 
@@ -79,12 +79,8 @@ const NODE_TIMES = ['--node-lease-seconds', '4'];
  * namespace until the cluster is disposed, so there is one cluster per process at a time.
  */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  // A run that crashed took its processes, namespaces, mounts and links with it; what stays are control groups and files.
-  await forLeftOvers(PREFIX, removeRoot);
   await using cleanup = new AsyncDisposableStack();
-  const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
-  chmodSync(root, 0o711);
-  cleanup.defer(() => removeRoot(root));
+  const root = await makeRoot(cleanup);
   const underlay = cleanup.use(createUnderlay());
   const control = describeInstance(join(root, 'control', 'home'), join(root, 'control', 'run'));
   for (const folder of [control.home, control.run, join(root, 'kube')]) mkdirSync(folder, { recursive: true });
@@ -203,6 +199,16 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
 function readPair(instance: Instance, name: string): { cert: string; key: string } {
   const read = (ending: string): string => readFileSync(join(paths.pki(instance), `${name}.${ending}`), 'utf8');
   return { cert: read('crt'), key: read('key') };
+}
+
+/** A folder for hosts, which is gone when `cleanup` is over. */
+export async function makeRoot(cleanup: AsyncDisposableStack): Promise<string> {
+  // A run that crashed took its processes, namespaces, mounts and links with it; what stays are control groups and files.
+  await forLeftOvers(PREFIX, removeRoot);
+  const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  chmodSync(root, 0o711);
+  cleanup.defer(() => removeRoot(root));
+  return root;
 }
 
 export async function removeRoot(root: string): Promise<void> {

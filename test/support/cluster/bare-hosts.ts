@@ -1,14 +1,12 @@
 // Hosts with nothing on them but the windlass command: what tests start from that do all as a user does.
-import { chmodSync, mkdirSync, mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createCriClient } from '../../../cri/client.ts';
 import { describeInstance, paths, type Instance } from '../../../lib/instance.ts';
 import { busyboxFiles, makeImage, writeOciLayout } from '../images.ts';
 import { runCommand, type CommandResult } from '../instance.ts';
-import { BUSYBOX, PREFIX, removeRoot } from '../cluster.ts';
-import { forLeftOvers } from '../left-overs.ts';
+import { BUSYBOX, makeRoot } from '../cluster.ts';
 import { curlArguments } from './node.ts';
 import { createMachine, type Machine } from './machine.ts';
 import { createUnderlay, hostAddresses } from './underlay.ts';
@@ -47,11 +45,8 @@ export interface BareHosts extends AsyncDisposable {
  * moves into the wire's namespace until they are disposed, so there is one of the two per process at a time.
  */
 export async function startBareHosts(count: number, env: Readonly<Record<string, string>> = {}): Promise<BareHosts> {
-  await forLeftOvers(PREFIX, removeRoot);
   await using cleanup = new AsyncDisposableStack();
-  const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
-  chmodSync(root, 0o711);
-  cleanup.defer(() => removeRoot(root));
+  const root = await makeRoot(cleanup);
   const underlay = cleanup.use(createUnderlay());
   const layout = join(root, 'busybox');
   mkdirSync(layout);

@@ -1,7 +1,6 @@
 // Several hosts, each with a `windlass server` that is started by the command itself: what tests of an embedded etcd of
 // several members run on.
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createApiClient } from '../../../client/api-client.ts';
@@ -11,8 +10,7 @@ import { createServersClient } from '../../../client/servers.ts';
 import type { ServerList } from '../../../crds/servers.ts';
 import { describeInstance, paths, type Instance } from '../../../lib/instance.ts';
 import type { KeyPair } from '../../../lib/pki.ts';
-import { BUSYBOX, PREFIX, removeRoot } from '../cluster.ts';
-import { forLeftOvers } from '../left-overs.ts';
+import { BUSYBOX, makeRoot } from '../cluster.ts';
 import { busyboxFiles, makeImage, writeOciLayout } from '../images.ts';
 import { runCommand, type CommandResult } from '../instance.ts';
 import { waitFor } from '../wait.ts';
@@ -54,11 +52,8 @@ export interface ServerHosts extends AsyncDisposable {
 
 /** Hosts that are on, with nothing started. Needs root; see startCluster() for what that does to the test process. */
 export async function createServerHosts(count: number): Promise<ServerHosts> {
-  await forLeftOvers(PREFIX, removeRoot);
   await using cleanup = new AsyncDisposableStack();
-  const root = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
-  chmodSync(root, 0o711);
-  cleanup.defer(() => removeRoot(root));
+  const root = await makeRoot(cleanup);
   const underlay = cleanup.use(createUnderlay());
   mkdirSync(join(root, 'kube'));
   const hosts = Array.from({ length: count }, (_, index) => createHost({ root, underlay, number: index + 1, cleanup }));
