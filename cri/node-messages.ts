@@ -187,3 +187,59 @@ export interface DescribeResponse {
   readonly cgroupVersion: string;
   readonly features: readonly string[];
 }
+
+export interface BuildImageRequest {
+  readonly id: string;
+  readonly inlineFiles: StringMap;
+  readonly hostPath: string;
+  readonly archive: string;
+  readonly git: string;
+  readonly dockerfile: string;
+  readonly dockerfileInline: string;
+  readonly target: string;
+  readonly args: StringMap;
+  readonly labels: StringMap;
+  readonly secrets: readonly { readonly id: string; readonly data: Buffer }[];
+  readonly noCache: boolean;
+  readonly pull: boolean;
+  readonly platform: string;
+  readonly references: readonly string[];
+  readonly network: string;
+  readonly cacheFrom: readonly string[];
+  readonly cacheTo: string;
+  readonly credentials: readonly RegistryCredentials[];
+}
+export interface RegistryCredentials {
+  readonly registry: string;
+  readonly username: string;
+  readonly password: string;
+  readonly identityToken: string;
+}
+export interface BuildImageResponse {
+  readonly log: string;
+  readonly step: number;
+  readonly steps: number;
+  readonly instruction: string;
+  readonly image: BuiltImage | null;
+  readonly failure: BuildFailure | null;
+}
+export interface BuiltImage {
+  readonly imageId: string;
+  readonly digest: string;
+  readonly cachedSteps: number;
+  readonly commit: string;
+}
+export interface BuildFailure {
+  readonly message: string;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly instruction: string;
+  readonly isFinal: boolean;
+}
+export interface BuildCacheResponse {
+  readonly entries: number;
+  readonly sizeBytes: number;
+  readonly sharedBytes: number;
+  readonly freedBytes: number;
+}

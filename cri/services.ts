@@ -88,6 +88,7 @@ export interface NodeCalls {
   untagImage: Call<{ readonly reference: string }, m.Empty>;
   imageHistory: Call<{ readonly image: string }, n.ImageHistoryResponse>;
   inspectImage: Call<{ readonly image: string }, n.InspectImageResponse>;
+  buildCache: Call<{ readonly prune: boolean; readonly keepBytes: number }, n.BuildCacheResponse>;
   pauseContainer: Call<m.ContainerId, m.Empty>;
   unpauseContainer: Call<m.ContainerId, m.Empty>;
   copyUp: Call<n.CopyUpRequest, { readonly copied: boolean }>;
@@ -99,6 +100,7 @@ export interface NodeStreams {
   pushImage: Call<n.PushImageRequest, n.PushImageResponse>;
   exportImages: Call<n.ExportImagesRequest, { readonly data: Buffer }>;
   pullImageProgress: Call<n.PullImageProgressRequest, n.PullImageProgressResponse>;
+  buildImage: Call<n.BuildImageRequest, n.BuildImageResponse>;
 }
 
 /** Signatures of the unary calls of a service on the client's side. */

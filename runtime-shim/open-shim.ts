@@ -13,6 +13,7 @@ import { bindMount, mountTmpfs, umount, umountMeanwhile, MNT } from './host/moun
 import { createSandboxNamespaces, pinNamespace, setHostname, unpinNamespace } from './host/namespaces.ts';
 import type { Spawner } from './host/spawn.ts';
 import { createUserNamespace } from './host/user-namespace.ts';
+import type { ImageBuilder } from './images/image-builder.ts';
 import type { ImageService } from './images/image-service.ts';
 import type { NodeNetwork } from './network/node-network.ts';
 import { createPodNetwork } from './network/pod-network.ts';
@@ -38,6 +39,7 @@ export interface ShimOptions {
   readonly instance: Instance;
   readonly log: Logger;
   readonly images: ImageService;
+  readonly builder?: ImageBuilder | undefined;
   readonly network: NodeNetwork;
   /** See createPodNetwork(). */
   readonly podCidr: string;
@@ -112,6 +114,7 @@ export function openShim(options: ShimOptions): Shim {
     cgroupParent,
     moves: runtime.movesProcesses ? createMovePrimer() : noMoves,
     images: options.images,
+    builder: options.builder,
     network: options.network,
     pool: createSandboxPool({ host, network: options.network, log, store }, sandboxes, options.sandboxPool),
     storage: options.storage,

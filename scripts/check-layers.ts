@@ -31,6 +31,14 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   '@peculiar/x509': ['lib'],
 };
 
+/** Files that put a process together, and what of the folders they may name beyond the table. */
+const COMPOSERS: Readonly<Record<string, readonly string[]>> = { 'runtime-shim/main.ts': ['builder'] };
+
+/** folder -> the only folders of another one that it may import. */
+const PARTS: Readonly<Record<string, readonly string[]>> = {
+  'builder runtime-shim': ['snapshots', 'oci-runtime', 'host', 'images', 'cgroups'],
+};
+
 const problems: string[] = [];
 for (const file of globSync('**/*.ts', { exclude: ['node_modules/**', '**/node_modules'] })) {
   const folder = file.split('/')[0] ?? '';
@@ -41,9 +49,14 @@ for (const file of globSync('**/*.ts', { exclude: ['node_modules/**', '**/node_m
   }
   for (const [, specifier = ''] of readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)) {
     if (specifier.startsWith('.')) {
-      const target = normalize(join(dirname(file), specifier)).split('/')[0] ?? '';
-      if (target !== folder && !allowed.includes('*') && !allowed.includes(target)) {
+      const [target = '', part = ''] = normalize(join(dirname(file), specifier)).split('/');
+      const isAllowed = allowed.includes('*') || allowed.includes(target) || COMPOSERS[file]?.includes(target) === true;
+      if (target !== folder && !isAllowed) {
         problems.push(`${file}: ${folder}/ may not import ${target}/ (${specifier})`);
+      }
+      const parts = PARTS[`${folder} ${target}`];
+      if (parts && !parts.includes(part)) {
+        problems.push(`${file}: of ${target}/, ${folder}/ may import ${parts.join(', ')} only (${specifier})`);
       }
       if (folder === 'runtime-shim' && /koffi/.test(specifier) && !file.startsWith('runtime-shim/host/')) {
         problems.push(`${file}: koffi belongs in runtime-shim/host/`);

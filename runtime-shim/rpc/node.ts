@@ -24,6 +24,7 @@ import type { ImageRecord } from '../images/image-service.ts';
 import { overlayMtu } from '../network/overlay.ts';
 import { uplinkMtu } from '../network/uplink-mtu.ts';
 import { requireDiskSpace } from '../storage/disk-reserve.ts';
+import { buildCache, buildImage } from './build-image.ts';
 import { copyUp } from './copy-up.ts';
 import type { Shim } from './deps.ts';
 import { findImage, getRunningContainer, getSandbox } from './lookup.ts';
@@ -145,6 +146,7 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
     },
     imageHistory: async ({ image }) => imageHistory(shim, image),
     inspectImage: async ({ image }) => describeImage(findImage(shim, image)),
+    buildCache: async (request) => buildCache(shim, request),
     pauseContainer: async ({ containerId }) => {
       const { cgroupsPath } = getRunningContainer(shim, containerId);
       await shim.cgroups.freeze(cgroupsPath, AbortSignal.timeout(FREEZE_MS));
@@ -165,10 +167,11 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
       metricsAddress: shim.metricsAddress,
       ociRuntime: shim.runtime.kind,
       cgroupVersion: shim.cgroups.version,
-      features: FEATURES,
+      features: shim.builder ? [...FEATURES, 'build'] : FEATURES,
     }),
     pullImageProgress: (request, context) => pullImageProgress(shim, request, context),
     pushImage: (request, context) => pushImage(shim, request, context),
+    buildImage: (request, context) => buildImage(shim, request, context),
     exportImages: (request, context) => exportImages(shim, request, context),
   };
 }
