@@ -1,0 +1,64 @@
+// What a step depends on, as one text: steps with equal keys make equal layers.
+import { createHash } from 'node:crypto';
+import type { Digest } from '../../oci/digest.ts';
+import type { Operation, RunMount } from '../operations.ts';
+
+/** Bumped when the same operation begins to make another layer. */
+const VERSION = 1;
+
+/** Of the host the build runs behind, not of the image: the proxy that fetched a file does not change it. */
+const PROXY_VARIABLE = /^(HTTP|HTTPS|FTP|NO|ALL)_PROXY=/i;
+
+export interface StepInput {
+  /** Chain id of what lies below; undefined = nothing. */
+  readonly parent: Digest | undefined;
+  readonly platform: string;
+  readonly operation: Operation;
+  /** Digest of the files that a COPY or an ADD takes, names and modes included. */
+  readonly files?: string;
+  /** The same of each bind mount's source, and of the initial content of caches, in the order of the mounts. */
+  readonly mounts?: readonly (string | undefined)[];
+}
+
+/**
+ * 64 hex digits. No value of a secret is in it, and no name of an image or a stage that only says where equal files
+ * came from: an image that was pulled cannot give itself a key either (CVE-2024-24557), as nothing of what images say of
+ * their history is looked at.
+ */
+export function stepKey(input: StepInput): string {
+  const { operation } = input;
+  const parent = dependsOnParent(operation) ? (input.parent ?? '') : 'link';
+  const text = JSON.stringify([VERSION, input.platform, parent, essence(input)]);
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** A linked copy is the same layer whatever lies below, unless it asks the image for the ids of names. */
+function dependsOnParent(operation: Operation): boolean {
+  if (operation.kind !== 'copy' || !operation.link) return true;
+  return /[^\d:]/.test(operation.chown ?? '');
+}
+
+function essence({ operation, files, mounts }: StepInput): unknown {
+  if (operation.kind === 'workdir') return ['workdir', operation.path];
+  if (operation.kind === 'copy') {
+    const { destination, chown, chmod, link, parents, unpack, keepGitDir, instruction } = operation;
+    return ['copy', instruction, files, destination, chown, chmod, link, parents, unpack, keepGitDir];
+  }
+  const { args, env, cwd, user, network, volumes, script } = operation;
+  const own = env.filter((entry) => !PROXY_VARIABLE.test(entry));
+  const mounted = operation.mounts.map((mount, index) => [essenceOfMount(mount), mounts?.[index]]);
+  return ['run', args, own, cwd, user, network, volumes, script?.name, script?.content, mounted];
+}
+
+function essenceOfMount(mount: RunMount): unknown {
+  switch (mount.type) {
+    case 'bind':
+      return [mount.type, mount.target, mount.isWritable];
+    case 'cache':
+      return [mount.type, mount.target, mount.id, mount.isReadOnly, mount.mode, mount.uid, mount.gid];
+    case 'tmpfs':
+      return [mount.type, mount.target, mount.sizeBytes];
+    default:
+      return [mount.type, mount.id, mount.target, mount.env, mount.mode, mount.uid, mount.gid];
+  }
+}
