@@ -19,6 +19,8 @@ export interface Workspace extends AsyncDisposable {
 export interface WritableWorkspace extends Workspace {
   /** What was written, in overlayfs' own form; looked at after unmount() only. */
   readonly upper: string;
+  /** What the root directory was like before. */
+  readonly base: { readonly mode: number; readonly uid: number; readonly gid: number };
   unmount(): Promise<void>;
 }
 
@@ -28,6 +30,8 @@ export interface Workspaces {
    * mounted on is there, without being written.
    */
   openWritable(chain: readonly Digest[], options?: { readonly hasMountPoints?: boolean }): WritableWorkspace;
+  /** An empty folder. */
+  openFolder(): Workspace;
   /** A stack of unpacked layers to read. */
   openReadOnly(chain: readonly Digest[]): Workspace;
   /** Unmounts and deletes what a killed process left. Nothing may run in there any more. */
@@ -58,15 +62,19 @@ export function openWorkspaces(root: string, layers: LayerStore, mounts: Overlay
     openWritable(chain, { hasMountPoints = false } = {}) {
       const { own, merged } = make();
       const [upper, work] = [join(own, 'upper'), join(own, 'work')];
+      let base: WritableWorkspace['base'];
       try {
         const below = layers.lowerDirs(chain);
         const lowerDirs = [...below, hasMountPoints ? mountPoints : emptyDir];
         for (const path of [upper, work]) mkdirSync(path, { mode: 0o755 });
         // The root of an overlay has the owner and the mode of its upper directory.
         const { uid, gid, mode } = statSync(below[0] ?? emptyDir);
+        base = { uid, gid, mode: mode & 0o7777 };
         chownSync(upper, uid, gid);
-        chmodSync(upper, mode & 0o7777);
-        mounts.mountOverlay({ lowerDirs, upperDir: upper, workDir: work, target: merged });
+        chmodSync(upper, base.mode);
+        // What is lost with the power is built again: the unmount need not wait for the disk.
+        const options = ['volatile'];
+        mounts.mountOverlay({ lowerDirs, upperDir: upper, workDir: work, target: merged, options });
       } catch (error) {
         layers.discardSoon(own);
         throw asStoreError(`failed to mount a step of a build below ${folder}`, error);
@@ -74,9 +82,15 @@ export function openWorkspaces(root: string, layers: LayerStore, mounts: Overlay
       return {
         root: merged,
         upper,
+        base,
         unmount: () => mounts.unmountMeanwhile(merged),
         [Symbol.asyncDispose]: () => remove(own),
       };
+    },
+    openFolder() {
+      const own = join(folder, randomUUID());
+      mkdirSync(own, { mode: 0o700 });
+      return { root: own, [Symbol.asyncDispose]: () => layers.discard(own) };
     },
     openReadOnly(chain) {
       const { own, merged } = make();

@@ -1,18 +1,17 @@
 // What a step depends on, as one text: steps with equal keys make equal layers.
 import { createHash } from 'node:crypto';
 import type { Digest } from '../../oci/digest.ts';
-import type { Operation, RunMount } from '../operations.ts';
+import type { CopyOperation, Operation, RunMount } from '../operations.ts';
 
 /** Bumped when the same operation begins to make another layer. */
 const VERSION = 1;
-
-/** Of the host the build runs behind, not of the image: the proxy that fetched a file does not change it. */
-const PROXY_VARIABLE = /^(HTTP|HTTPS|FTP|NO|ALL)_PROXY=/i;
 
 export interface StepInput {
   /** Chain id of what lies below; undefined = nothing. */
   readonly parent: Digest | undefined;
   readonly platform: string;
+  /** SOURCE_DATE_EPOCH where it is set: it is in the times of the layer. */
+  readonly epochSeconds?: number | undefined;
   readonly operation: Operation;
   /** Digest of the files that a COPY or an ADD takes, names and modes included. */
   readonly files?: string;
@@ -27,16 +26,18 @@ export interface StepInput {
  */
 export function stepKey(input: StepInput): string {
   const { operation } = input;
+  // A linked copy is the same layer whatever lies below, unless it asks there for the ids of names.
   const parent = dependsOnParent(operation) ? (input.parent ?? '') : 'link';
-  const text = JSON.stringify([VERSION, input.platform, parent, essence(input)]);
+  const text = JSON.stringify([VERSION, input.platform, input.epochSeconds, parent, essence(input)]);
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** A linked copy is the same layer whatever lies below, unless it asks the image for the ids of names. */
 function dependsOnParent(operation: Operation): boolean {
-  if (operation.kind !== 'copy' || !operation.link) return true;
-  return /[^\d:]/.test(operation.chown ?? '');
+  return operation.kind !== 'copy' || !operation.link || looksUpNames(operation);
 }
+
+/** Whether the owner is given by names, whose ids only the stage's own files tell. */
+export const looksUpNames = ({ chown }: CopyOperation): boolean => /[^\d:]/.test(chown ?? '');
 
 function essence({ operation, files, mounts }: StepInput): unknown {
   if (operation.kind === 'workdir') return ['workdir', operation.path];
@@ -45,9 +46,8 @@ function essence({ operation, files, mounts }: StepInput): unknown {
     return ['copy', instruction, files, destination, chown, chmod, link, parents, unpack, keepGitDir];
   }
   const { args, env, cwd, user, network, volumes, script } = operation;
-  const own = env.filter((entry) => !PROXY_VARIABLE.test(entry));
   const mounted = operation.mounts.map((mount, index) => [essenceOfMount(mount), mounts?.[index]]);
-  return ['run', args, own, cwd, user, network, volumes, script?.name, script?.content, mounted];
+  return ['run', args, env, cwd, user, network, volumes, script?.name, script?.content, mounted];
 }
 
 function essenceOfMount(mount: RunMount): unknown {

@@ -7,7 +7,7 @@ import { isForeignLayer, layerCompression, MEDIA_TYPES } from '../../oci/media-t
 import { loadImage } from '../../runtime-shim/images/image-table.ts';
 import type { LoadedImage } from '../../runtime-shim/images/image-index.ts';
 
-export type HistoryEntry = NonNullable<ImageConfig['history']>[number];
+export type HistoryEntry = Partial<NonNullable<ImageConfig['history']>[number]>;
 
 export interface FinishedStage {
   readonly platform: Platform;
@@ -32,7 +32,7 @@ export async function writeImage(
   labels: ReadonlyMap<string, string>,
 ): Promise<LoadedImage> {
   const { os, architecture, variant } = stage.platform;
-  const config: ImageConfig = {
+  const config = {
     created: rfc3339(stage.newestSeconds),
     ...(stage.author === undefined ? {} : { author: stage.author }),
     architecture,

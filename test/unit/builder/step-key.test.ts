@@ -5,7 +5,7 @@ import type { CopyOperation, RunMount, RunOperation } from '../../../builder/ope
 import { digestOf } from '../../../oci/digest.ts';
 
 const RUN: RunOperation = {
-  ...{ kind: 'run', args: ['/bin/sh', '-c', 'make'], env: ['PATH=/bin'], cwd: '/', user: '', mounts: [] },
+  ...{ kind: 'run', args: ['/bin/sh', '-c', 'make'], env: ['PATH=/bin'], proxyEnv: [], cwd: '/', user: '', mounts: [] },
   ...{ network: 'default', volumes: [] },
 };
 const COPY: CopyOperation = {
@@ -34,7 +34,7 @@ test('whatever a RUN depends on is in its key', () => {
 });
 
 test('secrets and the proxy of the host are not', () => {
-  assert.equal(key({ ...RUN, env: [...RUN.env, 'https_proxy=http://user:word@proxy'] }), key(RUN));
+  assert.equal(key({ ...RUN, proxyEnv: ['https_proxy=http://user:word@proxy'] }), key(RUN));
 });
 
 test('a bind mount counts by what is in it, not by where that is', () => {
