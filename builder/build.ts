@@ -4,10 +4,11 @@ import type { Digest } from '../oci/digest.ts';
 import { parsePlatform, platformName } from '../oci/platform.ts';
 import type { BuildRequest, BuildResult, ImageBuilder } from '../runtime-shim/images/image-builder.ts';
 import type { ImageService } from '../runtime-shim/images/image-service.ts';
-import { createBaseImages } from './base-images.ts';
+import { createBaseImages, credentialsFor } from './base-images.ts';
 import { createBuildLog, type BuildLog } from './build-log.ts';
 import { createStageResults, snapshotOf, type StageResults } from './build-stages.ts';
 import { createBuildTrees } from './build-trees.ts';
+import { createRegistryCaches, pushCache, type RegistryCacheParts } from './cache/registry-cache.ts';
 import type { Warning } from './dockerfile/ast.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
 import type { OpenContext } from './files/builder-files.ts';
@@ -68,11 +69,15 @@ export async function build(
     openStage: async (index) => open((await stages.get(index)).snapshot),
     openImage: async (reference) => open(snapshotOf(await bases.get(reference, platform))),
   });
+  const remote: RegistryCacheParts = {
+    ...{ registry: content.registry, store: content.store, protect, signal, onLog: log.note },
+    credentialsFor: (reference) => credentialsFor(request.credentials, reference),
+  };
   const stepBuild: StepBuild = {
     ...{ buildId: request.id, platform: platformName(platform), trees, network, protect, signal },
     ...{ secrets: request.secrets, noCache: request.noCache, workDir: folder.root },
     epochSeconds: readEpoch(request.args),
-    findElsewhere: async () => undefined,
+    findElsewhere: createRegistryCaches(remote, request.cacheFrom),
   };
   const stages = createStageResults({ plan, steps: parts, build: () => stepBuild, bases, log, onEvent, warn });
   const target = await finish(stages, plan, stop);
@@ -88,6 +93,14 @@ export async function build(
     request.labels,
   );
   const record = content.name(image, request.references);
+  if (request.cacheTo !== undefined) {
+    log.note(`leaving the cache at ${request.cacheTo}`);
+    await pushCache(
+      remote,
+      request.cacheTo,
+      stages.keys.flatMap((key) => parts.cache.find(key) ?? []),
+    );
+  }
   log.note(`built ${record.id}${record.repoTags.length > 0 ? `, named ${request.references.join(', ')}` : ''}`);
   return {
     ...{ imageId: record.id, digest: image.descriptor.digest, ...stages.counts },

@@ -7,6 +7,7 @@ import type { Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES } from '../oci/media-types.ts';
 import type { ImageParts } from '../runtime-shim/images/create-image-service.ts';
 import type { CachedLayer, CachedStep, StepCache } from './cache/step-cache.ts';
+import type { RemoteStep } from './cache/registry-cache.ts';
 import { looksUpNames, stepKey } from './cache/step-key.ts';
 import type { BuilderFiles, ResolvedCopy } from './files/builder-files.ts';
 import type { BuildTrees } from './build-trees.ts';
@@ -39,8 +40,8 @@ export interface StepBuild {
   readonly epochSeconds: number | undefined;
   /** Existing folder, deleted after the build. */
   readonly workDir: string;
-  /** Steps that others made, see registry-cache.ts: one whose layer is in the content store afterwards. */
-  readonly findElsewhere: (key: string) => Promise<CachedStep | undefined>;
+  /** Steps that others made, see createRegistryCaches(). */
+  readonly findElsewhere: (key: string) => Promise<RemoteStep | undefined>;
   readonly protect: (digest: Digest) => void;
   readonly signal: AbortSignal;
 }
@@ -72,7 +73,7 @@ export async function performStep(parts: StepParts, build: StepBuild, step: Step
     ...(inputs.copy ? { files: inputs.copy.digest } : {}),
     ...(operation.kind === 'run' ? { mounts: inputs.mounts.map((mount) => mount?.digest) } : {}),
   });
-  const known = build.noCache ? undefined : (parts.cache.find(key) ?? (await build.findElsewhere(key)));
+  const known = build.noCache ? undefined : (parts.cache.find(key) ?? (await adoptRemote(parts, build, snapshot, key)));
   if (known) {
     if (known.layer) build.protect(known.layer.blob.digest);
     return {
@@ -86,6 +87,25 @@ export async function performStep(parts: StepParts, build: StepBuild, step: Step
   const layer = await parts.limit(0, build.signal, () => makeLayer(parts, build, step, { inputs, newestSeconds }));
   await parts.cache.add({ key, layer, newestSeconds, createdBy: step.createdBy });
   return { snapshot: extend(snapshot, layer, newestSeconds), hasLayer: layer !== undefined, isCached: false, key };
+}
+
+/** A step that was made elsewhere counts as one of this node from now on. */
+async function adoptRemote(
+  { cache }: StepParts,
+  { findElsewhere }: StepBuild,
+  snapshot: Snapshot,
+  key: string,
+): Promise<CachedStep | undefined> {
+  const remote = await findElsewhere(key);
+  if (!remote) return undefined;
+  const { layer: blob, newestSeconds, createdBy } = remote;
+  const layer = blob && {
+    ...{ blob, diffId: blob.digest, usedBytes: 0 },
+    chainId: chainOf(extend(snapshot, { diffId: blob.digest, blob }, 0)).at(-1) as Digest,
+  };
+  const step = { key, layer, newestSeconds, createdBy };
+  await cache.add(step);
+  return step;
 }
 
 interface Inputs {
@@ -105,7 +125,7 @@ async function readInputs({ files }: StepParts, build: StepBuild, { operation, o
   const copy = operation.kind === 'copy' ? await resolve(operation) : undefined;
   const mounts =
     operation.kind === 'run'
-      ? await Promise.all(operation.mounts.map((mount) => (hasFiles(mount) ? resolve(asCopy(mount)) : undefined)))
+      ? await Promise.all(operation.mounts.map(async (mount) => (hasFiles(mount) ? resolve(asCopy(mount)) : undefined)))
       : [];
   const times = [copy, ...mounts].flatMap((resolved) => resolved?.newestSeconds ?? []);
   return { copy, mounts, times };
