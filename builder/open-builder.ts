@@ -8,7 +8,7 @@ import type { ImageParts } from '../runtime-shim/images/create-image-service.ts'
 import type { ImageBuilder } from '../runtime-shim/images/image-builder.ts';
 import type { ImageService } from '../runtime-shim/images/image-service.ts';
 import { build, type BuildParts } from './build.ts';
-import { openStepCache, type StepCacheLimits } from './cache/step-cache.ts';
+import { openStepCache } from './cache/step-cache.ts';
 import type { BuilderFiles, OpenContext } from './files/builder-files.ts';
 import type { CacheMounts } from './run/cache-mounts.ts';
 import type { Runner } from './run/runner.ts';
@@ -16,6 +16,9 @@ import { openWorkspaces } from './workspaces.ts';
 
 /** What RUN instructions write is mostly waited for, not worked on. */
 const STEPS_AT_ONCE = Math.max(availableParallelism(), 4);
+
+/** A step that was not used for so long is forgotten. */
+const MAX_AGE_MS = 30 * 24 * 3600 * 1000;
 
 export interface BuilderOptions {
   /** Folder of the builder alone. */
@@ -27,7 +30,8 @@ export interface BuilderOptions {
   readonly runner: Runner;
   readonly cacheMounts: CacheMounts;
   readonly openNetwork: BuildParts['openNetwork'];
-  readonly cacheLimits?: StepCacheLimits | undefined;
+  /** Most bytes that cached steps keep. */
+  readonly maxCacheBytes: number;
   readonly log: Logger;
   readonly now: () => number;
 }
@@ -35,7 +39,10 @@ export interface BuilderOptions {
 /** Opens the builder; recover() before anything else, and before the images recover. */
 export function openBuilder(options: BuilderOptions): ImageBuilder {
   const { content, runner, cacheMounts, log } = options;
-  const cache = openStepCache(join(options.folder, 'cache'), content.store, options.cacheLimits);
+  const cache = openStepCache(join(options.folder, 'cache'), content.store, {
+    maxBytes: options.maxCacheBytes,
+    maxAgeMs: MAX_AGE_MS,
+  });
   content.keep(cache);
   const workspaces = openWorkspaces(content.snapshotsDir, content.layers, content.mounts);
   const parts: BuildParts = { ...options, cache, workspaces, limit: createLimit(STEPS_AT_ONCE) };

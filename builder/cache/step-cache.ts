@@ -48,16 +48,10 @@ export interface StepCacheLimits {
   readonly maxAgeMs: number;
 }
 
-export const DEFAULT_LIMITS: StepCacheLimits = { maxBytes: 10 * 1024 ** 3, maxAgeMs: 30 * 24 * 3600 * 1000 };
-
 const KEY = /^[0-9a-f]{64}$/;
 
 /** Opens the cache below `root`. */
-export function openStepCache(
-  root: string,
-  store: Pick<ContentStore, 'has'>,
-  limits: StepCacheLimits = DEFAULT_LIMITS,
-): StepCache {
+export function openStepCache(root: string, store: Pick<ContentStore, 'has'>, limits: StepCacheLimits): StepCache {
   const folder = join(root, 'steps');
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   /** Least recently used first. */
