@@ -103,6 +103,8 @@ export interface RunOperation {
 export interface WorkdirOperation {
   readonly kind: 'workdir';
   readonly path: string;
+  /** Owner of what is made, as in the image configuration; empty = root. */
+  readonly user: string;
 }
 
 export type Operation = CopyOperation | RunOperation | WorkdirOperation;

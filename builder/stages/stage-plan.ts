@@ -34,6 +34,8 @@ export interface StagePlan {
   readonly dockerfile: Dockerfile;
   /** All stages in the order of the file. */
   readonly stages: readonly PlannedStage[];
+  /** Index of each stage that has a name. */
+  readonly byName: ReadonlyMap<string, number>;
   /** Index of the stage whose image is wanted. */
   readonly target: number;
   /** Indexes of the stages to build, ascending: what a stage needs is always before it. */
