@@ -8,6 +8,7 @@ import { asStoreError } from '../ingest.ts';
 import { bytePath, nativePath, type FileSystemCalls } from './file-system-calls.ts';
 import { keptXattrs } from './kept-xattrs.ts';
 import { createLayerFile, type LayerFile } from './layer-file.ts';
+import { deviceNumbers, wholeSeconds } from './stat-fields.ts';
 import { encodeTarHeader, endOfArchive, type TarHeaderFields } from './tar-writer.ts';
 
 const WHITEOUT = '.wh.';
@@ -112,7 +113,7 @@ async function writeTree(root: string, tar: LayerFile, options: WriteLayerOption
 
   /** The time of an entry, which becomes the time of the file as well. */
   function settleTime(path: string, stat: BigIntStats): number {
-    const seconds = Math.min(Number(stat.mtimeNs - floorMod(stat.mtimeNs)) / 1e9, clampSeconds);
+    const seconds = Math.min(wholeSeconds(stat.mtimeNs), clampSeconds);
     if (BigInt(seconds) * 1_000_000_000n !== stat.mtimeNs) calls.lutimens(path, seconds, 0);
     return seconds;
   }
@@ -172,7 +173,7 @@ async function writeTree(root: string, tar: LayerFile, options: WriteLayerOption
       return put({ ...fields, type: 'symlink', linkName: readlinkSync(nativePath(path), { encoding: 'latin1' }) });
     }
     if (stat.isFIFO()) return put({ ...fields, type: 'fifo' });
-    return put({ ...fields, type: stat.isBlockDevice() ? 'block' : 'char', ...deviceOf(stat.rdev) });
+    return put({ ...fields, type: stat.isBlockDevice() ? 'block' : 'char', ...deviceNumbers(stat.rdev) });
   }
 
   async function writeFile(
@@ -234,16 +235,6 @@ function describe(base: string, name: string): Entry {
 
 function openFolder(path: string): number {
   return openSync(nativePath(path), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-}
-
-const floorMod = (ns: bigint): bigint => ((ns % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
-
-/** Linux's 12 + 20 bit numbers, as stat(2) packs them. */
-function deviceOf(rdev: bigint): { major: number; minor: number } {
-  return {
-    major: Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn)),
-    minor: Number((rdev & 0xffn) | ((rdev >> 12n) & ~0xffn)),
-  };
 }
 
 function shown(bytes: string): string {
