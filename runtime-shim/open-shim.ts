@@ -13,7 +13,6 @@ import { bindMount, mountTmpfs, umount, umountMeanwhile, MNT } from './host/moun
 import { createSandboxNamespaces, pinNamespace, setHostname, unpinNamespace } from './host/namespaces.ts';
 import type { Spawner } from './host/spawn.ts';
 import { createUserNamespace } from './host/user-namespace.ts';
-import type { ImageBuilder } from './images/image-builder.ts';
 import type { ImageService } from './images/image-service.ts';
 import type { NodeNetwork } from './network/node-network.ts';
 import { createPodNetwork } from './network/pod-network.ts';
@@ -39,7 +38,6 @@ export interface ShimOptions {
   readonly instance: Instance;
   readonly log: Logger;
   readonly images: ImageService;
-  readonly builder?: ImageBuilder | undefined;
   readonly network: NodeNetwork;
   /** See createPodNetwork(). */
   readonly podCidr: string;
@@ -114,7 +112,6 @@ export function openShim(options: ShimOptions): Shim {
     cgroupParent,
     moves: runtime.movesProcesses ? createMovePrimer() : noMoves,
     images: options.images,
-    builder: options.builder,
     network: options.network,
     pool: createSandboxPool({ host, network: options.network, log, store }, sandboxes, options.sandboxPool),
     storage: options.storage,

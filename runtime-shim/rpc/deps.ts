@@ -9,7 +9,6 @@ import type { MovePrimer } from '../cgroups/move-primer.ts';
 import type { SandboxNamespaces } from '../host/namespaces.ts';
 import type { Spawner } from '../host/spawn.ts';
 import type { UserNamespaceRequest } from '../host/user-namespace.ts';
-import type { ImageBuilder } from '../images/image-builder.ts';
 import type { ImageService } from '../images/image-service.ts';
 import type { NodeNetwork } from '../network/node-network.ts';
 import type { PodNetwork } from '../network/pod-network.ts';
@@ -70,8 +69,6 @@ export interface Shim {
   /** Told when the OCI runtime is about to move a process into a group. */
   readonly moves: MovePrimer;
   readonly images: ImageService;
-  /** Absent where nothing can be built. */
-  readonly builder: ImageBuilder | undefined;
   readonly network: NodeNetwork;
   readonly pool: SandboxPool;
   readonly storage: StorageRules;
