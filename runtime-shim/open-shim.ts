@@ -21,7 +21,7 @@ import { createFilterCache } from './oci-runtime/filter-cache.ts';
 import { canPassThrough, readConmonVersion } from './oci-runtime/conmon.ts';
 import { createKnownSpecs } from './oci-runtime/known-specs.ts';
 import { createReadyShell } from './oci-runtime/ready-shell.ts';
-import { findOciRuntime, findProgram, openOciRuntime } from './oci-runtime/runtime.ts';
+import { findOciRuntime, findProgram, openOciRuntime, type OciRuntime } from './oci-runtime/runtime.ts';
 import { createSeccompProfiles } from './oci-runtime/seccomp-choice.ts';
 import { createStandInLibrary } from './oci-runtime/stand-in-library.ts';
 import type { RuntimeRights } from './oci-runtime/try-rights.ts';
@@ -68,10 +68,12 @@ export function openShim(options: ShimOptions): Shim {
     [conmonPath, findOciRuntime(options.ociRuntime)],
     paths.standInLibrary(instance),
   );
-  const runtime = openOciRuntime(options.ociRuntime, join(state, 'runtime'), spawner, {
-    mountFolders: [state, paths.snapshots(instance)],
-    env: standIn.env,
-  });
+  const openRuntime = (root: string): OciRuntime =>
+    openOciRuntime(options.ociRuntime, root, spawner, {
+      mountFolders: [state, paths.snapshots(instance)],
+      env: standIn.env,
+    });
+  const runtime = openRuntime(join(state, 'runtime'));
   const host: SandboxHost = {
     createSandboxNamespaces,
     createUserNamespace: (request) => createUserNamespace(spawner, request),
@@ -102,6 +104,7 @@ export function openShim(options: ShimOptions): Shim {
     host,
     spawner,
     runtime,
+    openRuntime,
     filters: createFilterCache(runtime.readFilter),
     profiles: createSeccompProfiles(),
     specs: createKnownSpecs(),

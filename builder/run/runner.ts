@@ -1,5 +1,6 @@
 // What running the RUN instructions of a build needs and gives: see run-step.ts for how.
 import type { Cgroups } from '../../runtime-shim/cgroups/cgroups.ts';
+import type { MovePrimer } from '../../runtime-shim/cgroups/move-primer.ts';
 import type { WritableResources } from '../../runtime-shim/cgroups/resources.ts';
 import type { Spawner } from '../../runtime-shim/host/spawn.ts';
 import type { OciRuntime } from '../../runtime-shim/oci-runtime/runtime.ts';
@@ -55,15 +56,20 @@ export interface StepContext {
   readonly signal: AbortSignal;
 }
 
+export interface StepResult {
+  /** For dropCopies(), once the overlay is unmounted. */
+  readonly copiedFolders: readonly string[];
+}
+
 export interface Runner {
   /**
    * Runs the command of a RUN instruction in `context.root`, and leaves there what it did to it and nothing else: no
-   * mount point, no file of the step's own. Steps may run at the same time, each on a root of its own. Rejects with
+   * mount point, no file of the step's own (but see `copiedFolders`). Steps may run at the same time, each on a root of its own. Rejects with
    * Invalid when the command fails (`details`: `exitCode`, `signal`, `isOutOfMemory`, `output`) or cannot be started,
    * NotFound for a source or secret that is not there, and with the signal's reason when that fires; nothing of the
    * step is left then either.
    */
-  run(operation: RunOperation, context: StepContext): Promise<void>;
+  run(operation: RunOperation, context: StepContext): Promise<StepResult>;
   /** Removes what steps of an earlier process left. To be awaited before the first run(). */
   recover(): Promise<void>;
 }
@@ -77,6 +83,8 @@ export interface RunnerParts {
   readonly cgroups: Cgroups;
   /** Group that those of the steps are made below. */
   readonly cgroupParent: string;
+  /** Told when the OCI runtime is about to move a process into a group. */
+  readonly moves: MovePrimer;
   readonly profiles: SeccompProfiles;
   /** Capabilities of this process. */
   readonly ownCapabilities: ReadonlySet<string>;

@@ -57,6 +57,8 @@ export interface Shim {
   readonly host: SandboxHost;
   readonly spawner: Spawner;
   readonly runtime: OciRuntime;
+  /** The same runtime with its state in a folder of its own, for what is no container of CRI's. */
+  openRuntime(root: string): OciRuntime;
   readonly filters: FilterCache;
   readonly profiles: SeccompProfiles;
   readonly specs: KnownSpecs;
