@@ -93,6 +93,7 @@ try {
     log: log.child({ part: 'builder' }),
     openNetwork: (place) => openBuildNetwork(shim, place),
     maxCacheBytes: config.buildCacheSize,
+    registry,
   });
   await build.builder.recover();
   await images.service.recover();
