@@ -22,6 +22,7 @@ import { createGarbageCollector } from './garbage-collector.ts';
 import { createLeases } from './leases.ts';
 import { normalizeTag } from './normalize-tag.ts';
 import { layerSources } from './pull-image.ts';
+import { findSharedBlob } from './shared-blob.ts';
 import { createTransfers, protectImage } from './transfers.ts';
 
 export interface ImageServiceParts {
@@ -88,6 +89,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
 
   const service: ImageService = {
     ...createTransfers({ store, layers, registry, files, platform, table, leases, log, ensureUnpacked }),
+    findBlob: (digest) => findSharedBlob(store, table.images, digest),
     find: table.find,
     list: table.records,
     async tag(image, reference) {
