@@ -86,6 +86,7 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
     return {
       name: `registry ${hostOf(endpoint)}`,
       maxStalledTries: MAX_STALLED_TRIES,
+      minBytesPerSecond: 0,
       open(offset, signal) {
         const headers: Record<string, string> = { 'accept-encoding': 'identity' };
         if (offset > 0) headers['range'] = `bytes=${offset}-`;

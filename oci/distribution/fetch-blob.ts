@@ -8,12 +8,16 @@ import type { Descriptor } from '../manifest.ts';
 import type { BlobCall } from './registry-client.ts';
 import { networkProblem, type RegistryResponse } from './transport.ts';
 
+const PACE_MS = 10_000;
+
 /** Who can send a blob: an endpoint of its registry, or another node. */
 export interface BlobSource {
   /** For messages: `registry docker.io`, `node node-2`. */
   readonly name: string;
   /** Tries without a single new byte before it is given up. */
   readonly maxStalledTries: number;
+  /** Given up when less came in ten seconds; 0 = whatever comes is welcome. */
+  readonly minBytesPerSecond: number;
   /** The answer, of status 200 or 206, with what comes after `offset` bytes. A refusal has details.status. */
   open(offset: number, signal: AbortSignal): Promise<RegistryResponse>;
   /** Told how many bytes came, at the end of each answer. */
@@ -59,7 +63,7 @@ export function createBlobFetcher({
     while (ingest.offset < descriptor.size) {
       const before = ingest.offset;
       try {
-        await receive(source, ingest, call);
+        await receive(source, ingest, call, clock);
         if (ingest.offset < descriptor.size) throw new Error('the body ended early');
       } catch (error) {
         if (call.signal.aborted) throw call.signal.reason;
@@ -90,6 +94,7 @@ async function receive(
   source: BlobSource,
   ingest: Ingest,
   call: Pick<BlobCall, 'signal' | 'onProgress'>,
+  clock: Clock,
 ): Promise<void> {
   let response: RegistryResponse;
   try {
@@ -98,7 +103,7 @@ async function receive(
     // 416 or a proxy that cannot do ranges: what is there may be wrong, so begin again.
     if (ingest.offset > 0 && error instanceof WindlassError && error.details['status'] === 416) {
       await ingest.reset();
-      return await receive(source, ingest, call);
+      return await receive(source, ingest, call, clock);
     }
     throw error;
   }
@@ -111,9 +116,17 @@ async function receive(
   }
   if (!isContinuation && ingest.offset > 0) await ingest.reset();
   let received = 0;
+  let window = { startedAt: clock.now(), bytes: 0 };
   try {
     for await (const chunk of response.body as AsyncIterable<Buffer>) {
       received += chunk.length;
+      window.bytes += chunk.length;
+      const elapsedMs = clock.now() - window.startedAt;
+      if (elapsedMs >= PACE_MS) {
+        const rate = (window.bytes * 1000) / elapsedMs;
+        if (rate < source.minBytesPerSecond) throw new Error(`only ${Math.round(rate)} bytes came in a second`);
+        window = { startedAt: clock.now(), bytes: 0 };
+      }
       await ingest.write(chunk);
       call.onProgress?.(ingest.offset);
     }

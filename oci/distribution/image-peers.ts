@@ -10,6 +10,7 @@ import type { PeerSource } from './registry-client.ts';
 import { readBody, type RegistryResponse } from './transport.ts';
 
 const LOOK_MS = 10_000;
+const MIN_BYTES_PER_SECOND = 32 * 1024;
 /** A blob below this size is not worth asking round for, where no node has the whole image. */
 const WORTH_A_LOOK_BYTES = 256 * 1024;
 /** Statuses of one that has the blob and sends too much already. */
@@ -56,6 +57,8 @@ export function createImagePeers(
   const blobSource = (name: string, digest: Digest): BlobSource => ({
     name: `node ${name}`,
     maxStalledTries: 1,
+    // A registry may be faster; where there is none, it is this or nothing.
+    minBytesPerSecond: source.only ? 0 : MIN_BYTES_PER_SECOND,
     open: (offset, signal) => transport.open(name, digest, offset, signal),
     onReceived,
   });

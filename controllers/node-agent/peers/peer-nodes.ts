@@ -7,6 +7,7 @@ import type { Clock } from '../../../lib/clock.ts';
 import { WindlassError } from '../../../lib/errors.ts';
 
 const FRESH_MS = 30_000;
+const MAX_STRANGERS = 1024;
 
 export interface PeerNodes {
   /** Where the agents of the other Ready nodes listen. */
@@ -28,6 +29,7 @@ export function createPeerNodes({
   readonly nodeName: string;
   readonly clock: Clock;
 }): PeerNodes {
+  const refusedAt = new Map<string, number>();
   let known: { readonly atMs: number; readonly nodes: ReadonlyMap<string, Node> } | undefined;
   let asking: Promise<ReadonlyMap<string, Node>> | undefined;
 
@@ -70,8 +72,16 @@ export function createPeerNodes({
     },
     async admit({ name, uid }, signal) {
       if (isMember((await list(signal)).get(name), uid)) return;
-      // It may have joined since: strangers cost one question a second.
-      if (isMember((await list(signal, 1000)).get(name), uid)) return;
+      // It may have joined since: each stranger costs one question now and then.
+      const stranger = `${name} ${uid ?? ''}`;
+      if (clock.now() - (refusedAt.get(stranger) ?? Number.NEGATIVE_INFINITY) >= FRESH_MS) {
+        if (refusedAt.size >= MAX_STRANGERS) refusedAt.clear();
+        refusedAt.set(stranger, clock.now());
+        if (isMember((await list(signal, 0)).get(name), uid)) {
+          refusedAt.delete(stranger);
+          return;
+        }
+      }
       throw new WindlassError('Forbidden', `node ${name} is not in the cluster`);
     },
   };
