@@ -2,9 +2,8 @@
 // else.
 import { Agent, request as httpsRequest } from 'node:https';
 import type { IncomingMessage } from 'node:http';
-import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import type { Node } from '../../crds/builtin.ts';
-import { NODE_USER } from '../../crds/join.ts';
+import { connect, type TLSSocket } from 'node:tls';
+import { identifyAgent, type AgentAddress } from '../../crds/agent-address.ts';
 import { messageOf, WindlassError } from '../../lib/errors.ts';
 
 export interface AgentTls {
@@ -12,12 +11,6 @@ export interface AgentTls {
   readonly key: string;
   /** The authority that signed the agents' serving certificates. */
   readonly ca: string;
-}
-
-export interface AgentAddress {
-  readonly nodeName: string;
-  readonly host: string;
-  readonly port: number;
 }
 
 export interface AgentConnections {
@@ -28,32 +21,6 @@ export interface AgentConnections {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
-
-/**
- * The Node says itself where its agent listens: that it is the agent of that node is in the certificate, whatever address
- * it was reached at. Only the authority gives out the name of a node.
- */
-function identify(nodeName: string): Pick<ConnectionOptions, 'servername' | 'checkServerIdentity'> {
-  const wanted = `${NODE_USER}${nodeName}`;
-  return {
-    // Also keeps the connections and sessions of one node apart from those of another at the same address.
-    servername: nodeName,
-    checkServerIdentity: (_host, { subject }) =>
-      subject?.CN === wanted
-        ? undefined
-        : new Error(`its certificate is that of ${String(subject?.CN)}, not of ${wanted}`),
-  };
-}
-
-/** Where the agent of `node` listens. Throws Unavailable when the Node does not say. */
-export function agentAddressOf(node: Node): AgentAddress {
-  const host = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
-  const port = node.status?.daemonEndpoints?.kubeletEndpoint.Port;
-  if (host === undefined || !port) {
-    throw new WindlassError('Unavailable', `node "${node.metadata.name}" has not said yet where its agent listens`);
-  }
-  return { nodeName: node.metadata.name, host, port };
-}
 
 /** Ends a new connection whose handshake is not done in time; how long an answer takes is for who asked. */
 function limitConnect(socket: TLSSocket, timeoutMs: number): void {
@@ -79,7 +46,7 @@ export function createAgentConnections(tls: AgentTls, connectTimeoutMs = CONNECT
       new Promise((resolve, reject) => {
         const request = httpsRequest({
           ...{ agent, host: address.host, port: address.port, path, signal },
-          ...identify(address.nodeName),
+          ...identifyAgent(address.nodeName),
         });
         request.once('socket', (socket) => limitConnect(socket as TLSSocket, connectTimeoutMs));
         request.once('error', (error) => reject(signal.aborted ? error : unreachable(address, error)));
@@ -90,7 +57,7 @@ export function createAgentConnections(tls: AgentTls, connectTimeoutMs = CONNECT
       new Promise((resolve, reject) => {
         const socket = connect({
           ...{ host: address.host, port: address.port, ...tls },
-          ...identify(address.nodeName),
+          ...identifyAgent(address.nodeName),
         });
         limitConnect(socket, connectTimeoutMs);
         const onAbort = (): void => void socket.destroy();

@@ -49,6 +49,7 @@ import { diskProblem, readNodeFacts } from './node/read-facts.ts';
 import { createServerList } from './node/server-list.ts';
 import { createShimLease } from './node/shim-lease.ts';
 import { createObjectControllers } from './object-controllers.ts';
+import { createPeers } from './peers/create-peers.ts';
 import { createRuntimeFollower } from './runtime/follow-runtime.ts';
 import type { NodeRuntime } from './runtime/node-runtime.ts';
 import { createRuntimeCache } from './runtime/runtime-cache.ts';
@@ -106,7 +107,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const own = (): Container[] => cluster.containers.list().filter(({ spec }) => spec.nodeName === nodeName);
 
   const networks = createNodeNetworks(cluster.networks, runtime, nodeName);
-  const puller = createImagePuller(runtime, clock, signal);
+  const peers = createPeers({ ...options, client });
+  await peers.listen();
+  const puller = createImagePuller(runtime, clock, signal, peers.socketPath);
   const memory = createMemoryStore();
   const predecessors = createPredecessors({
     containers: watched.containers,
@@ -117,7 +120,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   });
   const health = createHealthMonitor({ runtime, clock, log, onChange: queue.add }, signal);
   const store = { lister: cluster.volumes, client: client.kind<Volume>(volumeKind), roots, nodeName };
-  const imageDeps = { cluster, runtime, puller, lookUp: createImageLookUp(runtime, clock) };
+  const imageDeps = { cluster, runtime, puller, nodeName, lookUp: createImageLookUp(runtime, clock) };
   const imageOf: PrepareDeps['prepareImage'] = (container, options) =>
     prepareImage(imageDeps, container, {
       ...options,
@@ -163,6 +166,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     cache,
     runtime,
     podLogs,
+    ...peers.served,
     usage: createUsageSampler({ runtime, cache, clock }),
   });
   const agentPort = await agentServer.listen(options.listen);
@@ -278,7 +282,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         createCertificateRenewer({
           ...{ client, nodeName, clock, log, folder: paths.pki(instance), cert: options.connection.cert },
           setServing: agentServer.setCertificate,
+          onClient: peers.setCredentials,
         }),
+        peers.part,
         createLeaseRenewer(
           { client, clock, log },
           {

@@ -22,6 +22,7 @@ import { createGarbageCollector, type GarbageRoots } from './garbage-collector.t
 import { createLeases, type Leases } from './leases.ts';
 import { normalizeTag } from './normalize-tag.ts';
 import { layerSources, type LayerStack } from './pull-image.ts';
+import { findSharedBlob } from './shared-blob.ts';
 import { createTransfers, protectImage } from './transfers.ts';
 
 export interface ImageServiceParts {
@@ -120,6 +121,7 @@ export function openImageParts(parts: ImageServiceParts): {
 
   const service: ImageService = {
     ...createTransfers({ store, layers, registry, files, platform, table, leases, log, ensureUnpacked }),
+    findBlob: (digest) => findSharedBlob(store, table.images, digest),
     find: table.find,
     list: table.records,
     async tag(image, reference) {
