@@ -1,6 +1,6 @@
 // What becomes of Services when nodes, and what watches over them, fail: three hosts, leases of four seconds.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { nodeKind, type Node } from '../../crds/builtin.ts';
 import { containerKind, type Container } from '../../crds/container.ts';
 import { networkKind } from '../../crds/network.ts';
@@ -12,7 +12,7 @@ import { waitFor } from '../support/wait.ts';
 const UNREACHABLE = 'node.kubernetes.io/unreachable';
 const REPLICAS = 5;
 /** The machine is shared: what takes two seconds alone may take ten. */
-const SOON = { timeoutMs: 60_000, intervalMs: 100 };
+const SOON = { timeoutMs: 60_000, intervalMs: 100, explain: (): string => cluster().explain() };
 
 /** Published on every node; each replica answers with its name. */
 const PORT = { port: 80, targetPort: 8080, publishedPort: 30080 };
@@ -23,6 +23,18 @@ before(async () => {
   if (process.getuid?.() !== 0) return;
   started = await startCluster({ nodes: 3 });
   await started.put(service('web', { replicas: REPLICAS, command: SERVE, ports: [PORT] }));
+});
+// A test that fails leaves nothing cut, off or killed to the ones after it.
+afterEach(async () => {
+  if (!started) return;
+  const { nodes, etcd, apiserver, controllers } = started;
+  for (const part of [etcd, apiserver, controllers]) part.start();
+  await started.waitForApi();
+  for (const node of nodes) {
+    node.restore();
+    await node.boot();
+  }
+  await allWell();
 });
 after(async () => {
   await started?.[Symbol.asyncDispose]();
@@ -86,16 +98,23 @@ const spread = (replicas: readonly Container[]): number[] =>
 const uids = (replicas: readonly Container[]): string[] =>
   replicas.map(({ metadata }) => metadata.uid ?? '').toSorted();
 
-/** Waits until all replicas are Ready and on none but the given nodes. */
+/** Waits until all replicas are Ready, on none but the given nodes, and are to stay. */
 const settled = (name: string, count: number, on: readonly string[]): Promise<Container[]> =>
   waitFor(
     async () => {
       const replicas = await replicasOf(name);
-      const isThere = (one: Container): boolean => isReady(one) && on.includes(one.spec.nodeName ?? '');
+      const isThere = (one: Container): boolean =>
+        isReady(one) && on.includes(one.spec.nodeName ?? '') && one.metadata.deletionTimestamp === undefined;
       return replicas.length === count && replicas.every(isThere) && replicas;
     },
     { ...SOON, what: `${count} replicas of ${name} on ${on.join(', ')}` },
   );
+
+/** The same after asking for so many. */
+async function scaled(name: string, count: number, on: readonly string[] = ALL): Promise<Container[]> {
+  await cluster().kubectlOk(['scale', `svc.windlass.dev/${name}`, `--replicas=${count}`]);
+  return settled(name, count, on);
+}
 
 const allWell = (): Promise<unknown> =>
   waitFor(async () => [...(await nodes()).values()].every((node) => isReady(node) && !isTainted(node)), {
@@ -171,6 +190,7 @@ test('105 five replicas are spread 2/2/1; those of a node that loses power come 
   const lost = replicas.filter(({ spec }) => spec.nodeName === victim.name).map(({ metadata }) => metadata.name);
   await meetAll(ALL, ALL_NAMES);
   const asking = askPublished(others(victim.name));
+  t.after(() => asking.stop());
   await victim.powerOff();
   const diedAt = performance.now();
 
@@ -261,8 +281,7 @@ test('a node that was cut off gives up what is no longer its own, and a volume n
 
 test('an agent that crashes costs nothing within its lease; after that its node returns as any other', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'kubectl')) return;
-  await cluster().kubectlOk(['scale', 'svc.windlass.dev/web', '--replicas=6']);
-  const replicas = await settled('web', 6, ALL);
+  const replicas = await scaled('web', 6);
   const runs = (list: readonly Container[]): string[] => list.map(({ status }) => status?.containerID ?? '').toSorted();
   for (const node of cluster().nodes) await node.killProcesses();
   for (const node of cluster().nodes) await node.start();
@@ -284,7 +303,7 @@ test('an agent that crashes costs nothing within its lease; after that its node 
 
 test('when most nodes fall silent at once, the observer is the suspect: nothing is given away', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'kubectl')) return;
-  const before = await settled('web', 6, ALL);
+  const before = await scaled('web', 6);
   const running = await runningEverywhere();
   const silent = cluster().nodes.slice(1);
   for (const node of silent) node.cut();
@@ -300,7 +319,7 @@ test('when most nodes fall silent at once, the observer is the suspect: nothing 
 
 test('without the API server containers run on and are restarted; its return gives nothing away', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'kubectl')) return;
-  const before = await settled('web', 6, ALL);
+  const before = await scaled('web', 6);
   const victim = cluster().node(before[0]?.spec.nodeName ?? '');
   const names = await victim.running();
   await cluster().apiserver.kill();
@@ -320,7 +339,7 @@ test('without the API server containers run on and are restarted; its return giv
 
 test('a controller that leads and dies is followed by the next, which sees a node die as well', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'kubectl')) return;
-  const before = await settled('web', 6, ALL);
+  const before = await scaled('web', 6);
   const standby = cluster().addControllers('standby');
   standby.start();
   await waitFor(() => standby.tail(500).includes('another process leads'), { ...SOON, what: 'the second candidate' });
