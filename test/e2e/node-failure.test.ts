@@ -11,8 +11,8 @@ import { waitFor } from '../support/wait.ts';
 
 const UNREACHABLE = 'node.kubernetes.io/unreachable';
 const REPLICAS = 5;
-/** The machine is shared: what takes two seconds alone may take ten. */
-const SOON = { timeoutMs: 60_000, intervalMs: 100, explain: (): string => cluster().explain() };
+/** The machine is shared: what takes two seconds alone may take a minute where twenty others start things as well. */
+const SOON = { timeoutMs: 120_000, intervalMs: 100, explain: (): string => cluster().explain() };
 
 /** Published on every node; each replica answers with its name. */
 const PORT = { port: 80, targetPort: 8080, publishedPort: 30080 };
@@ -28,7 +28,10 @@ before(async () => {
 afterEach(async () => {
   if (!started) return;
   const { nodes, etcd, apiserver, controllers } = started;
-  for (const part of [etcd, apiserver, controllers]) part.start();
+  for (const part of [etcd, apiserver, controllers]) {
+    part.thaw();
+    part.start();
+  }
   await started.waitForApi();
   for (const node of nodes) {
     node.restore();
@@ -217,8 +220,8 @@ test('105 five replicas are spread 2/2/1; those of a node that loses power come 
   t.diagnostic(`published port of the other nodes meanwhile: ${failed} of ${asked} requests failed`);
   // From here on nobody is sent to the dead node.
   await meetAll(others(victim.name), ALL_NAMES);
-  assert.ok(forgottenAt - decidedAt < 2_000, 'endpoints leave within 2 s of the decision');
-  assert.ok(backAt - decidedAt < 30_000, 'replicas are back within 30 s of the decision');
+  assert.ok(forgottenAt - decidedAt < 10_000, 'endpoints leave within seconds of the decision');
+  assert.ok(backAt - decidedAt < 60_000, 'replicas are back within a minute of the decision');
 
   await victim.boot();
   await allWell();
@@ -317,24 +320,41 @@ test('when most nodes fall silent at once, the observer is the suspect: nothing 
   assert.deepEqual(await runningEverywhere(), running);
 });
 
-test('without the API server containers run on and are restarted; its return gives nothing away', async (t) => {
-  if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'kubectl')) return;
+/** A container is killed while the API server is away for longer than any lease: it comes back, and nothing else happens. */
+async function restartWithoutServer(leave: () => Promise<void> | void, comeBack: () => void): Promise<void> {
   const before = await scaled('web', 6);
   const victim = cluster().node(before[0]?.spec.nodeName ?? '');
   const names = await victim.running();
-  await cluster().apiserver.kill();
+  await leave();
   const goneAt = performance.now();
-  const killed = before.find(({ spec }) => spec.nodeName === victim.name)?.status?.containerID ?? '';
+  // As its runtime has it: the API may tell of the run before yet.
+  const [killed = ''] = await victim.runningIds();
   await victim.sh(`kill -9 $(cat ${victim.instance.run}/shim/b/${killed}/pid)`);
   await waitFor(async () => !(await victim.runningIds()).includes(killed), { ...SOON, what: 'the end of a container' });
   await settledOnHost(victim, names);
-  // Longer than any lease.
   await waitFor(() => performance.now() - goneAt > 6_000, SOON);
-  cluster().apiserver.start();
+  comeBack();
   await cluster().waitForApi();
   await allWell();
-  const afterwards = await settled('web', 6, ALL);
-  assert.deepEqual(uids(afterwards), uids(before));
+  assert.deepEqual(uids(await settled('web', 6, ALL)), uids(before));
+}
+
+test('without the API server containers run on and are restarted; its return gives nothing away', async (t) => {
+  if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'kubectl')) return;
+  const { apiserver } = cluster();
+  await restartWithoutServer(
+    () => apiserver.kill(),
+    () => apiserver.start(),
+  );
+});
+
+test('nor does an API server that takes calls and never answers them hold anything up', async (t) => {
+  if (!requireRoot(t) || !requirePrograms(t, 'etcd', 'kubectl')) return;
+  const { apiserver } = cluster();
+  await restartWithoutServer(
+    () => apiserver.freeze(),
+    () => apiserver.thaw(),
+  );
 });
 
 test('a controller that leads and dies is followed by the next, which sees a node die as well', async (t) => {
