@@ -3,11 +3,11 @@
 // other nodes; everybody else talks to the API server, which knows who may do what.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { errnoOf, messageOf, reasonOf, WindlassError, type Reason } from '../../../lib/errors.ts';
 import type { UsageReport } from '../../../crds/usage.ts';
-import type { HostPort } from '../../../lib/host-port.ts';
+import { parseHostPort, type HostPort } from '../../../lib/host-port.ts';
+import { closeServer, listenOn } from '../../../lib/listen.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { createFileSender } from '../../../lib/send-file.ts';
 import { createBlobServer, type BlobDeps, type BlobServer } from './blobs.ts';
@@ -75,17 +75,12 @@ export function createAgentServer(options: AgentServerOptions): AgentServer {
   server.on('tlsClientError', (error) => options.log.debug({ err: error }, 'TLS handshake failed'));
   return {
     async listen({ host, port, orAnyPort = false }) {
-      const bind = (wanted: number): Promise<void> =>
-        new Promise<void>((resolve, reject) => {
-          server.once('error', reject);
-          server.listen(wanted, host, resolve);
-        });
-      await bind(port).catch((error: unknown) => {
+      const address = await listenOn(server, { host, port }).catch((error: unknown) => {
         if (!orAnyPort || errnoOf(error) !== 'EADDRINUSE') throw error;
         options.log.info({ host, port }, 'the port is taken: another one is used');
-        return bind(0);
+        return listenOn(server, { host, port: 0 });
       });
-      return (server.address() as AddressInfo).port;
+      return parseHostPort(address).port;
     },
     setCertificate: ({ cert, key }) => server.setSecureContext({ cert, key, ca: options.tls.ca }),
     async run(signal) {
@@ -93,8 +88,7 @@ export function createAgentServer(options: AgentServerOptions): AgentServer {
         await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
       }
       stopping.abort();
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+      await closeServer(server);
     },
   };
 }
