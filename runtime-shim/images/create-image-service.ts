@@ -1,5 +1,5 @@
 // The images of this node: composes content store, layers, writable layers, views and the registry client.
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { mkdirSync } from 'node:fs';
 import { WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -20,6 +20,7 @@ import type { ImageRecord, ImageService, RootFilesystem } from './image-service.
 import { createImageTable } from './image-table.ts';
 import { createGarbageCollector } from './garbage-collector.ts';
 import { createLeases } from './leases.ts';
+import { openKeptBlobs } from './kept-blobs.ts';
 import { normalizeTag } from './normalize-tag.ts';
 import { layerSources } from './pull-image.ts';
 import { createTransfers, protectImage } from './transfers.ts';
@@ -49,6 +50,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
   const containers = openContainerStore(parts.snapshotsDir, layers, mounts);
   const views = openViewStore(parts.snapshotsDir, layers, mounts);
   const leases = createLeases();
+  const kept = openKeptBlobs(join(dirname(parts.contentDir), 'kept-blobs.json'), store, leases);
   const table = createImageTable(store, log, (parts.pinned ?? []).map(normalizeReference));
 
   /** Unpacks what is missing from blobs that are present. */
@@ -89,6 +91,12 @@ export function createImageService(parts: ImageServiceParts): ImageService {
   const service: ImageService = {
     ...createTransfers({ store, layers, registry, files, platform, table, leases, log, ensureUnpacked }),
     find: table.find,
+    importBlob: kept.adopt,
+    async keepBlobs(digests) {
+      const missing = kept.declare(digests);
+      await collectQuietly();
+      return missing;
+    },
     list: table.records,
     async tag(image, reference) {
       table.name(table.loadedOf(table.mustFind(image)), [normalizeTag(reference)]);
