@@ -24,9 +24,12 @@ import type { Logger } from '../../lib/log.ts';
 import { serveMetrics, type Registry } from '../../lib/metrics.ts';
 import { runAll } from '../../lib/run-all.ts';
 import { readVersion } from '../../lib/version.ts';
-import { HOST_ROUTES_ANNOTATION, keyOf, splitKey } from '../runtime/object-key.ts';
+import { HOST_ROUTES_ANNOTATION, RUNTIME_FEATURES_ANNOTATION, keyOf, splitKey } from '../runtime/object-key.ts';
 import { portConflictsAnnotation, type PortConflicts } from '../runtime/port-conflicts.ts';
 import { createLoopMetrics } from '../runtime/queue-metrics.ts';
+import { archivePath, findArchive } from './archives/archives.ts';
+import { prepareUploads } from './archives/receive-archive.ts';
+import { createImageBuilder } from './builds/image-builder.ts';
 import { cleanUpContainer } from './clean-up.ts';
 import { createContainerController, HOST_STEPS } from './container/controller.ts';
 import { createMemoryStore } from './container/memory.ts';
@@ -141,6 +144,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       ),
   };
   let portConflicts: PortConflicts = new Map();
+  let features: readonly string[] = [];
   const tables = createServiceTablesReconciler({
     cluster,
     runtime,
@@ -159,6 +163,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     },
   });
 
+  const buildLogs = paths.buildLogs(instance);
+  const builder = createImageBuilder({ runtime, logs: buildLogs, clock }, signal);
+  const archives = { archives: cluster.archives, runtime, nodeName };
+  prepareUploads(paths.uploads(instance));
   const agentServer = createAgentServer({
     tls: options.tls,
     log,
@@ -167,6 +175,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     runtime,
     podLogs,
     ...peers.served,
+    images: cluster.images,
+    builder,
+    buildLogs,
+    archives: {
+      ...{ runtime, nodeName, uploads: paths.uploads(instance) },
+      diskProblem: () => diskProblem(instance.home, options.diskReserve),
+    },
     usage: createUsageSampler({ runtime, cache, clock }),
   });
   const agentPort = await agentServer.listen(options.listen);
@@ -229,6 +244,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     // Networks are given ranges that clash with none of these.
     annotations: () => ({
       ...portConflictsAnnotation(portConflicts),
+      [RUNTIME_FEATURES_ANNOTATION]: features.join(','),
       [HOST_ROUTES_ANNOTATION]: [
         ...new Set(readHostRoutes(kernelNames.linkPrefix(instance)).map(({ cidr }) => cidr)),
       ].join(','),
@@ -261,7 +277,12 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       registrar.setRuntime(`${name}://${version}`);
       networks.forget();
       tables.forget();
-      shimLease.refresh(() => runtime.describe().then(({ metricsAddress }) => metricsAddress));
+      shimLease.refresh(async () => {
+        const described = await runtime.describe();
+        features = described.features;
+        registrar.look();
+        return described.metricsAddress;
+      });
       for (const container of own()) queue.add(keyOf(container));
       for (const network of cluster.networks.list()) queues.networks.add(keyOf(network));
       queues.tables.add('tables');
@@ -319,6 +340,11 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
           ...{ client, watched, cluster, runtime, cache, nodeName, roots, puller, networkDeps, tables, queues },
           pusher: createImagePusher(runtime, clock, signal),
           recordImage: recorder(imageKind),
+          builds: {
+            ...{ builder, buildLogs, networks },
+            fetchArchive: (namespace, digest) => findArchive(archives, namespace, digest),
+            archivePath: (digest) => archivePath(paths.content(instance), digest),
+          },
         }),
         createLogRotator({ containers: own, cache, runtime, podLogs, clock, log }),
         createProjectedRefresher({

@@ -41,6 +41,7 @@ const FEATURES = [
   'services',
   'names',
   'import',
+  'archives',
   'export',
   'push',
   'history',
@@ -141,6 +142,11 @@ export function createNodeHandlers(
       });
       return { imageId: image.id, digest: image.manifestDigest };
     },
+    importBlob: async ({ path, digest }) => {
+      await images.importBlob(requireField(path, 'path'), requireField(digest, 'digest'));
+      return {};
+    },
+    keepBlobs: async ({ digests }) => ({ missing: await images.keepBlobs(digests) }),
     tagImage: async ({ image, reference }) => {
       await images.tag(requireField(image, 'image'), requireField(reference, 'reference'));
       return {};

@@ -25,9 +25,9 @@ export type ImageSource =
     }
   | { readonly kind: 'missing'; readonly reason: string; readonly message: string };
 
-/** Reference by which an imported Image without tags is kept on a node. */
-export const localReference = (image: Image): string =>
-  `windlass.local/${image.metadata.namespace ?? ''}/${image.metadata.name}:latest`;
+/** Reference by which a built or imported Image is kept on a node. */
+export const localReference = ({ metadata }: { metadata: Pick<Image['metadata'], 'namespace' | 'name'> }): string =>
+  `windlass.local/${metadata.namespace ?? ''}/${metadata.name}:latest`;
 
 /** The source for `container`, given the Images of its namespace. */
 export function findImageSource(container: Container, images: readonly Image[]): ImageSource {

@@ -202,6 +202,58 @@ export interface PeerSource {
   readonly only: boolean;
 }
 
+/** A build of an image, as the runtime takes it. */
+export interface ImageBuild {
+  /** One build of a name at a time. */
+  readonly id: string;
+  readonly context:
+    | { readonly kind: 'inline'; readonly files: Readonly<Record<string, string>> }
+    | { readonly kind: 'hostPath'; readonly path: string }
+    | { readonly kind: 'archive'; readonly digest: string }
+    | { readonly kind: 'git'; readonly url: string };
+  readonly dockerfile: string;
+  readonly dockerfileInline?: string | undefined;
+  readonly target?: string | undefined;
+  readonly args: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly secrets: readonly { readonly id: string; readonly data: Buffer }[];
+  readonly noCache: boolean;
+  readonly pull: boolean;
+  readonly platform?: string | undefined;
+  readonly references: readonly string[];
+  /** Id of the network of RUN instructions; absent = loopback alone. */
+  readonly network?: string | undefined;
+  readonly cacheFrom: readonly string[];
+  readonly cacheTo?: string | undefined;
+  readonly credentials: readonly (Credentials & { readonly registry: string })[];
+}
+
+export type BuildEvent =
+  /** Whole lines of the log. */
+  | { readonly kind: 'log'; readonly text: string }
+  | { readonly kind: 'step'; readonly step: number; readonly steps: number; readonly instruction: string };
+
+export interface BuildFailure {
+  readonly message: string;
+  /** '' when no instruction is to blame. */
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly instruction: string;
+  /** False for what may go well the next time. */
+  readonly isFinal: boolean;
+}
+
+export type BuildOutcome =
+  | {
+      readonly kind: 'built';
+      readonly digest: string;
+      readonly cachedSteps: number;
+      /** Of a git context; '' else. */
+      readonly commit: string;
+    }
+  | ({ readonly kind: 'failed' } & BuildFailure);
+
 export interface ContainerUsage {
   readonly containerId: string;
   readonly name: string;
@@ -233,7 +285,13 @@ export interface SandboxUsage {
  */
 export interface NodeRuntime {
   version(): Promise<{ name: string; version: string }>;
-  describe(): Promise<{ instanceId: string; metricsAddress: string; ociRuntime: string }>;
+  /** `features`: what the runtime can do beyond CRI, e.g. `build`. */
+  describe(): Promise<{
+    instanceId: string;
+    metricsAddress: string;
+    ociRuntime: string;
+    features: readonly string[];
+  }>;
   list(): Promise<{ sandboxes: SandboxState[]; containers: ContainerState[] }>;
   /** Events until the runtime ends the stream or `signal` fires. */
   events(signal: AbortSignal): AsyncIterable<ContainerEvent>;
@@ -293,6 +351,18 @@ export interface NodeRuntime {
     config: ImportConfig | undefined,
     signal: AbortSignal,
   ): Promise<{ id: string; digest: string }>;
+  /**
+   * Builds and names an image; the end of `signal` ends the build. The next event comes when onEvent() has resolved. What
+   * the Dockerfile, its files or its commands are to blame for is an outcome, not an error.
+   */
+  buildImage(
+    build: ImageBuild,
+    options: { readonly onEvent: (event: BuildEvent) => Promise<void> | void; readonly signal: AbortSignal },
+  ): Promise<BuildOutcome>;
+  /** Takes in a file of the state folder as a blob that no image has; Invalid when its bytes have another digest. */
+  importBlob(path: string, digest: string): Promise<void>;
+  /** Declares all such blobs that are to be kept; resolves with those that are not on the node. */
+  keepBlobs(digests: readonly string[]): Promise<readonly string[]>;
   tagImage(image: string, reference: string): Promise<void>;
   untagImage(reference: string): Promise<void>;
   copyUp(image: string, imagePath: string, destination: string): Promise<boolean>;

@@ -42,6 +42,7 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
       instanceId: '',
       metricsAddress: '',
       ociRuntime: (await runtime.version()).name,
+      features: [],
     }));
   async function refuse(what: string): Promise<never> {
     const { name } = await runtime.version();
@@ -106,6 +107,9 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
     unpause: (id) => orElse(runtime.unpause(id), () => refuse('cannot resume a container')),
     importImage: (path, ...rest) =>
       orElse(runtime.importImage(path, ...rest), () => refuse('cannot import an image: push it to a registry')),
+    buildImage: (...asked) => orElse(runtime.buildImage(...asked), () => refuse('cannot build an image')),
+    importBlob: (...asked) => orElse(runtime.importBlob(...asked), () => refuse('cannot take in an archive')),
+    keepBlobs: (digests) => orElse(runtime.keepBlobs(digests), () => digests),
     pushImage: (image, reference, ...rest) =>
       orElse(runtime.pushImage(image, reference, ...rest), () => refuse('cannot push an image')),
     untagImage: (reference) => orElse(runtime.untagImage(reference), () => undefined),

@@ -1,6 +1,7 @@
-// The agent's TLS listener: logs, exec, attach and port forwarding for the API server, by kubelet's paths, and the use of
-// resources at /usage. Only the API server's own client certificate gets in, and, for blobs of images at /blobs, those of
-// other nodes; everybody else talks to the API server, which knows who may do what.
+// The agent's TLS listener: logs, exec, attach and port forwarding for the API server, by kubelet's paths, the use of
+// resources at /usage, logs of builds, and archives that come in. Only the API server's own client certificate gets in,
+// and, for blobs of images at /blobs, those of other nodes; everybody else talks to the API server, which knows who may
+// do what.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { Duplex } from 'node:stream';
@@ -12,6 +13,8 @@ import type { Logger } from '../../../lib/log.ts';
 import { createFileSender } from '../../../lib/send-file.ts';
 import { createBlobServer, type BlobDeps, type BlobServer } from './blobs.ts';
 import { readCaller, type Caller } from './caller.ts';
+import { receiveArchive, type ReceiverDeps } from '../archives/receive-archive.ts';
+import { serveBuildLog, type BuildLogDeps } from './build-logs.ts';
 import { serveLogs, type LogDeps } from './logs.ts';
 import { serveStream, type StreamDeps, type StreamVerb } from './streams.ts';
 
@@ -27,9 +30,10 @@ const CODES: Readonly<Partial<Record<Reason, number>>> = {
   Unavailable: 503,
 };
 
-export interface AgentServerOptions extends LogDeps, StreamDeps, Pick<BlobDeps, 'findBlob' | 'onSent'> {
+export interface AgentServerOptions extends LogDeps, BuildLogDeps, StreamDeps, Pick<BlobDeps, 'findBlob' | 'onSent'> {
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
   readonly usage: (signal: AbortSignal) => Promise<UsageReport>;
+  readonly archives: ReceiverDeps;
   /** Resolves when the node that calls belongs to the cluster; throws Forbidden when it does not. */
   readonly admit: (caller: Extract<Caller, { kind: 'node' }>, signal: AbortSignal) => Promise<void>;
   readonly log: Logger;
@@ -129,6 +133,14 @@ async function handle(
   }
   if (path?.verb === 'containerLogs' && request.method === 'GET') {
     return serveLogs(options, path, url.searchParams, response, signal);
+  }
+  if (path?.verb === 'buildLogs' && request.method === 'GET') {
+    return serveBuildLog(options, path, url.searchParams, response, signal);
+  }
+  if (url.pathname === '/archives' && request.method === 'POST') {
+    const received = await receiveArchive(options.archives, request, signal);
+    response.setHeader('Content-Type', 'application/json').end(JSON.stringify(received));
+    return;
   }
   if (path && isStreamVerb(path.verb)) {
     throw new WindlassError('BadRequest', `${path.verb} needs an upgrade to WebSocket or SPDY/3.1`);
