@@ -89,6 +89,7 @@ export interface NodeCalls {
   tagImage: Call<{ readonly image: string; readonly reference: string }, m.Empty>;
   untagImage: Call<{ readonly reference: string }, m.Empty>;
   imageHistory: Call<{ readonly image: string }, n.ImageHistoryResponse>;
+  findBlob: Call<{ readonly digest: string }, n.FindBlobResponse>;
   inspectImage: Call<{ readonly image: string }, n.InspectImageResponse>;
   buildCache: Call<{ readonly prune: boolean; readonly keepBytes: number }, n.BuildCacheResponse>;
   pauseContainer: Call<m.ContainerId, m.Empty>;

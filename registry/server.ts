@@ -12,7 +12,7 @@ import type { RegistryMetrics } from './registry-metrics.ts';
 import { JSON_TYPE, type Answer, type Call, type RouteDeps } from './routes/call.ts';
 import { actionsFor, answer, findOperation, methodsOf } from './routes/dispatch.ts';
 import { parsePath, type Route } from './routes/parse-path.ts';
-import { createFileSender, type FileSender } from './send-file.ts';
+import { createFileSender, type FileSender } from '../lib/send-file.ts';
 
 export interface ServerOptions {
   readonly listen: HostPort;

@@ -60,7 +60,10 @@ try {
   const registries = parseRegistriesConfig(
     config.registriesConfig === undefined ? {} : parseYaml(readFileSync(config.registriesConfig, 'utf8')),
   );
-  await using images = openImages(instance, registries, config.pinnedImages, log.child({ part: 'images' }));
+  await using images = openImages(instance, registries, config.pinnedImages, {
+    log: log.child({ part: 'images' }),
+    onReceived: metrics.observeReceived,
+  });
   const network = createNodeNetwork({ instance, log: log.child({ part: 'network' }) });
   const attachments = createAttachments();
   await using streaming = await startStreamingServer((connection, target) => {

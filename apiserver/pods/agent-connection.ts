@@ -3,9 +3,8 @@
 import { Agent, request as httpsRequest } from 'node:https';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
-import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import type { Node } from '../../crds/builtin.ts';
-import { NODE_USER } from '../../crds/join.ts';
+import { connect, type TLSSocket } from 'node:tls';
+import { identifyAgent, type AgentAddress } from '../../crds/agent-address.ts';
 import { messageOf, WindlassError } from '../../lib/errors.ts';
 
 export interface AgentTls {
@@ -13,12 +12,6 @@ export interface AgentTls {
   readonly key: string;
   /** The authority that signed the agents' serving certificates. */
   readonly ca: string;
-}
-
-export interface AgentAddress {
-  readonly nodeName: string;
-  readonly host: string;
-  readonly port: number;
 }
 
 export interface AgentConnections {
@@ -31,32 +24,6 @@ export interface AgentConnections {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
-
-/**
- * The Node says itself where its agent listens: that it is the agent of that node is in the certificate, whatever address
- * it was reached at. Only the authority gives out the name of a node.
- */
-function identify(nodeName: string): Pick<ConnectionOptions, 'servername' | 'checkServerIdentity'> {
-  const wanted = `${NODE_USER}${nodeName}`;
-  return {
-    // Also keeps the connections and sessions of one node apart from those of another at the same address.
-    servername: nodeName,
-    checkServerIdentity: (_host, { subject }) =>
-      subject?.CN === wanted
-        ? undefined
-        : new Error(`its certificate is that of ${String(subject?.CN)}, not of ${wanted}`),
-  };
-}
-
-/** Where the agent of `node` listens. Throws Unavailable when the Node does not say. */
-export function agentAddressOf(node: Node): AgentAddress {
-  const host = node.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
-  const port = node.status?.daemonEndpoints?.kubeletEndpoint.Port;
-  if (host === undefined || !port) {
-    throw new WindlassError('Unavailable', `node "${node.metadata.name}" has not said yet where its agent listens`);
-  }
-  return { nodeName: node.metadata.name, host, port };
-}
 
 /** Ends a new connection whose handshake is not done in time; how long an answer takes is for who asked. */
 function limitConnect(socket: TLSSocket, timeoutMs: number): void {
@@ -80,7 +47,7 @@ export function createAgentConnections(tls: AgentTls, connectTimeoutMs = CONNECT
   const begin = (address: AgentAddress, method: string, path: string, signal: AbortSignal): ClientRequest => {
     const request = httpsRequest({
       ...{ agent, method, host: address.host, port: address.port, path, signal },
-      ...identify(address.nodeName),
+      ...identifyAgent(address.nodeName),
     });
     request.once('socket', (socket) => limitConnect(socket as TLSSocket, connectTimeoutMs));
     return request;
@@ -112,7 +79,7 @@ export function createAgentConnections(tls: AgentTls, connectTimeoutMs = CONNECT
       new Promise((resolve, reject) => {
         const socket = connect({
           ...{ host: address.host, port: address.port, ...tls },
-          ...identify(address.nodeName),
+          ...identifyAgent(address.nodeName),
         });
         limitConnect(socket, connectTimeoutMs);
         const onAbort = (): void => void socket.destroy();

@@ -52,6 +52,7 @@ import { diskProblem, readNodeFacts } from './node/read-facts.ts';
 import { createServerList } from './node/server-list.ts';
 import { createShimLease } from './node/shim-lease.ts';
 import { createObjectControllers } from './object-controllers.ts';
+import { createPeers } from './peers/create-peers.ts';
 import { createRuntimeFollower } from './runtime/follow-runtime.ts';
 import type { NodeRuntime } from './runtime/node-runtime.ts';
 import { createRuntimeCache } from './runtime/runtime-cache.ts';
@@ -109,7 +110,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const own = (): Container[] => cluster.containers.list().filter(({ spec }) => spec.nodeName === nodeName);
 
   const networks = createNodeNetworks(cluster.networks, runtime, nodeName);
-  const puller = createImagePuller(runtime, clock, signal);
+  const peers = createPeers({ ...options, client });
+  await peers.listen();
+  const puller = createImagePuller(runtime, clock, signal, peers.socketPath);
   const memory = createMemoryStore();
   const predecessors = createPredecessors({
     containers: watched.containers,
@@ -120,7 +123,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   });
   const health = createHealthMonitor({ runtime, clock, log, onChange: queue.add }, signal);
   const store = { lister: cluster.volumes, client: client.kind<Volume>(volumeKind), roots, nodeName };
-  const imageDeps = { cluster, runtime, puller, lookUp: createImageLookUp(runtime, clock) };
+  const imageDeps = { cluster, runtime, puller, nodeName, lookUp: createImageLookUp(runtime, clock) };
   const imageOf: PrepareDeps['prepareImage'] = (container, options) =>
     prepareImage(imageDeps, container, {
       ...options,
@@ -178,6 +181,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       ...{ runtime, nodeName, uploads: paths.uploads(instance) },
       diskProblem: () => diskProblem(instance.home, options.diskReserve),
     },
+    ...peers.served,
     usage: createUsageSampler({ runtime, cache, clock }),
   });
   const agentPort = await agentServer.listen(options.listen);
@@ -299,7 +303,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         createCertificateRenewer({
           ...{ client, nodeName, clock, log, folder: paths.pki(instance), cert: options.connection.cert },
           setServing: agentServer.setCertificate,
+          onClient: peers.setCredentials,
         }),
+        peers.part,
         createLeaseRenewer(
           { client, clock, log },
           {

@@ -23,6 +23,7 @@ import { createLeases } from './leases.ts';
 import { openKeptBlobs } from './kept-blobs.ts';
 import { normalizeTag } from './normalize-tag.ts';
 import { layerSources } from './pull-image.ts';
+import { findSharedBlob } from './shared-blob.ts';
 import { createTransfers, protectImage } from './transfers.ts';
 
 export interface ImageServiceParts {
@@ -90,6 +91,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
 
   const service: ImageService = {
     ...createTransfers({ store, layers, registry, files, platform, table, leases, log, ensureUnpacked }),
+    findBlob: (digest) => findSharedBlob(store, table.images, digest),
     find: table.find,
     importBlob: kept.adopt,
     async keepBlobs(digests) {

@@ -27,7 +27,7 @@ import { requireDiskSpace } from '../storage/disk-reserve.ts';
 import { buildCache, buildImage } from './build-image.ts';
 import { copyUp } from './copy-up.ts';
 import type { Shim } from './deps.ts';
-import { findImage, getRunningContainer, getSandbox } from './lookup.ts';
+import { findBlob, findImage, getRunningContainer, getSandbox } from './lookup.ts';
 import { pullImageProgress } from './pull-progress.ts';
 import { exportImages, imageHistory, pushImage } from './transfer-images.ts';
 import { listRootFilesystems, removeRootFilesystem } from './root-filesystem.ts';
@@ -47,6 +47,7 @@ const FEATURES = [
   'pause',
   'copy-up',
   'pull-progress',
+  'peers',
   'rootfs-keys',
 ];
 
@@ -151,6 +152,7 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
       return {};
     },
     imageHistory: async ({ image }) => imageHistory(shim, image),
+    findBlob: async ({ digest }) => findBlob(shim, digest),
     inspectImage: async ({ image }) => describeImage(findImage(shim, image)),
     buildCache: async (request) => buildCache(shim, request),
     pauseContainer: async ({ containerId }) => {

@@ -215,6 +215,7 @@ export function createMemoryRuntime(): MemoryRuntime {
       if (why !== undefined) throw new WindlassError('Unavailable', why);
       images.set(reference, makeImage(reference));
     },
+    findBlob: async () => undefined,
     async pushImage(_, reference) {
       calls.push(`push ${reference}`);
       const why = broken.get(reference);

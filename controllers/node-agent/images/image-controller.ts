@@ -175,6 +175,12 @@ async function pullImage(deps: ImageReconcilerDeps, image: Image, key: string, s
     sinceMs,
     waiter: key,
     onEnd: () => deps.enqueue(key),
+    known: {
+      nodes: (status?.nodes ?? []).filter((node) => node !== deps.nodeName),
+      isLocal: false,
+      // Of a node that had it before this one; what is refreshed is asked for anew.
+      ...(status?.digest !== undefined && !mustAsk && refreshMs === undefined ? { digest: status.digest } : {}),
+    },
   });
   if (pull.state === 'Pulling') {
     const { phase = 'Resolving', completedBytes = 0, totalBytes = 0 } = pull.progress ?? {};

@@ -122,15 +122,24 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
           throw error;
         }
       }),
-    pullImage: (reference, credentials, onProgress, signal) =>
+    pullImage: (reference, credentials, onProgress, signal, peers) =>
       timed('pull_image', async () => {
         if (!onProgress) {
           await images.pullImage({ image: { image: reference }, auth: credentials ?? null }, { signal, timeoutMs: 0 });
           return;
         }
-        const stream = node.pullImageProgress({ reference, ...credentials }, { signal });
+        const stream = node.pullImageProgress({ reference, ...credentials, peers: peers ?? null }, { signal });
         for await (const progress of stream)
           onProgress({ ...progress, phase: progress.phase as PullProgress['phase'] });
+      }),
+    findBlob: (digest) =>
+      timed('find_blob', async () => {
+        try {
+          return await node.findBlob({ digest });
+        } catch (error) {
+          if (isNotFound(error)) return undefined;
+          throw error;
+        }
       }),
     pushImage: (image, reference, credentials, onProgress, signal) =>
       timed('push_image', async () => {

@@ -242,6 +242,18 @@ export type BuildOutcome =
     }
   | ({ readonly kind: 'failed' } & BuildFailure);
 
+/** Other nodes that are asked for an image before its registry. */
+export interface PeerSource {
+  /** Socket at which this agent answers for them. */
+  readonly socket: string;
+  /** Nodes that should have it. */
+  readonly first: readonly string[];
+  /** Of its manifest, where it is known what the reference means. */
+  readonly digest?: string;
+  /** No registry has it. */
+  readonly only: boolean;
+}
+
 export interface ContainerUsage {
   readonly containerId: string;
   readonly name: string;
@@ -319,7 +331,12 @@ export interface NodeRuntime {
     credentials: Credentials | undefined,
     onProgress: ((progress: PullProgress) => void) | undefined,
     signal: AbortSignal,
+    peers?: PeerSource,
   ): Promise<void>;
+  /** A blob of an image on the node that other nodes may have; undefined for anything else. */
+  findBlob(
+    digest: string,
+  ): Promise<{ readonly path: string; readonly sizeBytes: number; readonly mediaType: string } | undefined>;
   /** Pushes an image that is on the node (any name of it) as `reference`. */
   pushImage(
     image: string,

@@ -73,10 +73,18 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
       return runtime.updateResources(id, resources, isPlain ? {} : annotations);
     },
     inspectImage: (image) => orElse(runtime.inspectImage(image), () => inspectImage(client, image)),
-    pullImage: (reference, credentials, onProgress, signal) =>
-      orElse(runtime.pullImage(reference, credentials, onProgress, signal), () =>
-        runtime.pullImage(reference, credentials, undefined, signal),
+    pullImage: (reference, credentials, onProgress, signal, peers) =>
+      orElse(runtime.pullImage(reference, credentials, onProgress, signal, peers), () =>
+        peers?.only
+          ? refuse('cannot take an image from another node: push it to a registry')
+          : runtime.pullImage(reference, credentials, undefined, signal),
       ),
+    // Not by orElse(): our own runtime of the version before lacks this call and is no plain one.
+    findBlob: (digest) =>
+      runtime.findBlob(digest).catch((error: unknown) => {
+        if (reasonOf(error) !== 'Unimplemented') throw error;
+        return undefined;
+      }),
     listRootFilesystems: () => orElse(runtime.listRootFilesystems(), () => []),
     removeRootFilesystem: (key) => orElse(runtime.removeRootFilesystem(key), () => undefined),
     copyUp: (image, imagePath, destination) =>
