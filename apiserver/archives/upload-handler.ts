@@ -1,12 +1,12 @@
 // POST archives: a tar on its way to the node that keeps it, and the object that stands for it.
 import { randomUUID } from 'node:crypto';
+import { agentAddressOf } from '../../crds/agent-address.ts';
 import { archiveKind, archiveName, ARCHIVE_KEPT_MS, type Archive, type UploadedArchive } from '../../crds/archive.ts';
 import type { Node } from '../../crds/builtin.ts';
 import { rfc3339, type Clock } from '../../lib/clock.ts';
 import { isAlreadyExists, WindlassError } from '../../lib/errors.ts';
 import { formatSize } from '../../lib/quantity.ts';
 import { checkNamespaceAccepts } from '../admission/namespace-lifecycle.ts';
-import { agentAddressOf } from '../../crds/agent-address.ts';
 import type { AgentConnections } from '../pods/agent-connection.ts';
 import { agentError } from '../pods/agent-error.ts';
 import { readBody } from '../pods/read-body.ts';

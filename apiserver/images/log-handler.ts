@@ -1,8 +1,8 @@
 // GET images/{name}/log: the log of an Image's build, from the agent of the node that builds it.
+import { agentAddressOf } from '../../crds/agent-address.ts';
 import type { Node } from '../../crds/builtin.ts';
 import { imageKind, PULL_NODE_ANNOTATION, type Image } from '../../crds/image.ts';
 import { WindlassError } from '../../lib/errors.ts';
-import { agentAddressOf } from '../../crds/agent-address.ts';
 import type { AgentConnections } from '../pods/agent-connection.ts';
 import { checkLogOptions, passLog } from '../pods/log-handler.ts';
 import type { SubresourceHandler } from '../resources/subresource.ts';

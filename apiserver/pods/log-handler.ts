@@ -1,11 +1,11 @@
 // GET pods/{name}/log: the agent's answer, streamed through.
 import type { IncomingMessage } from 'node:http';
+import type { AgentAddress } from '../../crds/agent-address.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import { invalid } from '../routes/api-errors.ts';
 import type { FieldError } from '../schema/field-error.ts';
 import type { SubresourceHandler, SubresourceResponse } from '../resources/subresource.ts';
 import type { ResourceStore } from '../storage/resource-store.ts';
-import type { AgentAddress } from '../../crds/agent-address.ts';
 import type { AgentConnections } from './agent-connection.ts';
 import { agentError } from './agent-error.ts';
 import { findTarget } from './find-target.ts';

@@ -174,7 +174,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     cache,
     runtime,
     podLogs,
-    ...peers.served,
     images: cluster.images,
     builder,
     buildLogs,
@@ -182,6 +181,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       ...{ runtime, nodeName, uploads: paths.uploads(instance) },
       diskProblem: () => diskProblem(instance.home, options.diskReserve),
     },
+    ...peers.served,
     usage: createUsageSampler({ runtime, cache, clock }),
   });
   const agentPort = await agentServer.listen(options.listen);

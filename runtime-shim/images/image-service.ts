@@ -86,12 +86,12 @@ export interface ImageService {
   ): Promise<string>;
   /** One tar with all of `images` (ids or references); an image named by a tag has only that one in it. */
   export(images: readonly string[], format: ExportFormat, signal: AbortSignal): AsyncIterable<Buffer>;
-  /** A blob of an image that is here, for others; undefined for anything else. */
-  findBlob(digest: string): SharedBlob | undefined;
   /** Takes in a file of this file system as a blob that belongs to no image; see openKeptBlobs(). */
   importBlob(path: string, digest: string): Promise<void>;
   /** Declares all such blobs that are to be kept; gives those that are not here. */
   keepBlobs(digests: readonly string[]): Promise<readonly string[]>;
+  /** A blob of an image that is here, for others; undefined for anything else. */
+  findBlob(digest: string): SharedBlob | undefined;
   tag(image: string, reference: string): Promise<void>;
   untag(reference: string): Promise<void>;
   /** CRI RemoveImage: all references of the image named by any one of them; absent = success. Bytes in use by a container stay until it is gone. */

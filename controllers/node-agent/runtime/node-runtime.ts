@@ -190,18 +190,6 @@ export interface PullProgress extends TransferProgress {
   readonly phase: 'Resolving' | 'Pulling' | 'Unpacking' | 'Done';
 }
 
-/** Other nodes that are asked for an image before its registry. */
-export interface PeerSource {
-  /** Socket at which this agent answers for them. */
-  readonly socket: string;
-  /** Nodes that should have it. */
-  readonly first: readonly string[];
-  /** Of its manifest, where it is known what the reference means. */
-  readonly digest?: string;
-  /** No registry has it. */
-  readonly only: boolean;
-}
-
 /** A build of an image, as the runtime takes it. */
 export interface ImageBuild {
   /** One build of a name at a time. */
@@ -253,6 +241,18 @@ export type BuildOutcome =
       readonly commit: string;
     }
   | ({ readonly kind: 'failed' } & BuildFailure);
+
+/** Other nodes that are asked for an image before its registry. */
+export interface PeerSource {
+  /** Socket at which this agent answers for them. */
+  readonly socket: string;
+  /** Nodes that should have it. */
+  readonly first: readonly string[];
+  /** Of its manifest, where it is known what the reference means. */
+  readonly digest?: string;
+  /** No registry has it. */
+  readonly only: boolean;
+}
 
 export interface ContainerUsage {
   readonly containerId: string;

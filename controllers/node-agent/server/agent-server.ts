@@ -11,10 +11,10 @@ import { parseHostPort, type HostPort } from '../../../lib/host-port.ts';
 import { closeServer, listenOn } from '../../../lib/listen.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { createFileSender } from '../../../lib/send-file.ts';
-import { createBlobServer, type BlobDeps, type BlobServer } from './blobs.ts';
-import { readCaller, type Caller } from './caller.ts';
 import { receiveArchive, type ReceiverDeps } from '../archives/receive-archive.ts';
+import { createBlobServer, type BlobDeps, type BlobServer } from './blobs.ts';
 import { serveBuildLog, type BuildLogDeps } from './build-logs.ts';
+import { readCaller, type Caller } from './caller.ts';
 import { serveLogs, type LogDeps } from './logs.ts';
 import { serveStream, type StreamDeps, type StreamVerb } from './streams.ts';
 
