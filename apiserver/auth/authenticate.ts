@@ -7,6 +7,7 @@ import type { RunPart } from '../../lib/run-all.ts';
 import type { ResourceStore } from '../storage/resource-store.ts';
 import { authenticateBootstrapToken } from './bootstrap-token.ts';
 import { createNodeIdentities } from './node-identity.ts';
+import { nodeNameOf } from './node-rule.ts';
 import { noStaticTokens, type StaticTokens } from './static-tokens.ts';
 import { AUTHENTICATED, type User } from './user.ts';
 
@@ -35,13 +36,15 @@ export function createAuthenticator(deps: {
     authenticate(socket, authorization) {
       let user = known.get(socket);
       if (user === undefined) known.set(socket, (user = readUser(socket) ?? null));
-      if (user) return user.nodeUid === undefined ? user : nodes.check(user, socket);
+      if (user) return isNode(user) ? nodes.check(user, socket) : user;
       const [, token] = /^bearer +(\S+)$/i.exec(authorization ?? '') ?? [];
       if (token !== undefined) return identifyToken(token);
       throw new WindlassError('Unauthorized', 'Unauthorized');
     },
   };
 }
+
+const isNode = (user: User): boolean => user.nodeUid !== undefined || nodeNameOf(user) !== undefined;
 
 function readUser(socket: TLSSocket): User | undefined {
   const subject = readSubject(socket);
