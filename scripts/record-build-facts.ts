@@ -97,7 +97,7 @@ function record(name: string, peer: BuildPeer, answer: Answer): void {
     .map((outcome) => ({ ...outcome, of: outcome.of.filter((id) => id !== peer.id) }))
     .filter(({ of }) => of.length > 0);
   const said = 'failure' in answer ? { failure: answer.failure } : answer.facts;
-  const same = rest.find(({ of: _, ...facts }) => isDeepStrictEqual(facts, said));
+  const same = rest.find((outcome) => isDeepStrictEqual({ ...outcome, of: [] }, { of: [], ...said }));
   const outcomes: Outcome[] =
     same === undefined
       ? [...rest, { of: [peer.id], ...said }]
@@ -127,7 +127,7 @@ function lastWords(output: string, folder: string): string {
   const words = lines.findLast((line) => /error|failed|cannot|invalid|unknown/i.test(line)) ?? lines.at(-1) ?? '';
   return words
     .replaceAll(folder, '')
-    .replaceAll(/[0-9a-f]{12,64}/g, '<id>')
+    .replaceAll(/\b(?:[0-9a-f]{12,64}|[a-z0-9]{25})\b/g, '<id>')
     .replaceAll(/\/(?:var\/)?tmp\/[^ :"]*/g, '<folder>')
     .replace(/^time="[^"]*" level=\w+ msg=/, '');
 }

@@ -3,6 +3,7 @@
 import {
   chmodSync,
   lchownSync,
+  lutimesSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -20,6 +21,8 @@ import { makeTar, type TarItem } from '../images.ts';
 
 const CASES = fileURLToPath(new URL('../../conformance/build/cases/', import.meta.url));
 const OPTIONS_FILE = 'case.json';
+/** 2024-01-01, in seconds. */
+const FIRST_TIME = 1_704_067_200;
 
 /** Who can be asked: docker's legacy builder, BuildKit inside dockerd, BuildKit by itself, buildah. */
 export const PEERS = ['docker', 'docker-buildkit', 'buildkit', 'buildah'] as const;
@@ -36,6 +39,8 @@ const packedSchema = z.strictObject({
   size: z.number().optional(),
   target: z.string().optional(),
   hardlink: z.string().optional(),
+  /** Values as hex digits. */
+  xattrs: z.record(z.string(), z.string()).default({}),
 });
 const madeSchema = z.strictObject({
   ...ownerSchema,
@@ -56,7 +61,7 @@ const optionsSchema = z.strictObject({
   secrets: z.record(z.string(), z.string()).default({}),
   /** What the files of the result are compared with, so that only what the build changed is written down. */
   base: z.enum(['busybox', 'scratch']).default('busybox'),
-  /** Who is right where they differ, instead of the first of PEERS that built it, and why. */
+  /** Who is right where builders differ, if not the one that is believed first (recorded.ts), and why. */
   follow: z.enum(PEERS).optional(),
   because: z.string().optional(),
   fails: z
@@ -98,6 +103,16 @@ export function writeContext(buildCase: BuildCase, folder: string): void {
     // Last: a change of owner takes the setuid bit away.
     if (made.mode !== undefined) chmodSync(path, parseInt(made.mode, 8));
   }
+  setTimes(folder);
+}
+
+/**
+ * The same times whenever it is written, and another one for each file: BuildKit takes a file of the same size and time
+ * for the same one.
+ */
+function setTimes(folder: string): void {
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
+  for (const [index, name] of names.entries()) lutimesSync(join(folder, name), FIRST_TIME + index, FIRST_TIME + index);
 }
 
 function copyFolder(from: string, to: string, except: readonly string[] = []): void {
@@ -140,7 +155,8 @@ function writeMade(path: string, made: MadeFile): void {
 function packFiles({ files = {}, gzip, cut }: MadeFile): Buffer {
   const items = Object.entries(files).map(([name, file]): TarItem => {
     const { mode, uid = 0, gid = 0, content, size, target, hardlink } = file;
-    const owner = { name, uid, gid, ...(mode === undefined ? {} : { mode: parseInt(mode, 8) }) };
+    const xattrs = new Map(Object.entries(file.xattrs).map(([key, value]) => [key, Buffer.from(value, 'hex')]));
+    const owner = { name, uid, gid, xattrs, ...(mode === undefined ? {} : { mode: parseInt(mode, 8) }) };
     if (name.endsWith('/')) return { ...owner, type: 'directory' };
     if (target !== undefined) return { ...owner, type: 'symlink', linkName: target };
     if (hardlink !== undefined) return { ...owner, type: 'hardlink', linkName: hardlink };

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { PEERS, type BuildCase, type PeerId } from './corpus.ts';
+import type { BuildCase, PeerId } from './corpus.ts';
 import type { HistoryFacts, ImageFacts } from './image-facts.ts';
 
 /** What builders that agree made of a case. */
@@ -34,10 +34,12 @@ export function writeRecorded(name: string, recorded: RecordedCase): void {
   writeFileSync(file, `${JSON.stringify(recorded, undefined, 2)}\n`);
 }
 
-/** The image that a case has to make: that of who is followed, else of the reference, else of the first that built it. */
+/** Who is believed first where builders differ: the newest docker build. */
+const TRUST: readonly Recorder[] = ['reference', 'buildkit', 'docker-buildkit', 'docker', 'buildah'];
+
+/** The image that a case has to make: that of who is followed, else of the first in TRUST that built it. */
 export function expectedOf({ follow }: BuildCase, { outcomes }: RecordedCase): ImageFacts | undefined {
-  const order: Recorder[] = ['reference', ...PEERS];
-  for (const recorder of follow === undefined ? order : [follow]) {
+  for (const recorder of follow === undefined ? TRUST : [follow]) {
     const outcome = outcomes.find(({ of }) => of.includes(recorder));
     if (outcome !== undefined && !('failure' in outcome)) return outcome;
   }
