@@ -86,6 +86,8 @@ export interface RunOperation {
   readonly args: readonly string[];
   /** NAME=value; ARG values are in it. */
   readonly env: readonly string[];
+  /** NAME=value of proxy settings that no ARG declares: the command has them, the layer does not depend on them. */
+  readonly proxyEnv: readonly string[];
   readonly cwd: string;
   /** As in the image configuration; empty = root. */
   readonly user: string;
@@ -93,7 +95,7 @@ export interface RunOperation {
   readonly network: 'default' | 'none';
   /** Paths of VOLUMEs so far: what is written there is not kept. */
   readonly volumes: readonly string[];
-  /** Text for the command's stdin or script file, from a here-document. */
+  /** An executable file (0755) that is there, read-only, while the command runs: `/dev/pipes/<name>`, as `args` say. */
   readonly script?: { readonly name: string; readonly content: string };
 }
 
@@ -101,6 +103,8 @@ export interface RunOperation {
 export interface WorkdirOperation {
   readonly kind: 'workdir';
   readonly path: string;
+  /** Owner of what is made, as in the image configuration; empty = root. */
+  readonly user: string;
 }
 
 export type Operation = CopyOperation | RunOperation | WorkdirOperation;

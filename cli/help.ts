@@ -1,3 +1,4 @@
+import { closestWord } from '../lib/closest-word.ts';
 import type { Command } from './command.ts';
 
 const FOOTER = `Global flags may also be given as environment variables: --home as WINDLASS_HOME, --run as WINDLASS_RUN, and so on.
@@ -35,24 +36,5 @@ ${FOOTER}`;
 
 /** The command a mistyped word most likely meant, or undefined when none is near. */
 export function suggestCommand(word: string, commands: readonly Command[]): string | undefined {
-  const scored = [...commands.map(({ name }) => name), 'help'].map((name) => ({
-    name,
-    distance: editDistance(word.toLowerCase(), name),
-  }));
-  const best = scored.toSorted((a, b) => a.distance - b.distance)[0];
-  return best && best.distance <= 2 ? best.name : undefined;
-}
-
-// Levenshtein distance, one row at a time.
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
+  return closestWord(word.toLowerCase(), [...commands.map(({ name }) => name), 'help']);
 }

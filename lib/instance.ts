@@ -59,6 +59,8 @@ export const paths = {
   volumes: (instance: Instance): string => join(instance.home, 'volumes'),
   /** CRI log files: pods/<namespace>_<name>_<uid>/<container>/<attempt>.log */
   podLogs: (instance: Instance): string => join(instance.home, 'pods'),
+  /** Of the builder: what lasts. */
+  builder: (instance: Instance): string => join(instance.home, 'builder'),
   criSocket: (instance: Instance): string => join(instance.run, 'cri.sock'),
   /** Records of sandboxes and containers that outlive the shim but not a reboot. */
   shimState: (instance: Instance): string => join(instance.run, 'shim'),

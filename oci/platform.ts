@@ -36,6 +36,15 @@ export function platformScore(candidate: Platform | undefined, wanted: Platform)
   return candidateLevel > level(wanted) ? 0 : 1 + candidateLevel;
 }
 
+/** `os/architecture[/variant]`; Invalid for anything else. */
+export function parsePlatform(text: string): Platform {
+  const [, os, architecture, variant] = /^([a-z0-9]+)\/([a-z0-9_]+)(?:\/([a-z0-9.]+))?$/.exec(text.toLowerCase()) ?? [];
+  if (os === undefined || architecture === undefined) {
+    throw new WindlassError('Invalid', `platform: want os/architecture[/variant], not ${JSON.stringify(text)}`);
+  }
+  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
+}
+
 export interface SelectedManifest {
   readonly descriptor: Descriptor;
   readonly manifest: Manifest;

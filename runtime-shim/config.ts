@@ -22,6 +22,8 @@ export const Config = z.object({
   ephemeralInodesLimit: quantityFlag('0'),
   /** What a nearly full disk keeps for the node: 5 %, at most this; 0 = nothing is kept. */
   diskReserve: quantityFlag(DEFAULT_DISK_RESERVE),
+  /** Most bytes that the layer cache of builds keeps; 0 = nothing is kept for long. */
+  buildCacheSize: quantityFlag('10Gi'),
   /** YAML or JSON file with the mirror table. */
   registriesConfig: z.string().optional(),
   /** References, separated by commas, of images that whoever frees disk space should leave (Image.pinned of CRI). */

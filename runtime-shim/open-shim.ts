@@ -13,7 +13,6 @@ import { bindMount, mountTmpfs, umount, umountMeanwhile, MNT } from './host/moun
 import { createSandboxNamespaces, pinNamespace, setHostname, unpinNamespace } from './host/namespaces.ts';
 import type { Spawner } from './host/spawn.ts';
 import { createUserNamespace } from './host/user-namespace.ts';
-import type { ImageBuilder } from './images/image-builder.ts';
 import type { ImageService } from './images/image-service.ts';
 import type { NodeNetwork } from './network/node-network.ts';
 import { createPodNetwork } from './network/pod-network.ts';
@@ -22,7 +21,7 @@ import { createFilterCache } from './oci-runtime/filter-cache.ts';
 import { canPassThrough, readConmonVersion } from './oci-runtime/conmon.ts';
 import { createKnownSpecs } from './oci-runtime/known-specs.ts';
 import { createReadyShell } from './oci-runtime/ready-shell.ts';
-import { findOciRuntime, findProgram, openOciRuntime } from './oci-runtime/runtime.ts';
+import { findOciRuntime, findProgram, openOciRuntime, type OciRuntime } from './oci-runtime/runtime.ts';
 import { createSeccompProfiles } from './oci-runtime/seccomp-choice.ts';
 import { createStandInLibrary } from './oci-runtime/stand-in-library.ts';
 import type { RuntimeRights } from './oci-runtime/try-rights.ts';
@@ -39,7 +38,6 @@ export interface ShimOptions {
   readonly instance: Instance;
   readonly log: Logger;
   readonly images: ImageService;
-  readonly builder?: ImageBuilder | undefined;
   readonly network: NodeNetwork;
   /** See createPodNetwork(). */
   readonly podCidr: string;
@@ -70,10 +68,12 @@ export function openShim(options: ShimOptions): Shim {
     [conmonPath, findOciRuntime(options.ociRuntime)],
     paths.standInLibrary(instance),
   );
-  const runtime = openOciRuntime(options.ociRuntime, join(state, 'runtime'), spawner, {
-    mountFolders: [state, paths.snapshots(instance)],
-    env: standIn.env,
-  });
+  const openRuntime = (root: string): OciRuntime =>
+    openOciRuntime(options.ociRuntime, root, spawner, {
+      mountFolders: [state, paths.snapshots(instance)],
+      env: standIn.env,
+    });
+  const runtime = openRuntime(join(state, 'runtime'));
   const host: SandboxHost = {
     createSandboxNamespaces,
     createUserNamespace: (request) => createUserNamespace(spawner, request),
@@ -104,6 +104,7 @@ export function openShim(options: ShimOptions): Shim {
     host,
     spawner,
     runtime,
+    openRuntime,
     filters: createFilterCache(runtime.readFilter),
     profiles: createSeccompProfiles(),
     specs: createKnownSpecs(),
@@ -114,7 +115,6 @@ export function openShim(options: ShimOptions): Shim {
     cgroupParent,
     moves: runtime.movesProcesses ? createMovePrimer() : noMoves,
     images: options.images,
-    builder: options.builder,
     network: options.network,
     pool: createSandboxPool({ host, network: options.network, log, store }, sandboxes, options.sandboxPool),
     storage: options.storage,

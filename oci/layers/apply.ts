@@ -39,12 +39,15 @@ export interface ApplyOptions {
   readonly maxEntries: number;
   /** Stop while this much is still free on the file system. */
   readonly minFreeBytes: number;
+  /** Names that begin with `.wh.` delete; false for an archive that is no layer. */
+  readonly hasWhiteouts: boolean;
 }
 
 export const DEFAULT_APPLY_OPTIONS: ApplyOptions = {
   maxBytes: 256 * 1024 ** 3,
   maxEntries: 5_000_000,
   minFreeBytes: 128 * 1024 * 1024,
+  hasWhiteouts: true,
 };
 
 export interface ApplyResult {
@@ -109,21 +112,21 @@ export function createLayerApplier(root: string, calls: FileSystemCalls, options
       implicit.delete('');
       return undefined;
     }
-    // Other names of this form are bookkeeping of aufs, an older layer format.
-    if (parts.some((part) => part.startsWith(METADATA) && part !== OPAQUE)) return undefined;
-    if (parts.slice(0, -1).some((part) => part.startsWith(WHITEOUT))) {
-      throw tarError(`entry ${JSON.stringify(entry.name)} lies below a whiteout`);
-    }
-    if (last === OPAQUE) {
-      markOpaque(parts.slice(0, -1));
-      return undefined;
-    }
-    if (last.startsWith(WHITEOUT)) {
-      addWhiteout(parts.slice(0, -1), last.slice(WHITEOUT.length));
-      return undefined;
-    }
+    if (options.hasWhiteouts && isWhiteout(parts, last, entry.name)) return undefined;
     const directory = paths.directory(parts.slice(0, -1));
     return create(`${directory}/${last}`, parts, entry);
+  }
+
+  /** Does what a name that begins with `.wh.` asks for; false for any other name. */
+  function isWhiteout(parts: readonly string[], last: string, name: string): boolean {
+    // Other names of this form are bookkeeping of aufs, an older layer format.
+    if (parts.some((part) => part.startsWith(METADATA) && part !== OPAQUE)) return true;
+    if (parts.slice(0, -1).some((part) => part.startsWith(WHITEOUT))) {
+      throw tarError(`entry ${JSON.stringify(name)} lies below a whiteout`);
+    }
+    if (last === OPAQUE) markOpaque(parts.slice(0, -1));
+    else if (last.startsWith(WHITEOUT)) addWhiteout(parts.slice(0, -1), last.slice(WHITEOUT.length));
+    return last.startsWith(WHITEOUT);
   }
 
   const setOpaque = (path: string): void => calls.lsetxattr(path, 'trusted.overlay.opaque', Buffer.from('y'));

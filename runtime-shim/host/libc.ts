@@ -199,6 +199,13 @@ const rawSyscalls = {
     'long',
     'long',
   ]),
+  how: bind<(n: number, dirFd: number, path: string, how: Buffer, size: number) => number>('syscall', 'long', [
+    'long',
+    'long',
+    'str',
+    'void *',
+    'size_t',
+  ]),
   attributes: bind<(n: number, fd: number, path: string, flags: number, value: Buffer, size: number) => number>(
     'syscall',
     'long',
@@ -214,6 +221,7 @@ export const kernel = {
   fsconfig: (fd: number, command: number, key: Text, value: Text): number =>
     rawSyscalls.texts(431, fd, command, key, value, 0),
   fsmount: (fd: number, attributes: number): number => rawSyscalls.numbers(432, fd, 1, attributes, 0),
+  openat2: (dirFd: number, path: string, how: Buffer): number => rawSyscalls.how(437, dirFd, path, how, how.length),
   pidfdOpen: (pid: number): number => rawSyscalls.numbers(434, pid, 0, 0, 0),
   pidfdSendSignal: (fd: number, signal: number): number => rawSyscalls.numbers(424, fd, signal, 0, 0),
   mountSetattrOf: (fd: number, flags: number, value: Buffer): number =>

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { mkdirSync } from 'node:fs';
 import { WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import { openContentStore } from '../../oci/content-store.ts';
+import { openContentStore, type ContentStore } from '../../oci/content-store.ts';
 import { digestOf, type Digest } from '../../oci/digest.ts';
 import type { RegistryClient } from '../../oci/distribution/registry-client.ts';
 import type { FileSystemCalls } from '../../oci/layers/file-system-calls.ts';
@@ -11,17 +11,17 @@ import { chainIds, type Platform } from '../../oci/manifest.ts';
 import { hostPlatform } from '../../oci/platform.ts';
 import { normalizeReference } from '../../oci/reference.ts';
 import { openContainerStore } from '../snapshots/container-store.ts';
-import { openLayerStore } from '../snapshots/layer-store.ts';
+import { openLayerStore, type LayerStore } from '../snapshots/layer-store.ts';
 import type { OverlayMounts } from '../snapshots/overlay-mounts.ts';
 import type { UnpackPool } from '../snapshots/unpack-pool.ts';
 import { openViewStore } from '../snapshots/view-store.ts';
 import { removeName, type LoadedImage } from './image-index.ts';
 import type { ImageRecord, ImageService, RootFilesystem } from './image-service.ts';
 import { createImageTable } from './image-table.ts';
-import { createGarbageCollector } from './garbage-collector.ts';
-import { createLeases } from './leases.ts';
+import { createGarbageCollector, type GarbageRoots } from './garbage-collector.ts';
+import { createLeases, type Leases } from './leases.ts';
 import { normalizeTag } from './normalize-tag.ts';
-import { layerSources } from './pull-image.ts';
+import { layerSources, type LayerStack } from './pull-image.ts';
 import { createTransfers, protectImage } from './transfers.ts';
 
 export interface ImageServiceParts {
@@ -39,8 +39,39 @@ export interface ImageServiceParts {
   readonly platform?: Platform;
 }
 
+/** What else is made of images works with: their stores, and what the service itself does with them. */
+export interface ImageParts {
+  readonly store: ContentStore;
+  readonly layers: LayerStore;
+  readonly leases: Leases;
+  readonly mounts: OverlayMounts;
+  readonly registry: RegistryClient;
+  readonly platform: Platform;
+  readonly snapshotsDir: string;
+  /** The documents of an image of this node. */
+  loadedOf(record: ImageRecord): LoadedImage;
+  /** Makes what is in the stores an image of this node, with these names. */
+  name(image: LoadedImage, names: readonly string[]): ImageRecord;
+  /** Whether an image of this node has the blob. */
+  hasImageBlob(digest: Digest): boolean;
+  /** Unpacks what is missing of layers whose blobs are present. */
+  ensureUnpacked(layers: LayerStack, signal: AbortSignal): Promise<void>;
+  /** Keeps what `roots` names, from now on. To be called before the service recovers. */
+  keep(roots: GarbageRoots): void;
+  /** Deletes what nobody needs; a failure is logged. */
+  collect(): Promise<void>;
+}
+
 /** Opens the image service; call recover() before anything else. */
 export function createImageService(parts: ImageServiceParts): ImageService {
+  return openImageParts(parts).service;
+}
+
+/** The same with the parts that it is made of. */
+export function openImageParts(parts: ImageServiceParts): {
+  readonly service: ImageService;
+  readonly parts: ImageParts;
+} {
   const { registry, mounts, files, log } = parts;
   const platform = parts.platform ?? hostPlatform();
   mkdirSync(parts.snapshotsDir, { recursive: true, mode: 0o700 });
@@ -52,7 +83,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
   const table = createImageTable(store, log, (parts.pinned ?? []).map(normalizeReference));
 
   /** Unpacks what is missing from blobs that are present. */
-  async function ensureUnpacked(image: LoadedImage, protect: (digest: string) => void, signal: AbortSignal) {
+  async function ensureUnpacked(image: LayerStack, protect: (digest: string) => void, signal: AbortSignal) {
     const sources = layerSources(image, async (layer) => {
       if (store.has(layer.digest, layer.size)) return store.blobPath(layer.digest);
       throw new WindlassError('NotFound', `layer ${layer.digest} is not on this node: pull the image again`);
@@ -71,7 +102,8 @@ export function createImageService(parts: ImageServiceParts): ImageService {
     return use(chain);
   }
 
-  const collector = createGarbageCollector({ store, layers, containers, views, leases, images: table.images });
+  const roots: GarbageRoots[] = [];
+  const collector = createGarbageCollector({ store, layers, containers, views, leases, images: table.images, roots });
   /** What is no longer needed is not worth failing the caller for; the next sweep tries again. */
   async function collectQuietly(): Promise<void> {
     try {
@@ -150,5 +182,20 @@ export function createImageService(parts: ImageServiceParts): ImageService {
       await collectQuietly();
     },
   };
-  return service;
+  return {
+    service,
+    parts: {
+      ...{ store, layers, leases, mounts, registry, platform, snapshotsDir: parts.snapshotsDir },
+      loadedOf: table.loadedOf,
+      name: (image, names) => table.name(image, names.map(normalizeTag)),
+      hasImageBlob: (digest) =>
+        [...table.images.values()].some(({ manifest }) => manifest.layers.some((layer) => layer.digest === digest)),
+      async ensureUnpacked(stack, signal) {
+        using lease = leases.open();
+        await ensureUnpacked(stack, lease.protect, signal);
+      },
+      keep: (root) => void roots.push(root),
+      collect: collectQuietly,
+    },
+  };
 }

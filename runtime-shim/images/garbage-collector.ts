@@ -9,6 +9,12 @@ import type { ViewStore } from '../snapshots/view-store.ts';
 import type { LoadedImage } from './image-index.ts';
 import type { Leases } from './leases.ts';
 
+/** What others keep beside the images, e.g. the layer cache of builds. Asked before each deletion. */
+export interface GarbageRoots {
+  hasBlob(digest: Digest): boolean;
+  hasLayer(chainId: Digest): boolean;
+}
+
 export interface GarbageCollectorParts {
   readonly store: ContentStore;
   readonly layers: LayerStore;
@@ -17,6 +23,7 @@ export interface GarbageCollectorParts {
   readonly leases: Leases;
   /** The images that have a name, or are kept without one; changes under the collector's eyes. */
   readonly images: ReadonlyMap<Digest, LoadedImage>;
+  readonly roots: readonly GarbageRoots[];
 }
 
 export interface GarbageCollector {
@@ -26,7 +33,7 @@ export interface GarbageCollector {
 
 /** Creates a collector over the parts of an image service. */
 export function createGarbageCollector(parts: GarbageCollectorParts): GarbageCollector {
-  const { store, layers, containers, views, leases, images } = parts;
+  const { store, layers, containers, views, leases, images, roots } = parts;
 
   const chains = new WeakMap<LoadedImage, ReadonlySet<Digest>>();
 
@@ -40,7 +47,7 @@ export function createGarbageCollector(parts: GarbageCollectorParts): GarbageCol
   }
 
   function isLiveBlob(digest: Digest): boolean {
-    if (leases.has(digest) || images.has(digest)) return true;
+    if (leases.has(digest) || images.has(digest) || roots.some((root) => root.hasBlob(digest))) return true;
     for (const { manifest } of images.values()) {
       if (manifest.config.digest === digest || manifest.layers.some((layer) => layer.digest === digest)) return true;
     }
@@ -48,7 +55,7 @@ export function createGarbageCollector(parts: GarbageCollectorParts): GarbageCol
   }
 
   function isLiveLayer(chainId: Digest): boolean {
-    if (leases.has(chainId)) return true;
+    if (leases.has(chainId) || roots.some((root) => root.hasLayer(chainId))) return true;
     for (const image of images.values()) if (chainOf(image).has(chainId)) return true;
     return containers.usedLayers().has(chainId) || views.usedLayers().has(chainId);
   }

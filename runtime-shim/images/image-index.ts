@@ -47,6 +47,12 @@ export function addNames(
   ];
 }
 
+/** Whether each of `names` means `image`; with none, whether it is kept at all. */
+export const hasNames = (entries: readonly Descriptor[], image: Descriptor, names: readonly string[]): boolean =>
+  names.length === 0
+    ? entries.some(({ digest }) => digest === image.digest)
+    : names.every((name) => entries.some((entry) => entryName(entry) === name && entry.digest === image.digest));
+
 /**
  * The index without `name`. When the last tag of a repository goes, so do the names by digest that this repository
  * gave the same image.

@@ -5,7 +5,7 @@ import type { Logger } from '../../lib/log.ts';
 import type { ContentStore } from '../../oci/content-store.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { MANIFEST_LIMITS, parseImageConfig, parseManifest, type Descriptor } from '../../oci/manifest.ts';
-import { addNames, buildRecords, entryName, findRecord, type LoadedImage } from './image-index.ts';
+import { addNames, buildRecords, entryName, findRecord, hasNames, type LoadedImage } from './image-index.ts';
 import type { ImageRecord } from './image-service.ts';
 
 export interface ImageTable {
@@ -35,7 +35,12 @@ export function createImageTable(store: ContentStore, log: Logger, pinned: reado
     records = buildRecords(store.index(), images, pinned);
   }
 
+  const recordOf = ({ manifest }: LoadedImage): ImageRecord =>
+    records.find(({ id }) => id === manifest.config.digest) as ImageRecord;
+
   function name(image: LoadedImage, names: readonly string[]): ImageRecord {
+    // Named so already: nothing has to reach the disk.
+    if (images.has(image.descriptor.digest) && hasNames(store.index(), image.descriptor, names)) return recordOf(image);
     images.set(image.descriptor.digest, image);
     try {
       change((entries) => addNames(entries, image.descriptor, names));
@@ -45,7 +50,7 @@ export function createImageTable(store: ContentStore, log: Logger, pinned: reado
         images.delete(image.descriptor.digest);
       throw error;
     }
-    return records.find(({ id }) => id === image.manifest.config.digest) as ImageRecord;
+    return recordOf(image);
   }
 
   function mustFind(text: string): ImageRecord {

@@ -8,11 +8,12 @@ import type { RegistriesConfig } from '../../oci/distribution/registries.ts';
 import { createLayerFiles } from '../host/layer-files.ts';
 import { kernelMounts } from '../snapshots/overlay-mounts.ts';
 import { createUnpackPool } from '../snapshots/unpack-pool.ts';
-import { createImageService } from './create-image-service.ts';
+import { openImageParts, type ImageParts } from './create-image-service.ts';
 import type { ImageService } from './image-service.ts';
 
 export interface NodeImages extends AsyncDisposable {
   readonly service: ImageService;
+  readonly parts: ImageParts;
 }
 
 /**
@@ -29,7 +30,7 @@ export function openImages(
   mkdirSync(paths.compileCache(instance), { recursive: true, mode: 0o700 });
   const pool = createUnpackPool(Math.min(Math.max(availableParallelism(), 2), 8), paths.compileCache(instance));
   const registry = createLazyRegistryClient({ registries });
-  const service = createImageService({
+  const { service, parts } = openImageParts({
     contentDir: paths.content(instance),
     snapshotsDir: paths.snapshots(instance),
     registry,
@@ -41,6 +42,7 @@ export function openImages(
   });
   return {
     service,
+    parts,
     async [Symbol.asyncDispose]() {
       await registry.close();
       await pool[Symbol.asyncDispose]();

@@ -5,7 +5,15 @@ import { createLimit } from '../../lib/limit.ts';
 import type { ContentStore } from '../../oci/content-store.ts';
 import { digestOf, type Digest } from '../../oci/digest.ts';
 import type { RegistryCall, RegistryClient } from '../../oci/distribution/registry-client.ts';
-import { chainIds, MANIFEST_LIMITS, parseImageConfig, type Descriptor, type Platform } from '../../oci/manifest.ts';
+import {
+  chainIds,
+  MANIFEST_LIMITS,
+  parseImageConfig,
+  type Descriptor,
+  type ImageConfig,
+  type Manifest,
+  type Platform,
+} from '../../oci/manifest.ts';
 import { isForeignLayer, layerCompression } from '../../oci/media-types.ts';
 import { selectManifest } from '../../oci/platform.ts';
 import { formatReference, repositoryName, type Reference } from '../../oci/reference.ts';
@@ -109,9 +117,15 @@ async function namingForeign(layer: Descriptor, fetching: Promise<void>): Promis
   }
 }
 
+/** Layers with what they unpack to; an image is one of these. */
+export interface LayerStack {
+  readonly manifest: Pick<Manifest, 'layers'>;
+  readonly config: Pick<ImageConfig, 'rootfs'>;
+}
+
 /** The layers of an image as the layer store wants them, lowest first. */
 export function layerSources(
-  { manifest, config }: LoadedImage,
+  { manifest, config }: LayerStack,
   fetch: (layer: Descriptor, signal: AbortSignal) => Promise<string>,
 ): LayerSource[] {
   const diffIds = config.rootfs.diff_ids;

@@ -71,6 +71,8 @@ export interface OciSpec {
   readonly ociVersion: string;
   readonly process: OciProcess;
   readonly root: { readonly path: string; readonly readonly: boolean };
+  /** Of a uts namespace that is made with the container. */
+  readonly hostname?: string;
   readonly mounts: readonly OciMount[];
   readonly annotations?: Readonly<Record<string, string>>;
   readonly linux: {

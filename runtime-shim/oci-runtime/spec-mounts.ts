@@ -43,6 +43,8 @@ const PROPAGATION: Readonly<Record<Mount['propagation'], string>> = {
   PROPAGATION_BIDIRECTIONAL: 'rshared',
 };
 
+const SAFE = ['nosuid', 'noexec', 'nodev'];
+
 /** A sysfs shows a network, and only who owns that may mount it: who does not gets the host's to look at. */
 export const HOST_SYSFS: OciMount = {
   destination: '/sys',
@@ -82,10 +84,22 @@ export function planMounts(request: MountRequest): { mounts: OciMount[]; rootfsP
 }
 
 function systemMounts(request: MountRequest): OciMount[] {
-  const sys = request.privileged ? 'rw' : 'ro';
-  const safe = ['nosuid', 'noexec', 'nodev'];
   return [
-    { destination: '/proc', type: 'proc', source: 'proc', options: safe },
+    ...kernelMounts(request.privileged ? 'rw' : 'ro', request),
+    { destination: '/dev/shm', type: 'bind', source: request.shm, options: ['bind', 'rprivate', ...SAFE, 'rw'] },
+    ...(request.init === undefined
+      ? []
+      : [{ destination: '/dev/init', type: 'bind', source: request.init, options: ['bind', 'rprivate', 'ro'] }]),
+  ];
+}
+
+/** The file systems of the kernel's that every container has, but for /dev/shm; `access` is that to /sys. */
+export function kernelMounts(
+  access: 'ro' | 'rw',
+  { hostIpc = false, isHostNetworkMapped = false }: Partial<Pick<MountRequest, 'hostIpc' | 'isHostNetworkMapped'>> = {},
+): OciMount[] {
+  return [
+    { destination: '/proc', type: 'proc', source: 'proc', options: SAFE },
     {
       destination: '/dev',
       type: 'tmpfs',
@@ -98,11 +112,11 @@ function systemMounts(request: MountRequest): OciMount[] {
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
-    request.isHostNetworkMapped
+    isHostNetworkMapped
       ? HOST_SYSFS
-      : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...safe, sys] },
-    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...safe, 'relatime', sys] },
-    ...(request.hostIpc
+      : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...SAFE, access] },
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...SAFE, 'relatime', access] },
+    ...(hostIpc
       ? [
           {
             destination: '/dev/mqueue',
@@ -111,11 +125,7 @@ function systemMounts(request: MountRequest): OciMount[] {
             options: ['bind', 'rprivate', 'nosuid', 'noexec', 'nodev'],
           },
         ]
-      : [{ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: safe }]),
-    { destination: '/dev/shm', type: 'bind', source: request.shm, options: ['bind', 'rprivate', ...safe, 'rw'] },
-    ...(request.init === undefined
-      ? []
-      : [{ destination: '/dev/init', type: 'bind', source: request.init, options: ['bind', 'rprivate', 'ro'] }]),
+      : [{ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: SAFE }]),
   ].filter((mount) => mount.source !== '/dev/mqueue' || statOf('/dev/mqueue') !== undefined);
 }
 

@@ -5,7 +5,8 @@ import { WindlassError } from '../../lib/errors.ts';
 import { UNLIMITED, type OciRlimit } from './oci-spec.ts';
 import { isWithin, resolveInRoot } from './rooted-path.ts';
 
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** PATH of a process whose image says none. */
+export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export interface ImageProcess {
   readonly entrypoint: readonly string[];

@@ -15,12 +15,19 @@ import { planArgs, planCwd, planEnv, planRlimits, type Ulimit } from './spec-pro
 import { toHostId } from './user-namespace.ts';
 import { resolveUser, type ResolvedUser } from './user.ts';
 
-const MASKED_PATHS = [
+/** Of every container that is not privileged. */
+export const MASKED_PATHS: readonly string[] = [
   ...['/proc/acpi', '/proc/asound', '/proc/interrupts', '/proc/kcore', '/proc/keys', '/proc/latency_stats'],
   ...['/proc/sched_debug', '/proc/scsi', '/proc/timer_list', '/proc/timer_stats'],
   ...['/sys/devices/virtual/powercap', '/sys/firmware'],
 ];
-const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+export const READONLY_PATHS: readonly string[] = [
+  '/proc/bus',
+  '/proc/fs',
+  '/proc/irq',
+  '/proc/sys',
+  '/proc/sysrq-trigger',
+];
 
 export interface SpecInput {
   readonly config: ContainerConfig;

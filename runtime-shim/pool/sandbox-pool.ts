@@ -2,8 +2,9 @@
 // whose it will be, so they are made while nothing else is to be done:
 //   s/<id>/ns/{net,ipc,uts}   the pins, s/<id>/shm the mount, where a sandbox of that id has them
 //   the network's record      holds the address, and is marked as reserved
-// Whoever takes one gets it for good: its id becomes the sandbox's, and it is removed like any other. A folder in s/
-// without a sandbox record is one that nobody took: recovery removes it.
+// Whoever takes one gets it for good: its id becomes the sandbox's, and it is removed like any other; the network of a
+// build is removed by the build. A folder in s/ without a sandbox record is one that nobody took, or that of a build
+// whose process is gone: recovery removes it.
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,6 +23,8 @@ export interface SandboxPool {
   take(networkId: string): string | undefined;
   /** How many are ready. */
   size(): number;
+  /** Removes one that was taken and is no sandbox's. Namespaces, mounts or attachment that it lacks are no matter. */
+  discard(id: string): Promise<void>;
   /** Removes what is ready on the network, on all without one. */
   drain(networkId?: string): Promise<void>;
   /** Removes what an earlier run left. */
@@ -112,6 +115,7 @@ export function createSandboxPool(parts: PoolParts, sandboxes: string, capacity:
   return {
     size,
     drain,
+    discard,
     take(networkId) {
       if (capacity === 0) return undefined;
       askedAt = performance.now();

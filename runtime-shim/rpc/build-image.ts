@@ -13,13 +13,17 @@ import type { BuildRequest, ContextSource, ImageBuilder } from '../images/image-
 import { requireDiskSpace } from '../storage/disk-reserve.ts';
 import type { Shim } from './deps.ts';
 
+export interface Builds {
+  readonly builder: ImageBuilder;
+  readonly shim: Pick<Shim, 'instance' | 'storage'>;
+}
+
 /** Builds, and tells what the build tells; a build that fails ends in a message that says why. */
 export async function* buildImage(
-  shim: Shim,
+  { builder, shim }: Builds,
   request: BuildImageRequest,
   { signal }: CallContext,
 ): AsyncGenerator<Draft<BuildImageResponse>> {
-  const builder = requireBuilder(shim);
   const wanted = toRequest(request);
   requireDiskSpace(shim.instance.home, shim.storage.reserve, 'an image');
   const told: Draft<BuildImageResponse>[] = [];
@@ -83,17 +87,11 @@ function toFailure(error: unknown): BuildFailure {
 
 /** What the cache of builds holds, after a pruning if that is asked for. */
 export async function buildCache(
-  shim: Shim,
+  { builder }: Builds,
   { prune, keepBytes }: { readonly prune: boolean; readonly keepBytes: number },
 ): Promise<BuildCacheResponse> {
-  const builder = requireBuilder(shim);
   const freedBytes = prune ? await builder.pruneCache(keepBytes) : 0;
   return { ...(await builder.cacheUsage()), freedBytes };
-}
-
-function requireBuilder({ builder }: Shim): ImageBuilder {
-  if (builder) return builder;
-  throw new WindlassError('Unimplemented', 'this runtime does not build images');
 }
 
 function toRequest(request: BuildImageRequest): BuildRequest {

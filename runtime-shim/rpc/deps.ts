@@ -9,7 +9,6 @@ import type { MovePrimer } from '../cgroups/move-primer.ts';
 import type { SandboxNamespaces } from '../host/namespaces.ts';
 import type { Spawner } from '../host/spawn.ts';
 import type { UserNamespaceRequest } from '../host/user-namespace.ts';
-import type { ImageBuilder } from '../images/image-builder.ts';
 import type { ImageService } from '../images/image-service.ts';
 import type { NodeNetwork } from '../network/node-network.ts';
 import type { PodNetwork } from '../network/pod-network.ts';
@@ -58,6 +57,8 @@ export interface Shim {
   readonly host: SandboxHost;
   readonly spawner: Spawner;
   readonly runtime: OciRuntime;
+  /** The same runtime with its state in a folder of its own, for what is no container of CRI's. */
+  openRuntime(root: string): OciRuntime;
   readonly filters: FilterCache;
   readonly profiles: SeccompProfiles;
   readonly specs: KnownSpecs;
@@ -70,8 +71,6 @@ export interface Shim {
   /** Told when the OCI runtime is about to move a process into a group. */
   readonly moves: MovePrimer;
   readonly images: ImageService;
-  /** Absent where nothing can be built. */
-  readonly builder: ImageBuilder | undefined;
   readonly network: NodeNetwork;
   readonly pool: SandboxPool;
   readonly storage: StorageRules;

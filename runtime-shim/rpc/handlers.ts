@@ -1,5 +1,6 @@
 // All calls, as the gRPC server wants them. What is not here answers Unimplemented by name.
 import type { CriHandlers } from '../../cri/server.ts';
+import type { ImageBuilder } from '../images/image-builder.ts';
 import { attach } from './attach.ts';
 import { checkpointContainer } from './checkpoint-container.ts';
 import { containerStatus, listContainers, removeContainer, reopenContainerLog, startContainer } from './containers.ts';
@@ -26,7 +27,8 @@ import {
 } from './stream-lists.ts';
 import { updateContainerResources, updatePodSandboxResources } from './update-resources.ts';
 
-export function createHandlers(shim: Shim): CriHandlers {
+/** The calls on `shim`; images are built where there is a builder. */
+export function createHandlers(shim: Shim, builder?: ImageBuilder): CriHandlers {
   const rates = createCpuRates();
   return {
     runtime: {
@@ -74,6 +76,6 @@ export function createHandlers(shim: Shim): CriHandlers {
       imageFsInfo: () => imageFsInfo(shim),
       streamImages: (request) => streamImages(shim, request),
     },
-    node: createNodeHandlers(shim),
+    node: createNodeHandlers(shim, builder),
   };
 }

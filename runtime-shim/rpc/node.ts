@@ -20,6 +20,7 @@ import type {
   PublishedPort as NodePort,
   ServicePort as NodeServicePort,
 } from '../network/node-network.ts';
+import type { ImageBuilder } from '../images/image-builder.ts';
 import type { ImageRecord } from '../images/image-service.ts';
 import { overlayMtu } from '../network/overlay.ts';
 import { uplinkMtu } from '../network/uplink-mtu.ts';
@@ -68,8 +69,11 @@ function toServicePort({ masquerade, proxyHeader, ...port }: ServicePort): NodeS
   };
 }
 
-/** Handlers of the service. */
-export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & StreamHandlers<NodeStreams> {
+/** Handlers of the service; without a builder nothing can be built. */
+export function createNodeHandlers(
+  shim: Shim,
+  builder?: ImageBuilder,
+): UnaryHandlers<NodeCalls> & StreamHandlers<NodeStreams> {
   const { network, images } = shim;
   return {
     ensureNetwork: async (request) => network.ensureNetwork(checkNetwork(requireField(request.network, 'network'))),
@@ -146,7 +150,7 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
     },
     imageHistory: async ({ image }) => imageHistory(shim, image),
     inspectImage: async ({ image }) => describeImage(findImage(shim, image)),
-    buildCache: async (request) => buildCache(shim, request),
+    ...(builder ? { buildCache: (request) => buildCache({ builder, shim }, request) } : {}),
     pauseContainer: async ({ containerId }) => {
       const { cgroupsPath } = getRunningContainer(shim, containerId);
       await shim.cgroups.freeze(cgroupsPath, AbortSignal.timeout(FREEZE_MS));
@@ -167,11 +171,11 @@ export function createNodeHandlers(shim: Shim): UnaryHandlers<NodeCalls> & Strea
       metricsAddress: shim.metricsAddress,
       ociRuntime: shim.runtime.kind,
       cgroupVersion: shim.cgroups.version,
-      features: shim.builder ? [...FEATURES, 'build'] : FEATURES,
+      features: builder ? [...FEATURES, 'build'] : FEATURES,
     }),
     pullImageProgress: (request, context) => pullImageProgress(shim, request, context),
     pushImage: (request, context) => pushImage(shim, request, context),
-    buildImage: (request, context) => buildImage(shim, request, context),
+    ...(builder ? { buildImage: (request, context) => buildImage({ builder, shim }, request, context) } : {}),
     exportImages: (request, context) => exportImages(shim, request, context),
   };
 }

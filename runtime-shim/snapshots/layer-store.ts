@@ -30,7 +30,7 @@ export interface LayerSource {
   fetch(signal: AbortSignal): Promise<string>;
 }
 
-interface LayerRecord {
+export interface LayerRecord {
   readonly chainId: Digest;
   readonly usedBytes: number;
   readonly inodes: number;
@@ -43,6 +43,11 @@ export interface LayerStore {
   prepare(count: number): void;
   /** Fetches and unpacks what is missing of a stack of layers (lowest first); shared with other callers. */
   ensure(layers: readonly LayerSource[], signal: AbortSignal): Promise<void>;
+  /**
+   * Makes a finished folder of the same file system (an upper directory, in overlayfs' own form) the layer `chainId`;
+   * when that is there already, the folder is thrown away. The path is free afterwards.
+   */
+  adopt(chainId: Digest, path: string, about: Omit<LayerRecord, 'chainId'>): Promise<void>;
   /** Folders for an overlay mount, top first; layers below one that hides everything are left out. */
   lowerDirs(chain: readonly Digest[]): string[];
   list(): Digest[];
@@ -131,15 +136,37 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
         inodes: unpacked.value.inodes,
         isRootOpaque: unpacked.value.isRootOpaque,
       };
-      await writeFile(join(staging, 'record.json'), JSON.stringify(record), { mode: 0o600 });
-      // Left by a crash with a damaged record; recordOf() above did not accept it.
-      if (lstatSync(layerDir(layer.chainId), { throwIfNoEntry: false })) await discard(layerDir(layer.chainId));
-      await rename(staging, layerDir(layer.chainId));
-      records.set(layer.chainId, record);
+      await giveName(staging, record);
     } catch (error) {
       await rm(staging, { recursive: true, force: true });
       throw asStoreError(`failed to unpack layer ${layer.digest} below ${root}`, error);
     }
+  }
+
+  async function giveName(staging: string, record: LayerRecord): Promise<void> {
+    await writeFile(join(staging, 'record.json'), JSON.stringify(record), { mode: 0o600 });
+    const target = layerDir(record.chainId);
+    // Left by a crash with a damaged record, which recordOf() does not accept.
+    if (lstatSync(target, { throwIfNoEntry: false })) await discard(target);
+    await rename(staging, target);
+    records.set(record.chainId, record);
+  }
+
+  async function adopt(chainId: Digest, path: string, about: Omit<LayerRecord, 'chainId'>): Promise<void> {
+    if (recordOf(chainId) !== undefined) return discard(path);
+    // Somebody may be unpacking the same: the first to be done is kept, and both are whole.
+    await work.join(chainId, new AbortController().signal, async () => {
+      const staging = join(stagingDir, randomUUID());
+      await mkdir(staging, { mode: 0o755 });
+      try {
+        await rename(path, join(staging, 'diff'));
+        await giveName(staging, { chainId, ...about });
+      } catch (error) {
+        await rm(staging, { recursive: true, force: true });
+        throw asStoreError(`failed to keep a layer below ${root}`, error);
+      }
+    });
+    if (existsSync(path)) await discard(path);
   }
 
   async function unpackInto(staging: string, layer: LayerSource, signal: AbortSignal): Promise<ApplyResult> {
@@ -191,6 +218,7 @@ export function openLayerStore(root: string, pool: UnpackPool): LayerStore {
     has: (chainId) => recordOf(chainId) !== undefined,
     prepare: (count) => pool.warm(count),
     ensure: (layers, signal) => ensureAt(layers, layers.length - 1, signal),
+    adopt,
     lowerDirs,
     list,
     discard,

@@ -1,0 +1,157 @@
+// One build: context, Dockerfile, stages, image.
+import { WindlassError } from '../lib/errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import { parsePlatform, platformName } from '../oci/platform.ts';
+import type { BuildRequest, BuildResult, ImageBuilder } from '../runtime-shim/images/image-builder.ts';
+import type { ImageService } from '../runtime-shim/images/image-service.ts';
+import { createBaseImages, credentialsFor } from './base-images.ts';
+import { createBuildLog, type BuildLog } from './build-log.ts';
+import { createStageResults, snapshotOf, type StageResults } from './build-stages.ts';
+import { createBuildTrees } from './build-trees.ts';
+import { createRegistryCaches, pushCache, type RegistryCacheParts } from './cache/registry-cache.ts';
+import type { Warning } from './dockerfile/ast.ts';
+import { parseDockerfile } from './dockerfile/parse.ts';
+import type { OpenContext } from './files/builder-files.ts';
+import { writeImage } from './image/write-image.ts';
+import { stackOf, type StepBuild, type StepParts } from './perform-step.ts';
+import type { BuildNetwork } from './run/runner.ts';
+import { chainOf, type Snapshot } from './snapshot.ts';
+import { planStages, unusedArgs } from './stages/plan-stages.ts';
+import type { StagePlan } from './stages/stage-plan.ts';
+import type { Workspace } from './workspaces.ts';
+
+export interface BuildParts extends StepParts {
+  readonly images: Pick<ImageService, 'find' | 'pull'>;
+  readonly openContext: OpenContext;
+  /** The network of one build's commands. */
+  readonly openNetwork: (options: { buildId: string; networkId: string }) => BuildNetwork & AsyncDisposable;
+  readonly now: () => number;
+}
+
+/** See ImageBuilder.build(). */
+export async function build(
+  parts: BuildParts,
+  request: BuildRequest,
+  { signal: outer, onEvent }: Parameters<ImageBuilder['build']>[1],
+): Promise<BuildResult> {
+  const { content, workspaces } = parts;
+  const log = createBuildLog(onEvent, parts.now);
+  const stop = new AbortController();
+  const signal = AbortSignal.any([outer, stop.signal]);
+  using lease = content.leases.open();
+  const protect = (digest: Digest | string): void => lease.protect(digest);
+  await using folder = workspaces.openFolder();
+  await using context = await parts.openContext(request.context, {
+    dockerfile: request.dockerfile,
+    dockerfileInline: request.dockerfileInline,
+    workDir: folder.root,
+    store: content.store,
+    signal,
+    onLog: log.note,
+  });
+  const plan = planBuild(parts, request, context.dockerfile);
+  const warn = createWarner(plan, log);
+  warn([...plan.dockerfile.warnings, ...plan.warnings]);
+  const bases = createBaseImages({
+    ...{ images: parts.images, content, credentials: request.credentials, pull: request.pull, protect, signal },
+    onLog: log.note,
+  });
+  await using network =
+    request.network === undefined ? undefined : parts.openNetwork({ buildId: request.id, networkId: request.network });
+  const open = async (snapshot: Snapshot): Promise<Workspace> => {
+    await content.ensureUnpacked(stackOf(snapshot), signal);
+    return workspaces.openReadOnly(chainOf(snapshot));
+  };
+  const platform = plan.stages[plan.target]?.platform ?? content.platform;
+  await using trees = createBuildTrees({
+    context,
+    nameOfStage: (index) => plan.stages[index]?.name ?? String(index),
+    openStage: async (index) => open((await stages.get(index)).snapshot),
+    openImage: async (reference) => open(snapshotOf(await bases.get(reference, platform))),
+  });
+  const remote: RegistryCacheParts = {
+    ...{ registry: content.registry, store: content.store, protect, signal, onLog: log.note },
+    credentialsFor: (reference) => credentialsFor(request.credentials, reference),
+  };
+  const stepBuild: StepBuild = {
+    ...{ buildId: request.id, platform: platformName(platform), trees, network, protect, signal },
+    ...{ secrets: request.secrets, noCache: request.noCache, workDir: folder.root },
+    epochSeconds: readEpoch(request.args),
+    findElsewhere: createRegistryCaches(remote, request.cacheFrom),
+  };
+  const stages = createStageResults({ plan, steps: parts, build: () => stepBuild, bases, log, onEvent, warn });
+  const target = await finish(stages, plan, stop);
+  warn(unusedArgs(plan, await statesOf(stages)));
+  const { state, snapshot, history } = target;
+  const image = await writeImage(
+    content.store,
+    {
+      ...{ platform: state.platform, config: state.config, author: state.author, history },
+      ...{ layers: snapshot.layers, diffIds: snapshot.diffIds },
+      newestSeconds: stepBuild.epochSeconds ?? snapshot.newestSeconds,
+    },
+    request.labels,
+  );
+  const record = content.name(image, request.references);
+  if (request.cacheTo !== undefined) {
+    log.note(`leaving the cache at ${request.cacheTo}`);
+    await pushCache(
+      remote,
+      request.cacheTo,
+      stages.keys.flatMap((key) => parts.cache.find(key) ?? []),
+    );
+  }
+  log.note(`built ${record.id}${record.repoTags.length > 0 ? `, named ${request.references.join(', ')}` : ''}`);
+  return {
+    ...{ imageId: record.id, digest: image.descriptor.digest, ...stages.counts },
+    ...(context.commit === undefined ? {} : { commit: context.commit }),
+  };
+}
+
+function planBuild(
+  { content }: BuildParts,
+  { args, target, platform }: BuildRequest,
+  { path, text }: { path: string; text: string },
+): StagePlan {
+  const targetPlatform = platform === undefined ? content.platform : parsePlatform(platform);
+  const options = { target, args, buildPlatform: content.platform, targetPlatform };
+  return planStages(parseDockerfile(Buffer.from(text), path), options);
+}
+
+/** The target; the first stage that fails ends those beside it, and none of them is left running. */
+async function finish(stages: StageResults, { target }: StagePlan, stop: AbortController) {
+  try {
+    return await stages.get(target);
+  } catch (error) {
+    stop.abort(error);
+    await Promise.allSettled(stages.started.values());
+    throw error;
+  }
+}
+
+async function statesOf(stages: StageResults) {
+  const built = await Promise.all(stages.started.values());
+  return built.map(({ state }) => state);
+}
+
+/** Tells warnings; where the Dockerfile says so, they fail the build. */
+function createWarner({ dockerfile }: StagePlan, log: BuildLog): (warnings: readonly Warning[]) => void {
+  return (warnings) => {
+    for (const { rule, message, position } of warnings) {
+      log.note(`WARNING: ${position.file}:${position.line}: ${rule}: ${message}`);
+    }
+    const [first] = warnings;
+    if (!dockerfile.checks.isError || !first) return;
+    const { file, line, column } = first.position;
+    throw new WindlassError('Invalid', `${file}:${line}:${column}: ${first.rule}: ${first.message}`, {
+      details: { position: first.position },
+    });
+  };
+}
+
+function readEpoch(args: ReadonlyMap<string, string>): number | undefined {
+  const text = args.get('SOURCE_DATE_EPOCH');
+  if (text === undefined || text === '') return undefined;
+  if (/^\d{1,11}$/.test(text)) return Number(text);
+  throw new WindlassError('Invalid', `SOURCE_DATE_EPOCH: want seconds since 1970, not ${JSON.stringify(text)}`);
+}

@@ -1,0 +1,52 @@
+// What files held when they were read last, by what would be different if they had been changed since.
+import { deserialize, serialize } from 'node:v8';
+import type { BigIntStats } from 'node:fs';
+
+const MAX_ENTRIES = 100_000;
+/** A file changed so shortly before it was read can be changed again without its times telling. */
+const SETTLED_MS = 100;
+
+export interface Content {
+  /** SHA-256 in hex. */
+  readonly sha256: string;
+  /** It has extended attributes that are kept. */
+  readonly hasXattrs: boolean;
+}
+
+export interface ContentMemo {
+  find(identity: string): Content | undefined;
+  /** The one not asked for longest is forgotten when there are too many. */
+  remember(identity: string, content: Content): void;
+  /** All of it, for another memo. */
+  pack(): Buffer;
+}
+
+/** An empty memo, or one with what another had. */
+export function createContentMemo(packed?: Uint8Array): ContentMemo {
+  const known = new Map(packed ? (deserialize(packed) as [string, Content][]) : []);
+  return {
+    find(identity) {
+      const found = known.get(identity);
+      if (found) {
+        known.delete(identity);
+        known.set(identity, found);
+      }
+      return found;
+    },
+    remember(identity, content) {
+      known.set(identity, content);
+      if (known.size > MAX_ENTRIES) known.delete(known.keys().next().value as string);
+    },
+    pack: () => serialize([...known]),
+  };
+}
+
+/** What a file is known by: any change of it, or another file in its place, gives another one. */
+export function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`;
+}
+
+/** Whether its identity tells, for a file whose reading began at `nowMs`. */
+export function isSettled({ ctimeNs }: BigIntStats, nowMs: number): boolean {
+  return Number(ctimeNs / 1_000_000n) < nowMs - SETTLED_MS;
+}

@@ -1,0 +1,188 @@
+// ADD of an archive: unpacked into a folder of the build by the extractor of layers, with its limits, and copied from there.
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { closeSync, createReadStream, fstatSync, mkdirSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { createLayerApplier, DEFAULT_APPLY_OPTIONS, type ApplyOptions } from '../../oci/layers/apply.ts';
+import { bytePath, type FileSystemCalls } from '../../oci/layers/file-system-calls.ts';
+import { BLOCK, decodeHeader } from '../../oci/layers/tar-header.ts';
+import { decompress } from '../../oci/layers/unpack.ts';
+import { findProgram } from '../../runtime-shim/oci-runtime/runtime.ts';
+import { identityOf } from './content-memo.ts';
+import type { PlannedEntry, PlannedSource } from './copy-plan.ts';
+import { createEntryReader } from './planned-entry.ts';
+import { openFile } from './read-content.ts';
+import { openSource } from './source-path.ts';
+import { walkSource } from './walk-source.ts';
+import { createIgnoreRules } from './ignore.ts';
+
+const CHUNK = 1024 * 1024;
+/** An archive may grow to this many times its size, once it is larger than the floor. */
+const MAX_RATIO = 200;
+const RATIO_FLOOR_BYTES = 1024 ** 3;
+const MAX_XZ_MEMORY = '512MiB';
+
+type Packing = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
+
+const MAGIC: readonly (readonly [Packing, string])[] = [
+  ['gzip', '1f8b'],
+  ['zstd', '28b52ffd'],
+  ['bzip2', '425a68'],
+  ['xz', 'fd377a585a00'],
+];
+
+/** Whether the file may be an archive, by its first bytes. */
+export function looksPacked(path: string): boolean {
+  const fd = openFile(path);
+  try {
+    const block = readStart(fd);
+    return packingOf(block) !== 'none' || isTarHeader(block);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Unpacks the one file of `source` below `workDir`; undefined when it is no tar, packed or not. Throws Invalid for a
+ * damaged one, or one that exceeds the limits, naming it.
+ */
+export async function unpackArchive(
+  source: PlannedSource,
+  workDir: string,
+  calls: FileSystemCalls,
+  limits: Partial<ApplyOptions> = {},
+): Promise<PlannedSource | undefined> {
+  const entry = source.entries[0] as PlannedEntry;
+  const fd = openFile(source.origin);
+  try {
+    const stat = fstatSync(fd, { bigint: true });
+    if (identityOf(stat) !== entry.identity) {
+      throw new WindlassError('Conflict', `source ${source.label} was changed while it was copied`);
+    }
+    const tar = unpacked(fd, source.label)[Symbol.asyncIterator]();
+    try {
+      const head = await readHead(tar);
+      if (!isTarHeader(head)) return undefined;
+      const target = join(workDir, `unpack-${randomUUID()}`);
+      mkdirSync(target, { mode: 0o755 });
+      const options = { ...DEFAULT_APPLY_OPTIONS, ...limits, hasWhiteouts: false };
+      const applier = createLayerApplier(bytePath(target), calls, options);
+      const maxBytes = Math.max(RATIO_FLOOR_BYTES, Number(stat.size) * MAX_RATIO);
+      let total = 0;
+      for (let chunk: Buffer | undefined = head; chunk; chunk = (await tar.next()).value as Buffer | undefined) {
+        total += chunk.length;
+        if (total > maxBytes) throw new WindlassError('Invalid', `it unpacks to more than ${MAX_RATIO} times its size`);
+        applier.reader.write(chunk);
+      }
+      applier.reader.end();
+      const { implicitDirectories } = applier.finish();
+      return { ...source, ...planUnpacked(target, calls, new Set(implicitDirectories)) };
+    } finally {
+      await tar.return?.(undefined);
+    }
+  } catch (error) {
+    throw archiveError(source.label, error);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function planUnpacked(
+  root: string,
+  calls: FileSystemCalls,
+  implicit: ReadonlySet<string>,
+): Pick<PlannedSource, 'origin' | 'isDirectory' | 'isUnpacked' | 'isArchive' | 'entries'> {
+  const tree = { root, label: 'the archive', isContext: false, ignore: [] };
+  const rules = createIgnoreRules([]);
+  using top = openSource(tree, rules, []);
+  const read = createEntryReader({ calls, isContext: false });
+  const entries: PlannedEntry[] = [];
+  for (const found of top ? walkSource(top, []) : []) {
+    const entry = read(found);
+    entries.push(implicit.has(entry.path) ? { ...entry, isImplied: true } : entry);
+  }
+  return { origin: bytePath(root), isDirectory: true, isUnpacked: false, isArchive: true, entries };
+}
+
+async function* unpacked(fd: number, label: string): AsyncGenerator<Buffer> {
+  const packing = packingOf(readStart(fd));
+  if (packing === 'bzip2' || packing === 'xz') {
+    yield* filterThrough(packing, fd, label);
+    return;
+  }
+  const file = createReadStream('', { fd, start: 0, autoClose: false, highWaterMark: CHUNK });
+  yield* decompress(file, packing);
+}
+
+/** What Debian's program of that name makes of the file. */
+async function* filterThrough(packing: 'bzip2' | 'xz', fd: number, label: string): AsyncGenerator<Buffer> {
+  const program = findProgram(packing);
+  if (program === undefined) {
+    throw new WindlassError(
+      'Invalid',
+      `${label} is compressed with ${packing}, and no program ${packing} is installed`,
+    );
+  }
+  const limit = packing === 'xz' ? [`--memlimit-decompress=${MAX_XZ_MEMORY}`] : [];
+  const child = spawn(program, [...limit, '--decompress', '--stdout'], {
+    stdio: [fd, 'pipe', 'pipe'],
+    env: { LC_ALL: 'C' },
+  });
+  const ended = new Promise<{ code: number | null; error?: Error }>((resolve) => {
+    child.once('error', (error) => resolve({ code: null, error }));
+    child.once('close', (code) => resolve({ code }));
+  });
+  let complaint = '';
+  child.stderr?.on('data', (text) => (complaint = `${complaint}${String(text)}`.slice(0, 500)));
+  try {
+    yield* child.stdout as Readable as AsyncIterable<Buffer>;
+    const { code, error } = await ended;
+    if (code !== 0) {
+      throw new WindlassError('Invalid', `${packing} failed: ${error?.message ?? complaint.trim()}`);
+    }
+  } finally {
+    child.kill('SIGKILL');
+    await ended;
+  }
+}
+
+async function readHead(tar: AsyncIterator<Buffer>): Promise<Buffer> {
+  let head = Buffer.alloc(0);
+  while (head.length < BLOCK) {
+    const next = await tar.next();
+    if (next.done === true) break;
+    head = Buffer.concat([head, next.value]);
+  }
+  return head;
+}
+
+function isTarHeader(block: Buffer): boolean {
+  if (block.length < BLOCK) return false;
+  try {
+    return decodeHeader(block, 0) !== undefined;
+  } catch (error) {
+    if (error instanceof WindlassError) return false;
+    throw error;
+  }
+}
+
+function readStart(fd: number): Buffer {
+  const block = Buffer.alloc(BLOCK);
+  return block.subarray(0, readSync(fd, block, 0, BLOCK, 0));
+}
+
+function packingOf(start: Buffer): Packing {
+  const hex = start.toString('hex', 0, 8);
+  return MAGIC.find(([, magic]) => hex.startsWith(magic))?.[0] ?? 'none';
+}
+
+function archiveError(label: string, error: unknown): unknown {
+  const code = errnoOf(error) ?? '';
+  if (/^(Z_|ZSTD_|ERR_ZSTD)/.test(code)) {
+    return new WindlassError('Invalid', `archive ${label}: its compressed data is damaged`, { cause: error });
+  }
+  if (!(error instanceof WindlassError) || error.reason === 'Conflict') return error;
+  return new WindlassError(error.reason, `archive ${label}: ${error.message}`, { cause: error });
+}

@@ -1,0 +1,220 @@
+// One operation on the files of a stage: its layer from the cache, or made and put there.
+import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Limit } from '../lib/limit.ts';
+import type { Digest } from '../oci/digest.ts';
+import { MEDIA_TYPES } from '../oci/media-types.ts';
+import type { ImageParts } from '../runtime-shim/images/create-image-service.ts';
+import type { CachedLayer, CachedStep, StepCache } from './cache/step-cache.ts';
+import type { RemoteStep } from './cache/registry-cache.ts';
+import { looksUpNames, stepKey } from './cache/step-key.ts';
+import type { BuilderFiles, ResolvedCopy } from './files/builder-files.ts';
+import type { BuildTrees } from './build-trees.ts';
+import { makeWorkdir } from './make-workdir.ts';
+import type { CopyOperation, FileSource, Operation, RunMount, RunOperation } from './operations.ts';
+import type { BuildNetwork, Runner } from './run/runner.ts';
+import { chainOf, extend, type Snapshot } from './snapshot.ts';
+import type { Workspaces, WritableWorkspace } from './workspaces.ts';
+
+export interface StepParts {
+  readonly content: ImageParts;
+  readonly cache: StepCache;
+  readonly files: BuilderFiles;
+  readonly runner: Runner;
+  readonly workspaces: Workspaces;
+  /** Bounds the steps that work at the same time, of all builds. */
+  readonly limit: Limit;
+}
+
+/** What the steps of one build share. */
+export interface StepBuild {
+  readonly buildId: string;
+  readonly platform: string;
+  readonly trees: BuildTrees;
+  readonly secrets: ReadonlyMap<string, Buffer>;
+  readonly network: BuildNetwork | undefined;
+  /** Steps are carried out although their layer is known. */
+  readonly noCache: boolean;
+  /** SOURCE_DATE_EPOCH: no file of the image is newer. */
+  readonly epochSeconds: number | undefined;
+  /** Existing folder, deleted after the build. */
+  readonly workDir: string;
+  /** Steps that others made, see createRegistryCaches(). */
+  readonly findElsewhere: (key: string) => Promise<RemoteStep | undefined>;
+  readonly protect: (digest: Digest) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface Step {
+  readonly snapshot: Snapshot;
+  readonly operation: Operation;
+  readonly createdBy: string;
+  readonly onOutput: (text: string) => void;
+}
+
+export interface Performed {
+  readonly snapshot: Snapshot;
+  /** The step has added a layer. */
+  readonly hasLayer: boolean;
+  readonly isCached: boolean;
+  readonly key: string;
+}
+
+/** Does the step, or finds it done. Throws what is wrong with it, and the signal's reason when that fires. */
+export async function performStep(parts: StepParts, build: StepBuild, step: Step): Promise<Performed> {
+  const inputs = await readInputs(parts, build, step);
+  const { snapshot, operation } = step;
+  const key = stepKey({
+    parent: chainOf(snapshot).at(-1),
+    platform: build.platform,
+    epochSeconds: build.epochSeconds,
+    operation,
+    ...(inputs.copy ? { files: inputs.copy.digest } : {}),
+    ...(operation.kind === 'run' ? { mounts: inputs.mounts.map((mount) => mount?.digest) } : {}),
+  });
+  const known = build.noCache ? undefined : (parts.cache.find(key) ?? (await adoptRemote(parts, build, snapshot, key)));
+  if (known) {
+    if (known.layer) build.protect(known.layer.blob.digest);
+    return {
+      snapshot: extend(snapshot, known.layer, known.newestSeconds),
+      hasLayer: !!known.layer,
+      isCached: true,
+      key,
+    };
+  }
+  const newestSeconds = Math.max(snapshot.newestSeconds, ...inputs.times);
+  const layer = await parts.limit(0, build.signal, () => makeLayer(parts, build, step, { inputs, newestSeconds }));
+  await parts.cache.add({ key, layer, newestSeconds, createdBy: step.createdBy });
+  return { snapshot: extend(snapshot, layer, newestSeconds), hasLayer: layer !== undefined, isCached: false, key };
+}
+
+/** A step that was made elsewhere counts as one of this node from now on. */
+async function adoptRemote(
+  { cache }: StepParts,
+  { findElsewhere }: StepBuild,
+  snapshot: Snapshot,
+  key: string,
+): Promise<CachedStep | undefined> {
+  const remote = await findElsewhere(key);
+  if (!remote) return undefined;
+  const { layer: blob, newestSeconds, createdBy } = remote;
+  const layer = blob && {
+    ...{ blob, diffId: blob.digest, usedBytes: 0 },
+    chainId: chainOf(extend(snapshot, { diffId: blob.digest, blob }, 0)).at(-1) as Digest,
+  };
+  const step = { key, layer, newestSeconds, createdBy };
+  await cache.add(step);
+  return step;
+}
+
+interface Inputs {
+  readonly copy: ResolvedCopy | undefined;
+  /** Of each mount that brings files along. */
+  readonly mounts: readonly (ResolvedCopy | undefined)[];
+  readonly times: readonly number[];
+}
+
+async function readInputs({ files }: StepParts, build: StepBuild, { operation, onOutput }: Step): Promise<Inputs> {
+  const resolve = async (copy: CopyOperation): Promise<ResolvedCopy> =>
+    files.resolveCopy(copy, await build.trees.treeOf(copy.from), {
+      workDir: build.workDir,
+      signal: build.signal,
+      onLog: (line) => onOutput(`${line}\n`),
+    });
+  const copy = operation.kind === 'copy' ? await resolve(operation) : undefined;
+  const mounts =
+    operation.kind === 'run'
+      ? await Promise.all(operation.mounts.map(async (mount) => (hasFiles(mount) ? resolve(asCopy(mount)) : undefined)))
+      : [];
+  const times = [copy, ...mounts].flatMap((resolved) => resolved?.newestSeconds ?? []);
+  return { copy, mounts, times };
+}
+
+type FileMount = Extract<RunMount, { type: 'bind' | 'cache' }> & { readonly from: FileSource };
+
+const hasFiles = (mount: RunMount): mount is FileMount =>
+  mount.type === 'bind' || (mount.type === 'cache' && mount.from !== undefined);
+
+/** What a mount brings along counts as if it were copied. */
+function asCopy({ from, source }: FileMount): CopyOperation {
+  return {
+    ...{ kind: 'copy', instruction: 'COPY', from, sources: [source], files: [], destination: '/' },
+    ...{ link: false, parents: false, exclude: [], keepGitDir: false },
+  };
+}
+
+async function makeLayer(
+  parts: StepParts,
+  build: StepBuild,
+  step: Step,
+  { inputs, newestSeconds }: { inputs: Inputs; newestSeconds: number },
+): Promise<CachedLayer | undefined> {
+  const { content, files, workspaces } = parts;
+  const { snapshot, operation } = step;
+  await content.ensureUnpacked(stackOf(snapshot), build.signal);
+  const chain = chainOf(snapshot);
+  // What a linked copy writes must not depend on what lies below.
+  const isLinked = operation.kind === 'copy' && operation.link;
+  await using space = workspaces.openWritable(isLinked ? [] : chain, { hasMountPoints: operation.kind === 'run' });
+  await using below = isLinked && looksUpNames(operation) ? workspaces.openReadOnly(chain) : undefined;
+  await carryOut(parts, build, step, { space, usersRoot: below?.root, copy: inputs.copy });
+  build.signal.throwIfAborted();
+  await space.unmount();
+  const target = join(content.store.root, 'ingest', `tmp-${randomUUID()}`);
+  const written = await files.writeLayer(space.upper, target, {
+    clampSeconds: build.epochSeconds ?? newestSeconds,
+    base: space.base,
+    // The blobs of an image are flushed together, when it is whole.
+    flush: false,
+    signal: build.signal,
+  });
+  const blob = { mediaType: MEDIA_TYPES.ociLayer, digest: written.diffId, size: written.sizeBytes };
+  build.protect(blob.digest);
+  if (written.isEmpty) {
+    await rm(target, { force: true });
+    return undefined;
+  }
+  await content.store.adopt(target, blob.digest);
+  const chainId = chainOf(extend(snapshot, { diffId: written.diffId, blob }, 0)).at(-1) as Digest;
+  build.protect(chainId);
+  const { usedBytes, inodes, isRootOpaque } = written;
+  await content.layers.adopt(chainId, space.upper, { usedBytes, inodes, isRootOpaque });
+  return { diffId: written.diffId, chainId, blob, usedBytes };
+}
+
+async function carryOut(
+  { files, runner }: StepParts,
+  build: StepBuild,
+  { operation, onOutput }: Step,
+  place: { space: WritableWorkspace; usersRoot: string | undefined; copy: ResolvedCopy | undefined },
+): Promise<void> {
+  const { space, usersRoot, copy } = place;
+  if (operation.kind === 'workdir') return makeWorkdir(space.root, operation.path);
+  if (operation.kind === 'run') return run(runner, build, operation, space.root, onOutput);
+  if (!copy) throw new Error('a copy was not resolved');
+  const { workDir, signal } = build;
+  await files.applyCopy(copy, space.root, { workDir, signal, ...(usersRoot === undefined ? {} : { usersRoot }) });
+}
+
+function run(
+  runner: Runner,
+  build: StepBuild,
+  operation: RunOperation,
+  root: string,
+  onOutput: (text: string) => void,
+): Promise<void> {
+  const { buildId, secrets, signal } = build;
+  return runner.run(operation, {
+    ...{ buildId, root, secrets, signal },
+    network: build.network,
+    sourceOf: async (from, path) => ({ tree: (await build.trees.treeOf(from)).root, path }),
+    onOutput: (line) => onOutput(`${line}\n`),
+  });
+}
+
+/** A snapshot as images list their layers. */
+export const stackOf = ({ layers, diffIds }: Snapshot) => ({
+  manifest: { layers: [...layers] },
+  config: { rootfs: { type: 'layers' as const, diff_ids: [...diffIds] } },
+});

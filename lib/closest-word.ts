@@ -1,0 +1,30 @@
+// "Did you mean": the known word that a mistyped one is nearest to.
+
+/** Words longer than this are no typos of ours, and comparing takes time with their length. */
+const MAX_LENGTH = 64;
+
+/** The candidate at most two edits away from `word`, the nearest and first of them; case counts. Undefined: none is. */
+export function closestWord(word: string, candidates: Iterable<string>): string | undefined {
+  if (word.length > MAX_LENGTH) return undefined;
+  let closest: { candidate: string; distance: number } | undefined;
+  for (const candidate of candidates) {
+    if (Math.abs(candidate.length - word.length) > 2) continue;
+    const distance = editDistance(word, candidate);
+    if (distance <= 2 && distance < (closest?.distance ?? 3)) closest = { candidate, distance };
+  }
+  return closest?.candidate;
+}
+
+// Levenshtein distance, one row at a time.
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
