@@ -13,7 +13,8 @@ import type { BuilderFiles, ResolvedCopy } from './files/builder-files.ts';
 import type { BuildTrees } from './build-trees.ts';
 import { makeWorkdir } from './make-workdir.ts';
 import type { CopyOperation, FileSource, Operation, RunMount, RunOperation } from './operations.ts';
-import type { BuildNetwork, Runner } from './run/runner.ts';
+import { dropCopies } from './run/mount-points.ts';
+import type { BuildNetwork, Runner, StepResult } from './run/runner.ts';
 import { chainOf, extend, type Snapshot } from './snapshot.ts';
 import type { Workspaces, WritableWorkspace } from './workspaces.ts';
 
@@ -158,9 +159,10 @@ async function makeLayer(
   const isLinked = operation.kind === 'copy' && operation.link;
   await using space = workspaces.openWritable(isLinked ? [] : chain, { hasMountPoints: operation.kind === 'run' });
   await using below = isLinked && looksUpNames(operation) ? workspaces.openReadOnly(chain) : undefined;
-  await carryOut(parts, build, step, { space, usersRoot: below?.root, copy: inputs.copy });
+  const { copiedFolders } = await carryOut(parts, build, step, { space, usersRoot: below?.root, copy: inputs.copy });
   build.signal.throwIfAborted();
   await space.unmount();
+  dropCopies(space.upper, space.lowerDirs, copiedFolders);
   const target = join(content.store.root, 'ingest', `tmp-${randomUUID()}`);
   const written = await files.writeLayer(space.upper, target, {
     clampSeconds: build.epochSeconds ?? newestSeconds,
@@ -183,18 +185,24 @@ async function makeLayer(
   return { diffId: written.diffId, chainId, blob, usedBytes };
 }
 
+const NOTHING_COPIED: StepResult = { copiedFolders: [] };
+
 async function carryOut(
   { files, runner }: StepParts,
   build: StepBuild,
   { operation, onOutput }: Step,
   place: { space: WritableWorkspace; usersRoot: string | undefined; copy: ResolvedCopy | undefined },
-): Promise<void> {
+): Promise<StepResult> {
   const { space, usersRoot, copy } = place;
-  if (operation.kind === 'workdir') return makeWorkdir(space.root, operation.path);
   if (operation.kind === 'run') return run(runner, build, operation, space.root, onOutput);
+  if (operation.kind === 'workdir') {
+    makeWorkdir(space.root, operation.path);
+    return NOTHING_COPIED;
+  }
   if (!copy) throw new Error('a copy was not resolved');
   const { workDir, signal } = build;
   await files.applyCopy(copy, space.root, { workDir, signal, ...(usersRoot === undefined ? {} : { usersRoot }) });
+  return NOTHING_COPIED;
 }
 
 function run(
@@ -203,7 +211,7 @@ function run(
   operation: RunOperation,
   root: string,
   onOutput: (text: string) => void,
-): Promise<void> {
+): Promise<StepResult> {
   const { buildId, secrets, signal } = build;
   return runner.run(operation, {
     ...{ buildId, root, secrets, signal },

@@ -19,6 +19,8 @@ export interface Workspace extends AsyncDisposable {
 export interface WritableWorkspace extends Workspace {
   /** What was written, in overlayfs' own form; looked at after unmount() only. */
   readonly upper: string;
+  /** What lies below it, top first. */
+  readonly lowerDirs: readonly string[];
   /** What the root directory was like before. */
   readonly base: { readonly mode: number; readonly uid: number; readonly gid: number };
   unmount(): Promise<void>;
@@ -63,9 +65,10 @@ export function openWorkspaces(root: string, layers: LayerStore, mounts: Overlay
       const { own, merged } = make();
       const [upper, work] = [join(own, 'upper'), join(own, 'work')];
       let base: WritableWorkspace['base'];
+      let lowerDirs: readonly string[];
       try {
         const below = layers.lowerDirs(chain);
-        const lowerDirs = [...below, hasMountPoints ? mountPoints : emptyDir];
+        lowerDirs = [...below, hasMountPoints ? mountPoints : emptyDir];
         for (const path of [upper, work]) mkdirSync(path, { mode: 0o755 });
         // The root of an overlay has the owner and the mode of its upper directory.
         const { uid, gid, mode } = statSync(below[0] ?? emptyDir);
@@ -82,6 +85,7 @@ export function openWorkspaces(root: string, layers: LayerStore, mounts: Overlay
       return {
         root: merged,
         upper,
+        lowerDirs,
         base,
         unmount: () => mounts.unmountMeanwhile(merged),
         [Symbol.asyncDispose]: () => remove(own),

@@ -1,6 +1,7 @@
 // The runtime shim: CRI v1 and the node service on <run>/cri.sock.
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { openNodeBuilder } from '../builder/open-node-builder.ts';
 import { createCriServer } from '../cri/server.ts';
 import { loadConfig } from '../lib/config.ts';
 import { messageOf } from '../lib/errors.ts';
@@ -16,6 +17,7 @@ import { openImages } from './images/open-images.ts';
 import { listenOnSocket } from './listen.ts';
 import { giveBackMemory } from './host/give-back-memory.ts';
 import { createSpawner } from './host/spawn.ts';
+import { openBuildNetwork } from './network/build-network.ts';
 import { createNodeNetwork } from './network/create-node-network.ts';
 import { chooseOciRuntime } from './oci-runtime/choose-runtime.ts';
 import { tryRights } from './oci-runtime/try-rights.ts';
@@ -84,12 +86,21 @@ try {
   });
   using _execShell = shim.execShell;
   metrics.watch(shim);
+  await using build = openNodeBuilder({
+    ...shim,
+    images: images.service,
+    content: images.parts,
+    log: log.child({ part: 'builder' }),
+    openNetwork: (place) => openBuildNetwork(shim, place),
+    maxCacheBytes: config.buildCacheSize,
+  });
+  await build.builder.recover();
   await images.service.recover();
   await network.recover();
   await recoverShim(shim);
 
   const rest = createRest(giveBackMemory, log);
-  const server = createCriServer(createHandlers(shim), {
+  const server = createCriServer(createHandlers(shim, build.builder), {
     onCall(method, seconds, code, error) {
       metrics.observeCall(method, seconds, code);
       rest.noteCall(method);

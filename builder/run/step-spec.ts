@@ -41,7 +41,7 @@ export function planStepSpec(input: StepSpecInput): OciSpec {
       terminal: false,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.groups },
       args: operation.args,
-      env: planStepEnv([...operation.env, ...input.env], user.home),
+      env: planStepEnv([...operation.proxyEnv, ...operation.env, ...input.env], user.home),
       cwd: planCwd(context.root, operation.cwd),
       capabilities: { bounding: granted, effective: granted, permitted: granted, inheritable: [], ambient: [] },
       // sudo and the like work in a Dockerfile.

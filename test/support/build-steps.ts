@@ -131,7 +131,16 @@ export async function openTestSteps(
       const lines: string[] = [];
       const { copiedFolders } = await runner.run(
         {
-          ...{ kind: 'run', env: ['PATH=/bin'], cwd: '/', user: '', mounts, network: 'default', volumes: [] },
+          ...{
+            kind: 'run',
+            env: ['PATH=/bin'],
+            proxyEnv: [],
+            cwd: '/',
+            user: '',
+            mounts,
+            network: 'default',
+            volumes: [],
+          },
           args: typeof command === 'string' ? ['/bin/sh', '-c', command] : command,
           ...operation,
         },

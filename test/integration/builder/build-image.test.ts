@@ -144,11 +144,11 @@ test('stages: unused ones are skipped, independent ones are built at the same ti
   if (!shim) return;
   // Each waits for the other: one after the other they would never end.
   const wait = (own: string, other: string) =>
-    `--mount=type=cache,id=meet,target=/meet touch /meet/${own}; while [ ! -e /meet/${other} ]; do sleep 0.05; done`;
+    `--mount=type=cache,id=meet,target=/meet touch /meet/${own} /${own}; while [ ! -e /meet/${other} ]; do sleep 0.05; done`;
   const { log } = await mustBuild(shim, {
     inlineFiles: {
       Dockerfile: `FROM ${BUSYBOX} AS one\nRUN ${wait('one', 'two')}\nFROM ${BUSYBOX} AS two\nRUN ${wait('two', 'one')}
-FROM ${BUSYBOX} AS unused\nRUN exit 1\nFROM scratch\nCOPY --from=one /meet /one\nCOPY --from=two /meet /two\n`,
+FROM ${BUSYBOX} AS unused\nRUN exit 1\nFROM scratch\nCOPY --from=one /one /\nCOPY --from=two /two /\n`,
     },
   });
   assert.ok(!log.some((line) => line.includes('unused')));
