@@ -15,6 +15,8 @@ export const DOCKER_IMAGE = 'busybox:bench';
 export interface Dockerd {
   /** The command line; throws with its words when it fails. */
   docker(...command: string[]): Promise<void>;
+  /** With what a client of another version finds the daemon. */
+  readonly env: NodeJS.ProcessEnv;
   /** Leads a command into the daemon's net namespace. */
   readonly prefix: readonly string[];
   /** One request to the API; throws for a status from 400 on. */
@@ -23,8 +25,8 @@ export interface Dockerd {
   close(): Promise<void>;
 }
 
-/** Starts it with the benchmark's image. Throws PeerMissing where it is not installed. */
-export async function startDockerd(input: Pick<SharedInput, 'tar'>): Promise<Dockerd> {
+/** Starts it, with the benchmark's image if there is an input. Throws PeerMissing where it is not installed. */
+export async function startDockerd(input?: Pick<SharedInput, 'tar'>): Promise<Dockerd> {
   for (const program of ['dockerd', 'docker'])
     if (!findProgram(program, process.env['PATH'])) throw new PeerMissing(`${program} is not installed`);
   const folder = mkdtempSync(join(tmpdir(), 'windlass-bench-docker-'));
@@ -37,10 +39,9 @@ export async function startDockerd(input: Pick<SharedInput, 'tar'>): Promise<Doc
     ...['--pidfile', `${folder}/pid`, '--storage-driver', 'overlay2'],
   ];
   const daemon: ChildProcess = spawn(file, args, { stdio: 'ignore' });
+  const env = { ...process.env, DOCKER_HOST: `unix://${socketPath}`, DOCKER_CONFIG: folder };
   const docker = async (...command: string[]): Promise<void> => {
-    const result = await runCommand('docker', command, {
-      env: { ...process.env, DOCKER_HOST: `unix://${socketPath}`, DOCKER_CONFIG: folder },
-    });
+    const result = await runCommand('docker', command, { env });
     if (result.code !== 0) throw new Error(`docker ${command.join(' ')}: ${result.stderr}`);
   };
   const isUp = (): Promise<boolean> =>
@@ -49,7 +50,7 @@ export async function startDockerd(input: Pick<SharedInput, 'tar'>): Promise<Doc
       () => false,
     );
   await waitFor(isUp, { timeoutMs: 60_000, what: 'dockerd' });
-  await docker('import', input.tar, DOCKER_IMAGE);
+  if (input !== undefined) await docker('import', input.tar, DOCKER_IMAGE);
 
   const agent = new Agent({ keepAlive: true });
   const call = (method: string, path: string, body?: object): Promise<string> =>
@@ -72,6 +73,7 @@ export async function startDockerd(input: Pick<SharedInput, 'tar'>): Promise<Doc
 
   return {
     docker,
+    env,
     prefix: netns.prefix,
     call,
     async close() {

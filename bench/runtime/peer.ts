@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { umountTree } from '../../runtime-shim/host/mount.ts';
 import { busyboxFiles, makeTar } from '../../test/support/images.ts';
 import { defaultSeccompProfile } from '../../runtime-shim/oci-runtime/seccomp-profile.ts';
 
@@ -83,7 +84,7 @@ export function makeRunFolder(label: string): string {
 
 /** Unmounts everything below `folder` and deletes it. */
 export function removeFolder(folder: string): void {
-  execFileSync('sh', ['-c', `grep -o '${folder}[^ ]*' /proc/self/mountinfo | sort -ru | xargs -r umount -l`]);
+  umountTree(folder);
   rmSync(folder, { recursive: true, force: true });
 }
 

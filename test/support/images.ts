@@ -40,6 +40,8 @@ export interface TestImageOptions {
   /** Docker's media types instead of OCI's. */
   readonly isDocker?: boolean;
   readonly architecture?: string;
+  /** How each layer came to be, as the image's history tells it; without, it has no history. */
+  readonly createdBy?: readonly string[];
 }
 
 /** An image of the given layers (one file `hello` unless said). */
@@ -63,6 +65,7 @@ export function makeImage(options: TestImageOptions = {}): TestImage {
         os: 'linux',
         config: options.config ?? {},
         rootfs: { type: 'layers', diff_ids: tars.map((tar) => digestOf(tar)) },
+        ...(options.createdBy === undefined ? {} : { history: historyOf(options.createdBy) }),
       }),
     ),
     isDocker ? MEDIA_TYPES.dockerConfig : MEDIA_TYPES.ociConfig,
@@ -71,6 +74,9 @@ export function makeImage(options: TestImageOptions = {}): TestImage {
   const manifest = add(Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, config, layers })), mediaType);
   return { blobs, manifest, config, layers, tars };
 }
+
+const historyOf = (createdBy: readonly string[]): object[] =>
+  createdBy.map((created_by) => ({ created: '2020-01-01T00:00:00Z', created_by }));
 
 /** Writes `image` as an OCI layout below `folder`. */
 export function writeOciLayout(folder: string, image: TestImage, name?: string): void {
