@@ -1,7 +1,7 @@
 // ADD of an archive: unpacked into a folder of the build by the extractor of layers, with its limits, and copied from there.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, createReadStream, fstatSync, mkdirSync, readSync } from 'node:fs';
+import { closeSync, createReadStream, fstatSync, mkdirSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
@@ -26,12 +26,18 @@ const MAX_XZ_MEMORY = '512MiB';
 
 type Packing = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
 
-const MAGIC: readonly (readonly [Packing, string])[] = [
-  ['gzip', '1f8b'],
-  ['zstd', '28b52ffd'],
-  ['bzip2', '425a68'],
-  ['xz', 'fd377a585a00'],
+const MAGIC: readonly (readonly [Packing, RegExp])[] = [
+  ['gzip', /^1f8b08/],
+  ['zstd', /^28b52ffd/],
+  // The mark of a block as well: the first three letters are those of many a text.
+  ['bzip2', /^425a683[1-9]314159265359/],
+  ['xz', /^fd377a585a00/],
 ];
+
+/** What was in an archive, as a source, until it is disposed of. */
+export interface Unpacked extends Disposable {
+  readonly source: PlannedSource;
+}
 
 /** Whether the file may be an archive, by its first bytes. */
 export function looksPacked(path: string): boolean {
@@ -53,8 +59,9 @@ export async function unpackArchive(
   workDir: string,
   calls: FileSystemCalls,
   limits: Partial<ApplyOptions> = {},
-): Promise<PlannedSource | undefined> {
+): Promise<Unpacked | undefined> {
   const entry = source.entries[0] as PlannedEntry;
+  const target = join(workDir, `unpack-${randomUUID()}`);
   const fd = openFile(source.origin);
   try {
     const stat = fstatSync(fd, { bigint: true });
@@ -65,7 +72,6 @@ export async function unpackArchive(
     try {
       const head = await readHead(tar);
       if (!isTarHeader(head)) return undefined;
-      const target = join(workDir, `unpack-${randomUUID()}`);
       mkdirSync(target, { mode: 0o755 });
       const options = { ...DEFAULT_APPLY_OPTIONS, ...limits, hasWhiteouts: false };
       const applier = createLayerApplier(bytePath(target), calls, options);
@@ -78,11 +84,15 @@ export async function unpackArchive(
       }
       applier.reader.end();
       const { implicitDirectories } = applier.finish();
-      return { ...source, ...planUnpacked(target, calls, new Set(implicitDirectories)) };
+      return {
+        source: { ...source, ...planUnpacked(target, calls, new Set(implicitDirectories)) },
+        [Symbol.dispose]: () => rmSync(target, { recursive: true, force: true }),
+      };
     } finally {
       await tar.return?.(undefined);
     }
   } catch (error) {
+    rmSync(target, { recursive: true, force: true });
     throw archiveError(source.label, error);
   } finally {
     closeSync(fd);
@@ -140,7 +150,7 @@ async function* filterThrough(packing: 'bzip2' | 'xz', fd: number, label: string
     yield* child.stdout as Readable as AsyncIterable<Buffer>;
     const { code, error } = await ended;
     if (code !== 0) {
-      throw new WindlassError('Invalid', `${packing} failed: ${error?.message ?? complaint.trim()}`);
+      throw new DamagedFile(`${packing} failed: ${error?.message ?? complaint.trim()}`);
     }
   } finally {
     child.kill('SIGKILL');
@@ -148,14 +158,20 @@ async function* filterThrough(packing: 'bzip2' | 'xz', fd: number, label: string
   }
 }
 
+/** The first block and what came with it; empty for what cannot even be decompressed so far. */
 async function readHead(tar: AsyncIterator<Buffer>): Promise<Buffer> {
   let head = Buffer.alloc(0);
-  while (head.length < BLOCK) {
-    const next = await tar.next();
-    if (next.done === true) break;
-    head = Buffer.concat([head, next.value]);
+  try {
+    while (head.length < BLOCK) {
+      const next = await tar.next();
+      if (next.done === true) break;
+      head = Buffer.concat([head, next.value]);
+    }
+    return head;
+  } catch (error) {
+    if (isDamage(error) || error instanceof DamagedFile) return Buffer.alloc(0);
+    throw error;
   }
-  return head;
 }
 
 function isTarHeader(block: Buffer): boolean {
@@ -174,15 +190,21 @@ function readStart(fd: number): Buffer {
 }
 
 function packingOf(start: Buffer): Packing {
-  const hex = start.toString('hex', 0, 8);
-  return MAGIC.find(([, magic]) => hex.startsWith(magic))?.[0] ?? 'none';
+  const hex = start.toString('hex', 0, 16);
+  return MAGIC.find(([, magic]) => magic.test(hex))?.[0] ?? 'none';
 }
 
 function archiveError(label: string, error: unknown): unknown {
-  const code = errnoOf(error) ?? '';
-  if (/^(Z_|ZSTD_|ERR_ZSTD)/.test(code)) {
+  if (isDamage(error)) {
     return new WindlassError('Invalid', `archive ${label}: its compressed data is damaged`, { cause: error });
+  }
+  if (error instanceof DamagedFile) {
+    return new WindlassError('Invalid', `archive ${label}: ${error.message}`, { cause: error });
   }
   if (!(error instanceof WindlassError) || error.reason === 'Conflict') return error;
   return new WindlassError(error.reason, `archive ${label}: ${error.message}`, { cause: error });
 }
+
+const isDamage = (error: unknown): boolean => /^(Z_|ZSTD_|ERR_ZSTD)/.test(errnoOf(error) ?? '');
+
+class DamagedFile extends Error {}
