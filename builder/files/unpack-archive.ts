@@ -1,9 +1,10 @@
 // ADD of an archive: unpacked into a folder of the build by the extractor of layers, with its limits, and copied from there.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, createReadStream, fstatSync, mkdirSync, readSync, rmSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, read, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
+import { promisify } from 'node:util';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { createLayerApplier, DEFAULT_APPLY_OPTIONS, type ApplyOptions } from '../../oci/layers/apply.ts';
 import { bytePath, type FileSystemCalls } from '../../oci/layers/file-system-calls.ts';
@@ -18,7 +19,10 @@ import { openSource } from './source-path.ts';
 import { walkSource } from './walk-source.ts';
 import { createIgnoreRules } from './ignore.ts';
 
+const readPiece = promisify(read);
 const CHUNK = 1024 * 1024;
+/** What is unpacked between two pauses. */
+const SLICE = 64 * 1024;
 /** An archive may grow to this many times its size, once it is larger than the floor. */
 const MAX_RATIO = 200;
 const RATIO_FLOOR_BYTES = 1024 ** 3;
@@ -39,15 +43,9 @@ export interface Unpacked extends Disposable {
   readonly source: PlannedSource;
 }
 
-/** Whether the file may be an archive, by its first bytes. */
-export function looksPacked(path: string): boolean {
-  const fd = openFile(path);
-  try {
-    const block = readStart(fd);
-    return packingOf(block) !== 'none' || isTarHeader(block);
-  } finally {
-    closeSync(fd);
-  }
+export interface UnpackOptions {
+  readonly limits?: Partial<ApplyOptions>;
+  readonly pause?: () => Promise<void> | undefined;
 }
 
 /**
@@ -58,7 +56,7 @@ export async function unpackArchive(
   source: PlannedSource,
   workDir: string,
   calls: FileSystemCalls,
-  limits: Partial<ApplyOptions> = {},
+  { limits, pause }: UnpackOptions = {},
 ): Promise<Unpacked | undefined> {
   const entry = source.entries[0] as PlannedEntry;
   const target = join(workDir, `unpack-${randomUUID()}`);
@@ -80,7 +78,11 @@ export async function unpackArchive(
       for (let chunk: Buffer | undefined = head; chunk; chunk = (await tar.next()).value as Buffer | undefined) {
         total += chunk.length;
         if (total > maxBytes) throw new WindlassError('Invalid', `it unpacks to more than ${MAX_RATIO} times its size`);
-        applier.reader.write(chunk);
+        for (let at = 0; at < chunk.length; at += SLICE) {
+          applier.reader.write(chunk.subarray(at, at + SLICE));
+          const waiting = pause?.();
+          if (waiting) await waiting;
+        }
       }
       applier.reader.end();
       const { implicitDirectories } = applier.finish();
@@ -122,8 +124,17 @@ async function* unpacked(fd: number, label: string): AsyncGenerator<Buffer> {
     yield* filterThrough(packing, fd, label);
     return;
   }
-  const file = createReadStream('', { fd, start: 0, autoClose: false, highWaterMark: CHUNK });
-  yield* decompress(file, packing);
+  yield* decompress(Readable.from(pieces(fd)), packing);
+}
+
+/** Reads an open file that stays open, which a stream would close. */
+async function* pieces(fd: number): AsyncGenerator<Buffer> {
+  for (let position = 0; ;) {
+    const { bytesRead, buffer } = await readPiece(fd, Buffer.allocUnsafe(CHUNK), 0, CHUNK, position);
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+    position += bytesRead;
+  }
 }
 
 /** What Debian's program of that name makes of the file. */
@@ -147,7 +158,7 @@ async function* filterThrough(packing: 'bzip2' | 'xz', fd: number, label: string
   let complaint = '';
   child.stderr?.on('data', (text) => (complaint = `${complaint}${String(text)}`.slice(0, 500)));
   try {
-    yield* child.stdout as Readable as AsyncIterable<Buffer>;
+    yield* child.stdout as AsyncIterable<Buffer>;
     const { code, error } = await ended;
     if (code !== 0) {
       throw new DamagedFile(`${packing} failed: ${error?.message ?? complaint.trim()}`);
