@@ -30,8 +30,7 @@ const CODES: Readonly<Partial<Record<Reason, number>>> = {
   Unavailable: 503,
 };
 
-export interface AgentServerOptions
-  extends LogDeps, BuildLogDeps, StreamDeps, Pick<BlobDeps, 'findBlob' | 'onSent'> {
+export interface AgentServerOptions extends LogDeps, BuildLogDeps, StreamDeps, Pick<BlobDeps, 'findBlob' | 'onSent'> {
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
   readonly usage: (signal: AbortSignal) => Promise<UsageReport>;
   readonly archives: ReceiverDeps;
