@@ -30,8 +30,15 @@ export function createEntryReader(options: EntryOptions): (found: Found) => Plan
   }
 
   function file(openPath: string, stat: BigIntStats): Partial<PlannedEntry> {
-    if (!options.contents) return { sizeBytes: Number(stat.size), identity: identityOf(stat), ...xattrsOf(openPath) };
-    const { sha256, hasXattrs, identity, isFresh, stat: opened } = options.contents.read(openPath, stat);
+    if (!options.contents)
+      return { sizeBytes: Number(stat.size), identity: identityOf(stat, tree.isContext), ...xattrsOf(openPath) };
+    const {
+      sha256,
+      hasXattrs,
+      identity,
+      isFresh,
+      stat: opened,
+    } = options.contents.read(openPath, stat, tree.isContext);
     const known = { sizeBytes: Number(opened.size), identity, sha256, ...(hasXattrs ? xattrsOf(openPath) : {}) };
     return isFresh ? { ...known, isFresh } : known;
   }
