@@ -2,7 +2,7 @@
 // thread has the time (builder-files.ts is the contract, create-builder-files.ts the choice).
 import { createHash } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
-import { WindlassError } from '../../lib/errors.ts';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { bytePath, type FileSystemCalls } from '../../oci/layers/file-system-calls.ts';
 import type { CopyOperation } from '../operations.ts';
@@ -168,7 +168,7 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
     });
     const take = (found: Found): Promise<void> | undefined => {
       context.onWork(1, 0);
-      const entry = describe(found);
+      const entry = describeNow(describe, found);
       entries.push(entry);
       addEntry(entry, tree.times !== 'none');
       return context.pause?.();
@@ -200,6 +200,17 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
     add,
     finish: () => ({ ...total, digest: `sha256:${hash.digest('hex')}` as Digest }),
   };
+}
+
+/** What was there a moment ago and is not now is being changed, which whoever does that can be told. */
+function describeNow(describe: (found: Found) => PlannedEntry, found: Found): PlannedEntry {
+  try {
+    return describe(found);
+  } catch (error) {
+    if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw error;
+    const name = JSON.stringify(textOf(found.path));
+    throw new WindlassError('Conflict', `${name} was changed while it was read`, { cause: error });
+  }
 }
 
 function compileIgnored({ ignore, ignoreFile = 'the ignore file' }: SourceTree): IgnoreRules {

@@ -83,7 +83,8 @@ export function* walkSource(
       if (fd !== undefined) {
         const inside = `/proc/self/fd/${fd}`;
         const opened = fstatSync(fd, { bigint: true });
-        const pending = { path, openPath: inside, stat: opened };
+        // With a dot at its end, the folder and not the link in /proc is meant by calls that do not follow links.
+        const pending = { path, openPath: `${inside}/.`, stat: opened };
         enter({ fd, openPath: inside, prefix: `${path}/`, matches: below, pending }, opened);
       }
       if (!isTaken || stat.isSocket()) continue;
