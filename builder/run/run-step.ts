@@ -124,19 +124,25 @@ export function createRunner(parts: RunnerParts): Runner {
       cgroups.signalAll(step.group);
       if (identity) killTree(identity);
     };
-    signal.addEventListener('abort', kill, { once: true });
+    const { promise: aborted, resolve: onAborted } = Promise.withResolvers<void>();
+    const onAbort = (): void => {
+      kill();
+      onAborted();
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
     const reading = output.read(reader);
     // Whoever takes the lines may fail: the step must not stay blocked in a write for ever.
     reading.catch(kill);
     try {
       if (known === spec && runtime.kind === 'crun') void keepFilter(step, child.exited);
       const exit = await child.exited;
-      // The command has ended, and with it all in its pid namespace; nobody is left to hold the pipe open.
-      await reading;
+      // The command has ended, and with it all in its pid namespace; nobody is left to hold the pipe open. Of a step that
+      // is given up, what was not taken yet is not waited for.
+      await Promise.race([reading, aborted]);
       filters.learn(step.id, spec);
       return exit;
     } finally {
-      signal.removeEventListener('abort', kill);
+      signal.removeEventListener('abort', onAbort);
       reader.destroy();
     }
   }
@@ -176,7 +182,10 @@ export function createRunner(parts: RunnerParts): Runner {
       try {
         const spec = await prepare(step, operation, context, points, leases);
         const exit = await runContainer(step, spec, output, signal);
-        const complaint = readComplaint(join(step.folder, 'log'));
+        // Where the parts of a step are on the host says nothing to whoever wrote the instruction.
+        const complaint = readComplaint(join(step.folder, 'log'))
+          .replaceAll(step.folder, '')
+          .replaceAll(context.root, '');
         const args = operation.args.map(redact);
         failure = describeFailure({
           args,

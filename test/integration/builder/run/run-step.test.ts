@@ -85,6 +85,10 @@ for (const ociRuntime of runtimes()) {
         '/work',
         'c d /var/www',
       ]);
+      assert.deepEqual(await steps.run(root, 'echo out > /dev/stdout; echo err > /dev/stderr', { operation }), [
+        'out',
+        'err',
+      ]);
       const numbers = await steps.run(root, 'id -u; id -g; echo $HOME', {
         operation: { ...operation, user: '1234:33' },
       });
@@ -198,6 +202,18 @@ for (const ociRuntime of runtimes()) {
         /too late/,
       );
       assert.deepEqual(root.close(), []);
+    });
+
+    test('is ended also while nobody takes its lines', async () => {
+      const stop = new AbortController();
+      const run = steps.run(steps.openRoot(), 'while true; do echo more; done', {
+        signal: stop.signal,
+        onOutput: () => {
+          stop.abort(new Error('cancelled'));
+          return new Promise(() => undefined);
+        },
+      });
+      await assert.rejects(run, /cancelled/);
     });
 
     test('ends when nobody takes its lines any more', async () => {
