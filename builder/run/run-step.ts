@@ -29,6 +29,9 @@ import { createRedactor, createStepOutput, type StepOutput } from './step-output
 import { planStepSpec } from './step-spec.ts';
 import { createStepRemover } from './remove-step.ts';
 
+/** For the compiled filter, a millisecond after each other: a runtime that starts has it within a few. */
+const MAX_LOOKS = 2000;
+
 interface Step {
   /** Of the container, its folders and its control group. */
   readonly id: string;
@@ -152,7 +155,7 @@ export function createRunner(parts: RunnerParts): Runner {
     let isOver = false;
     void exited.then(() => (isOver = true));
     const filter = join(folders.runtime, step.id, 'seccomp.bpf');
-    while (!isOver) {
+    for (let looks = 0; looks < MAX_LOOKS && !isOver; looks += 1) {
       try {
         return linkSync(filter, filterFile(step.id));
       } catch (error) {
