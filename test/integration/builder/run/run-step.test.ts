@@ -98,6 +98,22 @@ for (const ociRuntime of runtimes()) {
       assert.match(unknown.message, /user "who" is not in the image's \/etc\/passwd/);
     });
 
+    test('refuses what no process can be given', async () => {
+      const root = steps.openRoot();
+      await assert.rejects(steps.run(root, []), { reason: 'Invalid', message: 'RUN has no command' });
+      await assert.rejects(steps.run(root, ['echo', 'a\0b']), { reason: 'Invalid', message: /argument .* NUL/ });
+      const operation = { env: ['PATH=/bin', 'A=x\0y'] };
+      await assert.rejects(steps.run(root, 'true', { operation }), {
+        reason: 'Invalid',
+        message: 'variable "A" holds a NUL',
+      });
+      await assert.rejects(steps.run(root, 'true', { operation: { cwd: '/etc/passwd' } }), {
+        reason: 'Invalid',
+        message: /not a directory/,
+      });
+      assert.deepEqual(root.close(), []);
+    });
+
     test('makes the working directory that nobody made', async () => {
       const root = steps.openRoot();
       assert.deepEqual(await steps.run(root, 'pwd', { operation: { cwd: '/new/folder' } }), ['/new/folder']);
