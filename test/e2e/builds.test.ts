@@ -206,8 +206,6 @@ test('images are built as resources', async (t) => {
 
   for (const component of ['node-agent', 'runtime-shim'] as const) {
     await t.test(`a build that a kill of the ${component} interrupts starts over`, async () => {
-      const gate = join(folder, `gate-${component}`);
-      mkdirSync(gate);
       const name = `interrupted-${component}`;
       const Dockerfile = `${FROM}RUN echo begun; sleep 4; echo done > /done\nCMD ["cat", "/done"]\n`;
       await apply(name, { build: { context: { inline: { Dockerfile } }, noCache: true } });
@@ -215,10 +213,8 @@ test('images are built as resources', async (t) => {
         ...PATIENCE,
         what: 'the step to run',
       });
-      const pid = () =>
-        readUpState(describeInstance(instance.home, instance.run))?.processes?.find((one) => one.name === component)
-          ?.pid;
-      const before = pid();
+      const { components = [] } = readUpState(describeInstance(instance.home, instance.run)) ?? {};
+      const before = components.find((one) => one.name === component)?.process?.pid;
       assert.ok(before);
       process.kill(before, 'SIGKILL');
       await reach(name, 'Built');
