@@ -69,12 +69,16 @@ test('images are built as resources', async (t) => {
       JSON.stringify({ apiVersion: 'windlass.dev/v1', kind: 'Container', metadata: { name }, spec }),
     );
     const phase = () => instance.kubectlOk(['get', 'ctr', name, '-o', 'jsonpath={.status.phase}']);
-    await waitFor(async () => (await phase()) === 'Succeeded', { ...PATIENCE, what: `${name} to end` });
+    const end = await waitFor(async () => /Succeeded|Failed/.exec(await phase())?.[0], {
+      ...PATIENCE,
+      what: `${name} to end`,
+    });
     const output = await instance.kubectlOk(['logs', name]);
+    assert.equal(end, 'Succeeded', output);
     await instance.kubectlOk(['delete', 'ctr', name, '--wait=false']);
     return output;
   };
-  const FROM = 'FROM windlass.local/busybox:1\n';
+  const FROM = 'FROM windlass.local/busybox:1\nENTRYPOINT []\n';
 
   await t.test('from text, and a Container runs it', async () => {
     const Dockerfile = `${FROM}LABEL a=b\nCOPY greeting /greeting\nRUN cat /greeting > /said && echo seen\nCMD ["cat", "/said"]\n`;
@@ -175,10 +179,10 @@ test('images are built as resources', async (t) => {
     const dockerfile = (text: string): object => ({ build: { context: { inline: { Dockerfile: text } } } });
     await apply('typo', dockerfile(`${FROM}RNU make\n`));
     const typo = reasonOf(await reach('typo', 'DockerfileInvalid'));
-    assert.match(typo?.message ?? '', /^Dockerfile:2(:1)?: .*RNU/);
+    assert.match(typo?.message ?? '', /^Dockerfile:3(:1)?: .*RNU/);
     await apply('failing', dockerfile(`${FROM}RUN echo before && echo trouble >&2 && exit 3\n`));
     const failing = reasonOf(await reach('failing', 'BuildFailed'));
-    assert.match(failing?.message ?? '', /Dockerfile:2/);
+    assert.match(failing?.message ?? '', /Dockerfile:3/);
     assert.match(failing?.message ?? '', /RUN echo before/);
     assert.match(failing?.message ?? '', /trouble/);
     assert.match(await instance.kubectlOk(['get', 'events']), /BuildFailed/);
