@@ -1,5 +1,6 @@
 // The options of the API server's process.
 import { z } from 'zod';
+import { quantityFlag } from '../lib/quantity-flag.ts';
 import { DEFAULT_HOME, DEFAULT_RUN } from '../lib/instance.ts';
 
 export const ApiServerConfig = z.object({
@@ -29,6 +30,9 @@ export const ApiServerConfig = z.object({
   tokenAuthFile: z.string().optional(),
   /** Where other members reach the etcd of this server; absent = it is somebody else's, whom no server joins. */
   etcdPeerUrl: z.string().optional(),
+  /** Largest archive that is taken, and how much all of a namespace may have together. */
+  archiveMaxSize: quantityFlag('4Gi'),
+  archiveQuota: quantityFlag('20Gi'),
   /** Where snapshots of the store go; absent or an interval of 0 = none are taken. */
   snapshotFolder: z.string().optional(),
   snapshotIntervalSeconds: z.coerce.number().int().min(0).default(0),

@@ -40,11 +40,11 @@ async function main(): Promise<void> {
         }),
     log,
   });
-  installPods(server, {
-    cert: read('apiserver-agent-client.crt'),
-    key: read('apiserver-agent-client.key'),
-    ca: read('ca.crt'),
-  });
+  installPods(
+    server,
+    { cert: read('apiserver-agent-client.crt'), key: read('apiserver-agent-client.key'), ca: read('ca.crt') },
+    { maxBytes: config.archiveMaxSize, quotaBytes: config.archiveQuota },
+  );
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {

@@ -17,12 +17,14 @@ import { installBuiltins } from './resources/builtins.ts';
 import { createCustomResources } from './resources/custom-resources.ts';
 import { createRegistry, type ResourceRegistry } from './resources/registry.ts';
 import type { SubresourceHandler } from './resources/subresource.ts';
+import type { UploadHandler } from './resources/upload.ts';
 import { createSystemObjects } from './resources/system-objects.ts';
 import { handleUpgrade, registerApiRoutes, type Patience } from './routes/api.ts';
 import { MAX_BODY_BYTES } from './routes/body.ts';
 import { createDispatcher } from './routes/dispatch.ts';
 import { createRequestMetrics } from './routes/metrics.ts';
 import { toStatus } from './routes/status.ts';
+import { registerUpload } from './routes/upload.ts';
 import { registerPlainRoutes } from './routes/plain-routes.ts';
 import { createMembership, type MembershipOptions } from './servers/membership.ts';
 import { registerServerRoutes } from './servers/routes.ts';
@@ -57,7 +59,10 @@ export interface ApiServer {
   readonly registry: ResourceRegistry;
   readonly metrics: MetricsRegistry;
   readonly log: Logger;
+  readonly clock: Clock;
   addSubresource(handler: SubresourceHandler): void;
+  /** Before listen(). */
+  addUpload(handler: UploadHandler): void;
   /** Starts to accept connections; answers the address that really listens. */
   listen(listen: HostPort): Promise<{ readonly address: string }>;
   /** Keeps the server's memory true until `signal` fires, then stops listening. */
@@ -134,7 +139,9 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     registry,
     metrics,
     log,
+    clock,
     addSubresource: dispatcher.addSubresource,
+    addUpload: (handler) => registerUpload(app as unknown as FastifyInstance, api, handler),
     async listen({ host, port }) {
       await app.listen({ host, port });
       address = formatHostPort({ host, port: (app.server.address() as AddressInfo).port });

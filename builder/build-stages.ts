@@ -38,7 +38,7 @@ export interface StageResults {
   get(index: number): Promise<BuiltStage>;
   /** Those that were asked for. */
   readonly started: ReadonlyMap<number, Promise<BuiltStage>>;
-  readonly counts: { readonly steps: number; readonly cachedSteps: number };
+  readonly counts: { readonly steps: number; readonly cachedSteps: number; readonly performedSteps: number };
   /** Keys of the steps that have a layer, as they were done. */
   readonly keys: readonly string[];
 }
@@ -46,7 +46,7 @@ export interface StageResults {
 /** Builds stages of a plan as they are asked for. */
 export function createStageResults(input: Omit<StagesBuild, 'build'> & { build: () => StepBuild }): StageResults {
   const started = new Map<number, Promise<BuiltStage>>();
-  const counts = { steps: 0, cachedSteps: 0 };
+  const counts = { steps: 0, cachedSteps: 0, performedSteps: 0 };
   const keys: string[] = [];
   const { plan } = input;
   const total = plan.needed.reduce((sum, index) => sum + 1 + (plan.stages[index]?.stage.instructions.length ?? 0), 0);
@@ -105,7 +105,10 @@ export function createStageResults(input: Omit<StagesBuild, 'build'> & { build: 
         counts.cachedSteps += 1;
         log.cached();
       } else log.done();
-      if (done) keys.push(done.key);
+      if (done) {
+        keys.push(done.key);
+        if (!done.isCached) counts.performedSteps += 1;
+      }
       snapshot = done?.snapshot ?? snapshot;
       ({ state } = evaluated);
       if (evaluated.createdBy !== undefined) {

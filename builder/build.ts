@@ -1,7 +1,9 @@
 // One build: context, Dockerfile, stages, image.
+import { open } from 'node:fs/promises';
 import { WindlassError } from '../lib/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parsePlatform, platformName } from '../oci/platform.ts';
+import type { ImageParts } from '../runtime-shim/images/create-image-service.ts';
 import type { BuildRequest, BuildResult, ImageBuilder } from '../runtime-shim/images/image-builder.ts';
 import type { ImageService } from '../runtime-shim/images/image-service.ts';
 import { createBaseImages, credentialsFor } from './base-images.ts';
@@ -58,7 +60,7 @@ export async function build(
   });
   await using network =
     request.network === undefined ? undefined : parts.openNetwork({ buildId: request.id, networkId: request.network });
-  const open = async (snapshot: Snapshot): Promise<Workspace> => {
+  const mount = async (snapshot: Snapshot): Promise<Workspace> => {
     await content.ensureUnpacked(stackOf(snapshot), signal);
     return workspaces.openReadOnly(chainOf(snapshot));
   };
@@ -66,8 +68,8 @@ export async function build(
   await using trees = createBuildTrees({
     context,
     nameOfStage: (index) => plan.stages[index]?.name ?? String(index),
-    openStage: async (index) => open((await stages.get(index)).snapshot),
-    openImage: async (reference) => open(snapshotOf(await bases.get(reference, platform))),
+    openStage: async (index) => mount((await stages.get(index)).snapshot),
+    openImage: async (reference) => mount(snapshotOf(await bases.get(reference, platform))),
   });
   const remote: RegistryCacheParts = {
     ...{ registry: content.registry, store: content.store, protect, signal, onLog: log.note },
@@ -83,6 +85,7 @@ export async function build(
   const target = await finish(stages, plan, stop);
   warn(unusedArgs(plan, await statesOf(stages)));
   const { state, snapshot, history } = target;
+  await flushNew(content, snapshot);
   const image = await writeImage(
     content.store,
     {
@@ -147,6 +150,17 @@ function createWarner({ dockerfile }: StagePlan, log: BuildLog): (warnings: read
       details: { position: first.position },
     });
   };
+}
+
+/** The blobs of an image are on the disk before it has a name; those of other images are already. */
+async function flushNew({ store, hasImageBlob }: ImageParts, { layers }: Snapshot): Promise<void> {
+  const fresh = new Set(layers.map(({ digest }) => digest).filter((digest) => !hasImageBlob(digest)));
+  await Promise.all(
+    [...fresh].map(async (digest) => {
+      await using file = await open(store.blobPath(digest));
+      await file.datasync();
+    }),
+  );
 }
 
 function readEpoch(args: ReadonlyMap<string, string>): number | undefined {

@@ -5,8 +5,9 @@ import { createKeyedQueue } from '../lib/keyed-queue.ts';
 import { createLimit } from '../lib/limit.ts';
 import type { Logger } from '../lib/log.ts';
 import type { ImageParts } from '../runtime-shim/images/create-image-service.ts';
-import type { ImageBuilder } from '../runtime-shim/images/image-builder.ts';
+import type { BuildCacheUsage, ImageBuilder } from '../runtime-shim/images/image-builder.ts';
 import type { ImageService } from '../runtime-shim/images/image-service.ts';
+import type { BuildMetrics } from './build-metrics.ts';
 import { build, type BuildParts } from './build.ts';
 import { openStepCache } from './cache/step-cache.ts';
 import type { BuilderFiles, OpenContext } from './files/builder-files.ts';
@@ -32,13 +33,14 @@ export interface BuilderOptions {
   readonly openNetwork: BuildParts['openNetwork'];
   /** Most bytes that cached steps keep. */
   readonly maxCacheBytes: number;
+  readonly metrics: BuildMetrics;
   readonly log: Logger;
   readonly now: () => number;
 }
 
 /** Opens the builder; recover() before anything else, and before the images recover. */
 export function openBuilder(options: BuilderOptions): ImageBuilder {
-  const { content, runner, cacheMounts, log } = options;
+  const { content, runner, cacheMounts, metrics, log } = options;
   const cache = openStepCache(join(options.folder, 'cache'), content.store, {
     maxBytes: options.maxCacheBytes,
     maxAgeMs: MAX_AGE_MS,
@@ -47,26 +49,26 @@ export function openBuilder(options: BuilderOptions): ImageBuilder {
   const workspaces = openWorkspaces(content.snapshotsDir, content.layers, content.mounts);
   const parts: BuildParts = { ...options, cache, workspaces, limit: createLimit(STEPS_AT_ONCE) };
   const builds = createKeyedQueue();
+  metrics.watch(cacheUsage);
   return {
     build: (request, call) =>
       builds.run(request.id, async () => {
         call.signal.throwIfAborted();
         const startedAt = options.now();
-        const result = await build(parts, request, call);
-        const { steps, cachedSteps, digest } = result;
-        log.info({ build: request.id, digest, steps, cachedSteps, ms: options.now() - startedAt }, 'built an image');
-        return result;
+        const seconds = (): number => (options.now() - startedAt) / 1000;
+        try {
+          const result = await build(parts, request, call);
+          const { steps, cachedSteps, digest } = result;
+          metrics.observe('succeeded', seconds());
+          metrics.countSteps(cachedSteps, result.performedSteps);
+          log.info({ build: request.id, digest, steps, cachedSteps, seconds: seconds() }, 'built an image');
+          return result;
+        } catch (error) {
+          metrics.observe(call.signal.aborted ? 'aborted' : 'failed', seconds());
+          throw error;
+        }
       }),
-    async cacheUsage() {
-      const steps = cache.usage((digest) => content.hasImageBlob(digest));
-      const mounts = await cacheMounts.list();
-      const mountedBytes = mounts.reduce((sum, { usedBytes }) => sum + usedBytes, 0);
-      return {
-        entries: steps.entries + mounts.length,
-        sizeBytes: steps.sizeBytes + mountedBytes,
-        sharedBytes: steps.sharedBytes,
-      };
-    },
+    cacheUsage,
     async pruneCache(keepBytes) {
       const steps = await cache.prune(Math.max(keepBytes - (await cacheMounts.usage()), 0));
       const mounts = await cacheMounts.prune({ maxBytes: keepBytes });
@@ -78,4 +80,15 @@ export function openBuilder(options: BuilderOptions): ImageBuilder {
       await workspaces.recover();
     },
   };
+
+  async function cacheUsage(): Promise<BuildCacheUsage> {
+    const steps = cache.usage((digest) => content.hasImageBlob(digest));
+    const mounts = await cacheMounts.list();
+    const mountedBytes = mounts.reduce((sum, { usedBytes }) => sum + usedBytes, 0);
+    return {
+      entries: steps.entries + mounts.length,
+      sizeBytes: steps.sizeBytes + mountedBytes,
+      sharedBytes: steps.sharedBytes,
+    };
+  }
 }

@@ -2,9 +2,11 @@
 import { join } from 'node:path';
 import { systemClock } from '../lib/clock.ts';
 import { paths, type Instance } from '../lib/instance.ts';
+import type { Registry } from '../lib/metrics.ts';
 import type { ImageParts } from '../runtime-shim/images/create-image-service.ts';
 import type { ImageBuilder } from '../runtime-shim/images/image-builder.ts';
 import type { ImageService } from '../runtime-shim/images/image-service.ts';
+import { createBuildMetrics } from './build-metrics.ts';
 import type { BuildParts } from './build.ts';
 import { createBuilderFiles } from './files/create-builder-files.ts';
 import { openContext } from './files/open-context.ts';
@@ -19,6 +21,7 @@ export interface NodeBuilderOptions extends Omit<RunnerParts, 'caches'> {
   readonly content: ImageParts;
   readonly openNetwork: BuildParts['openNetwork'];
   readonly maxCacheBytes: number;
+  readonly registry: Registry;
 }
 
 export interface NodeBuilder extends AsyncDisposable {
@@ -34,6 +37,7 @@ export function openNodeBuilder(options: NodeBuilderOptions): NodeBuilder {
   const cacheMounts = openCacheMounts({ spawner, folder: join(folder, 'mounts'), now });
   const builder = openBuilder({
     ...{ folder, images, content, files, openContext, cacheMounts, openNetwork, maxCacheBytes, log, now },
+    metrics: createBuildMetrics(options.registry),
     runner: createRunner({ ...options, caches: cacheMounts }),
   });
   return { builder, [Symbol.asyncDispose]: () => files[Symbol.asyncDispose]() };

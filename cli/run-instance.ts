@@ -20,7 +20,7 @@ import { createProgress } from './progress.ts';
 import {
   alreadyRunning,
   claimUp,
-  readClaim,
+  readUpClaim,
   readUpState,
   removeUpState,
   writeUpState,
@@ -87,7 +87,7 @@ export async function prepareInstance(
     await checkPreconditions(preconditions, context.env['PATH']);
   } catch (error) {
     // Started at the same moment, and faster: it is its API server that has the address.
-    const claim = readClaim(instance);
+    const claim = readUpClaim(instance);
     throw claim ? alreadyRunning(claim.pid) : error;
   }
 }

@@ -1,10 +1,11 @@
 // What a running `windlass up` tells other commands: one JSON file in the run folder, replaced as a whole.
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { claimFile, readClaim } from '../lib/claim-file.ts';
 import { errnoOf, WindlassError } from '../lib/errors.ts';
 import type { Instance } from '../lib/instance.ts';
-import { isRunning, type ProcessIdentity } from '../lib/process-identity.ts';
+import type { ProcessIdentity } from '../lib/process-identity.ts';
 
 const identity = z.object({ pid: z.number().int(), startTime: z.number() });
 
@@ -49,45 +50,14 @@ export function readUpState(instance: Instance): UpState | undefined {
  * Makes this process the instance's one `up`; Conflict when another one lives. A claim of a process that is gone is
  * taken over, so that nothing has to be given back.
  */
-export function claimUp(instance: Instance, self: ProcessIdentity): void {
-  const lock = lockPath(instance);
-  const own = `${lock}.${self.pid}`;
-  writeFileSync(own, JSON.stringify(self), { mode: 0o600 });
-  try {
-    for (;;) {
-      try {
-        // Unlike a rename, a link never replaces what is there.
-        linkSync(own, lock);
-        return;
-      } catch (error) {
-        if (errnoOf(error) !== 'EEXIST') throw error;
-      }
-      const claim = readClaim(instance);
-      if (claim) throw alreadyRunning(claim.pid);
-      rmSync(lock, { force: true });
-    }
-  } finally {
-    rmSync(own, { force: true });
-  }
-}
+export const claimUp = (instance: Instance, self: ProcessIdentity): void =>
+  claimFile(lockPath(instance), self, ({ pid }) => alreadyRunning(pid));
 
 /** The living process that claimed the instance, which it does before it says anything in its state. */
-export function readClaim(instance: Instance): ProcessIdentity | undefined {
-  const holder = readHolder(lockPath(instance));
-  return holder && isRunning(holder) ? holder : undefined;
-}
+export const readUpClaim = (instance: Instance): ProcessIdentity | undefined => readClaim(lockPath(instance));
 
 export const alreadyRunning = (pid: number): WindlassError =>
   new WindlassError('Conflict', `already running as process ${pid}; stop it with: windlass down`);
-
-function readHolder(lock: string): ProcessIdentity | undefined {
-  try {
-    return identity.parse(JSON.parse(readFileSync(lock, 'utf8')));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
-    throw error;
-  }
-}
 
 export function writeUpState(instance: Instance, state: UpState): void {
   mkdirSync(instance.run, { recursive: true, mode: 0o711 });

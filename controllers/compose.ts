@@ -4,6 +4,7 @@ import { NODE_LEASE_NAMESPACE } from '../client/lease.ts';
 import { leaseKind, namespaceKind, nodeKind, type Lease, type Namespace, type Node } from '../crds/builtin.ts';
 import { containerKind } from '../crds/container.ts';
 import { disruptionBudgetKind } from '../crds/disruption-budget.ts';
+import { archiveKind, type Archive } from '../crds/archive.ts';
 import { imageKind } from '../crds/image.ts';
 import type { KindName, KubernetesObject } from '../crds/kind.ts';
 import { networkKind } from '../crds/network.ts';
@@ -15,6 +16,7 @@ import { createAutoscaler, type AutoscaleOptions } from './autoscale/controller.
 import { createDisruptionController } from './disruption/controller.ts';
 import { createGarbageCollector } from './garbage-collector/controller.ts';
 import { createTtlController } from './garbage-collector/ttl.ts';
+import { createArchiveController } from './archive/controller.ts';
 import { createImageController } from './image/controller.ts';
 import { createNamespaceController } from './namespace/controller.ts';
 import { createNetworkController } from './network/controller.ts';
@@ -34,6 +36,7 @@ export function watchKinds(informers: InformerSet): Caches {
     containers: informers.add(containerKind),
     services: informers.add(serviceKind),
     images: informers.add(imageKind),
+    archives: informers.add<Archive>(archiveKind),
     volumes: informers.add(volumeKind),
     networks: informers.add(networkKind),
     nodes: informers.add<Node>(nodeKind),
@@ -77,6 +80,7 @@ export function composeControllers(
     createAutoscaler(deps, autoscale),
     createDisruptionController(deps),
     createImageController(deps),
+    createArchiveController(deps),
     createVolumeController(deps),
     createNetworkController(deps, { vxlanPort }),
     createNamespaceController(deps),

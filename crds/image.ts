@@ -33,12 +33,12 @@ const BuildContext = withRules(
     hostPath: absolutePath().optional().describe('A folder of the node in nodeName.'),
     nodeName: objectName()
       .optional()
-      .describe('The node that hostPath is on; may be left out on a cluster of one node.'),
-    archive: digest().optional().describe('Digest of an uploaded tar.'),
+      .describe('The node that hostPath, or a repository at file://, is on; may be left out on a cluster of one node.'),
+    archive: digest().optional().describe('Digest of an uploaded tar: that of an Archive of the namespace.'),
     git: z
       .string()
       .max(2048)
-      .regex(/^(https?|ssh|git):\/\/[!-~]+$|^git@[-a-zA-Z0-9.]+:[!-~]+$/)
+      .regex(/^(https?|ssh|git|file):\/\/[!-~]+$|^git@[-a-zA-Z0-9.]+:[!-~]+$/)
       .optional()
       .describe('URL of a git repository; #ref:folder at its end picks a ref and a folder.'),
   }),
@@ -46,7 +46,11 @@ const BuildContext = withRules(
     rule: `${countSet('inline', 'hostPath', 'archive', 'git')} == 1`,
     message: 'exactly one of inline, hostPath, archive and git must be set',
   },
-  { rule: '!has(self.nodeName) || has(self.hostPath)', message: 'needs hostPath', fieldPath: '.nodeName' },
+  {
+    rule: "!has(self.nodeName) || has(self.hostPath) || (has(self.git) && self.git.startsWith('file://'))",
+    message: 'needs hostPath, or git with a URL that begins with file://',
+    fieldPath: '.nodeName',
+  },
 );
 
 const Build = withRules(
@@ -77,7 +81,17 @@ const Build = withRules(
     )
       .optional()
       .describe('Secrets that RUN instructions may mount.'),
+    labels: stringMap().optional().describe('Labels that the image gets beside those of LABEL instructions.'),
     noCache: z.boolean().default(false).describe('Run every instruction anew.'),
+    pull: z.boolean().default(false).describe('Ask the registries for base images that are on the node, too.'),
+    network: objectName()
+      .default('default')
+      .describe('Network of the namespace that RUN instructions are on; none = loopback alone.'),
+    cacheFrom: listSet(imageReference(), 16)
+      .optional()
+      .describe('Images in registries whose layers are taken where they fit, instead of running a step.'),
+    cacheTo: imageReference().optional().describe('Where to leave the layers of this build, for cacheFrom of others.'),
+    rebuiltAt: time().optional().describe('Any new value builds it once more.'),
     platform: platform().optional().describe("Platform to build for, e.g. linux/arm64; the node's unless said."),
   }),
   {
@@ -93,7 +107,7 @@ const Import = withRules(
     nodeName: objectName()
       .optional()
       .describe('The node that hostPath is on; may be left out on a cluster of one node.'),
-    archive: digest().optional().describe('Digest of an uploaded tar.'),
+    archive: digest().optional().describe('Digest of an uploaded tar: that of an Archive of the namespace.'),
     config: z
       .object({
         command: list(z.string(), 4096).optional().describe('The ENTRYPOINT.'),
@@ -142,10 +156,14 @@ export const ImageSpec = withRules(
       .describe('When the registry is asked, for a pulled image.'),
     imagePullSecrets: secretNames()
       .optional()
-      .describe('Secrets of type kubernetes.io/dockerconfigjson with credentials for the registry.'),
+      .describe(
+        'Secrets of type kubernetes.io/dockerconfigjson with credentials for the registry; of a build, for those of its base images and cache.',
+      ),
     refreshSeconds: seconds(10)
       .optional()
-      .describe('Ask the registry this often where the tag points now; absent = never.'),
+      .describe(
+        'Ask the registry this often where the tag points now; of a build, ask git whether it has another commit, or build from the host path (or, with pull, from perhaps newer base images) again. Absent = never.',
+      ),
     build: Build.optional().describe('Build it from a Dockerfile.'),
     import: Import.optional().describe('Take it from an OCI layout, a docker-archive or a root file system tar.'),
     tags: listSet(imageReference(), 256).optional().describe('Further references that the image answers to.'),
@@ -235,11 +253,37 @@ export const ImageStatus = z.object({
   )
     .optional()
     .describe('Pushes that are done; one is done anew when the image, not the registry, has changed.'),
+  build: z
+    .object({
+      inputs: z.string().describe('Hash of what it was built from: a build of other inputs is another one.'),
+      commit: z.string().optional().describe('The commit of a git context.'),
+      cachedSteps: count().optional().describe('Steps whose result was there already.'),
+      startedAt: time().optional().describe('When it was begun.'),
+      finishedAt: time().optional().describe('When it was done.'),
+    })
+    .optional()
+    .describe('The build that the image comes from.'),
   buildLog: z.string().optional().describe('How to read the log of the build.'),
+  lacking: listMap(
+    z.object({
+      nodeName: z.string().describe('Name of the node.'),
+      reason: z.string().describe('Why, as one word.'),
+      message: z.string().describe('Why, as a sentence.'),
+    }),
+    ['nodeName'],
+    8192,
+  )
+    .optional()
+    .describe('Nodes that are to have it by prepull and could not get it yet.'),
   resolvedAt: time().optional().describe('When the registry was last asked.'),
-  ...statusBase('Ready (the bytes are there, whatever push does), one of Pulled, Built and Imported, Pushed, Dangling'),
+  ...statusBase(
+    'Ready (the bytes are there, whatever push does), one of Pulled, Built and Imported, Pushed, Prepulled, Dangling',
+  ),
 });
 export type ImageStatus = z.infer<typeof ImageStatus>;
+
+/** Value of spec.build.network: RUN instructions have loopback alone. */
+export const NO_NETWORK = 'none';
 
 /** Annotation: the node that fetches the Image and writes its status. */
 export const PULL_NODE_ANNOTATION = 'windlass.dev/pull-node';

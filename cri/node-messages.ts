@@ -130,6 +130,22 @@ export interface PullImageProgressRequest {
   readonly username: string;
   readonly password: string;
   readonly identityToken: string;
+  readonly peers: PeerSource | null;
+}
+export interface PeerSource {
+  /** Unix socket at which somebody answers for other nodes. */
+  readonly socket: string;
+  /** Nodes that should have the image. */
+  readonly first: readonly string[];
+  /** Digest of the manifest, where it is known; empty = the registry is asked. */
+  readonly digest: string;
+  /** No registry has this image. */
+  readonly only: boolean;
+}
+export interface FindBlobResponse {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly mediaType: string;
 }
 export interface PullImageProgressResponse {
   /** Resolving, Pulling, Unpacking, Done. */

@@ -84,9 +84,12 @@ export interface NodeCalls {
   setNames: Call<n.SetNamesRequest, m.Empty>;
   setPeers: Call<n.SetPeersRequest, m.Empty>;
   importImage: Call<n.ImportImageRequest, { readonly imageId: string; readonly digest: string }>;
+  importBlob: Call<{ readonly path: string; readonly digest: string }, m.Empty>;
+  keepBlobs: Call<{ readonly digests: readonly string[] }, { readonly missing: readonly string[] }>;
   tagImage: Call<{ readonly image: string; readonly reference: string }, m.Empty>;
   untagImage: Call<{ readonly reference: string }, m.Empty>;
   imageHistory: Call<{ readonly image: string }, n.ImageHistoryResponse>;
+  findBlob: Call<{ readonly digest: string }, n.FindBlobResponse>;
   inspectImage: Call<{ readonly image: string }, n.InspectImageResponse>;
   buildCache: Call<{ readonly prune: boolean; readonly keepBytes: number }, n.BuildCacheResponse>;
   pauseContainer: Call<m.ContainerId, m.Empty>;

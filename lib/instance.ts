@@ -61,6 +61,10 @@ export const paths = {
   podLogs: (instance: Instance): string => join(instance.home, 'pods'),
   /** Of the builder: what lasts. */
   builder: (instance: Instance): string => join(instance.home, 'builder'),
+  /** Logs of builds: builds/<namespace>_<name>_<uid>/build/<attempt>.log */
+  buildLogs: (instance: Instance): string => join(instance.home, 'builds'),
+  /** Archives that are being received. */
+  uploads: (instance: Instance): string => join(instance.home, 'agent', 'uploads'),
   criSocket: (instance: Instance): string => join(instance.run, 'cri.sock'),
   /** Records of sandboxes and containers that outlive the shim but not a reboot. */
   shimState: (instance: Instance): string => join(instance.run, 'shim'),

@@ -1,8 +1,8 @@
 // Prometheus metrics of one process: a registry with the process_* and nodejs_* defaults, served on a loopback port.
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { formatHostPort, type HostPort } from './host-port.ts';
+import type { HostPort } from './host-port.ts';
+import { closeServer, listenOn } from './listen.ts';
 
 export { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
@@ -47,16 +47,5 @@ export async function serveMetrics(
       },
     );
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(listen.port, listen.host, resolve);
-  });
-  const { port } = server.address() as AddressInfo;
-  return {
-    address: formatHostPort({ host: listen.host, port }),
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
+  return { address: await listenOn(server, listen), [Symbol.asyncDispose]: () => closeServer(server) };
 }

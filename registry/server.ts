@@ -2,9 +2,10 @@
 // file to socket with the least between them.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { isAbort, messageOf } from '../lib/errors.ts';
 import { formatHostPort, type HostPort } from '../lib/host-port.ts';
+import { closeServer, listenOn } from '../lib/listen.ts';
 import type { Logger } from '../lib/log.ts';
 import { mayShowMore, type Access } from './access/access.ts';
 import { refuse, toOciAnswer } from './oci-errors.ts';
@@ -12,7 +13,7 @@ import type { RegistryMetrics } from './registry-metrics.ts';
 import { JSON_TYPE, type Answer, type Call, type RouteDeps } from './routes/call.ts';
 import { actionsFor, answer, findOperation, methodsOf } from './routes/dispatch.ts';
 import { parsePath, type Route } from './routes/parse-path.ts';
-import { createFileSender, type FileSender } from './send-file.ts';
+import { createFileSender, type FileSender } from '../lib/send-file.ts';
 
 export interface ServerOptions {
   readonly listen: HostPort;
@@ -72,19 +73,9 @@ export async function startRegistryServer(options: ServerOptions): Promise<Regis
     if (response?.req.complete && !response.headersSent) socket.setTimeout(idleMs);
     else socket.destroy();
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(listen.port, listen.host, resolve);
-  });
-  const { port } = server.address() as AddressInfo;
   return {
-    address: formatHostPort({ host: listen.host, port }),
-    async [Symbol.asyncDispose]() {
-      server.closeIdleConnections();
-      const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-      await new Promise((resolve) => server.close(resolve));
-      clearTimeout(timer);
-    },
+    address: await listenOn(server, listen),
+    [Symbol.asyncDispose]: () => closeServer(server, { graceMs: DRAIN_MS }),
   };
 }
 

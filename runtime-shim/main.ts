@@ -1,7 +1,6 @@
 // The runtime shim: CRI v1 and the node service on <run>/cri.sock.
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openNodeBuilder } from '../builder/open-node-builder.ts';
 import { createCriServer } from '../cri/server.ts';
 import { loadConfig } from '../lib/config.ts';
 import { messageOf } from '../lib/errors.ts';
@@ -13,6 +12,7 @@ import { parseYaml } from '../lib/parse-yaml.ts';
 import { runAll } from '../lib/run-all.ts';
 import { parseRegistriesConfig } from '../oci/distribution/registries.ts';
 import { Config, storageRules } from './config.ts';
+import { createLazyBuilder } from './images/lazy-builder.ts';
 import { openImages } from './images/open-images.ts';
 import { listenOnSocket } from './listen.ts';
 import { giveBackMemory } from './host/give-back-memory.ts';
@@ -62,7 +62,10 @@ try {
   const registries = parseRegistriesConfig(
     config.registriesConfig === undefined ? {} : parseYaml(readFileSync(config.registriesConfig, 'utf8')),
   );
-  await using images = openImages(instance, registries, config.pinnedImages, log.child({ part: 'images' }));
+  await using images = openImages(instance, registries, config.pinnedImages, {
+    log: log.child({ part: 'images' }),
+    onReceived: metrics.observeReceived,
+  });
   const network = createNodeNetwork({ instance, log: log.child({ part: 'network' }) });
   const attachments = createAttachments();
   await using streaming = await startStreamingServer((connection, target) => {
@@ -86,13 +89,20 @@ try {
   });
   using _execShell = shim.execShell;
   metrics.watch(shim);
-  await using build = openNodeBuilder({
-    ...shim,
-    images: images.service,
-    content: images.parts,
-    log: log.child({ part: 'builder' }),
-    openNetwork: (place) => openBuildNetwork(shim, place),
-    maxCacheBytes: config.buildCacheSize,
+  await using build = createLazyBuilder({
+    wasUsed: existsSync(paths.builder(instance)),
+    async open() {
+      const { openNodeBuilder } = await import('../builder/open-node-builder.ts');
+      return openNodeBuilder({
+        ...shim,
+        images: images.service,
+        content: images.parts,
+        log: log.child({ part: 'builder' }),
+        openNetwork: (place) => openBuildNetwork(shim, place),
+        maxCacheBytes: config.buildCacheSize,
+        registry,
+      });
+    },
   });
   await build.builder.recover();
   await images.service.recover();

@@ -6,6 +6,8 @@ import type { Shim } from './rpc/deps.ts';
 export interface ShimMetrics {
   /** `RuntimeService/Version`, seconds, gRPC code name. */
   observeCall(method: string, seconds: number, code: string): void;
+  /** Bytes of images that came from other nodes, mirrors or registries. */
+  observeReceived(source: 'peer' | 'mirror' | 'registry', bytes: number): void;
   /** Counts what `shim` holds at each scrape. */
   watch(shim: Shim): void;
 }
@@ -18,7 +20,15 @@ export function createShimMetrics(registry: Registry): ShimMetrics {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
     registers: [registry],
   });
+  const received = new Counter({
+    name: 'windlass_shim_image_received_bytes_total',
+    help: 'Bytes of images received, by where they came from.',
+    labelNames: ['source'],
+    registers: [registry],
+  });
+  for (const source of ['peer', 'mirror', 'registry']) received.inc({ source }, 0);
   return {
+    observeReceived: (source, bytes) => received.inc({ source }, bytes),
     observeCall: (method, seconds, code) => calls.observe({ method, code }, seconds),
     watch(shim) {
       const count = (name: string, help: string, phases: readonly string[], list: () => readonly { phase: string }[]) =>

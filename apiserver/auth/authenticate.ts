@@ -1,11 +1,13 @@
 // Who is calling: the client certificate's CN is the user, its O are the groups; a join token is a user of its own.
 import type { TLSSocket } from 'node:tls';
+import { readSubject } from '../../lib/certificate-subject.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import type { ResourceStore } from '../storage/resource-store.ts';
 import { authenticateBootstrapToken } from './bootstrap-token.ts';
 import { createNodeIdentities } from './node-identity.ts';
+import { nodeNameOf } from './node-rule.ts';
 import { noStaticTokens, type StaticTokens } from './static-tokens.ts';
 import { AUTHENTICATED, type User } from './user.ts';
 
@@ -33,8 +35,8 @@ export function createAuthenticator(deps: {
     run: nodes.run,
     authenticate(socket, authorization) {
       let user = known.get(socket);
-      if (user === undefined) known.set(socket, (user = readCertificate(socket) ?? null));
-      if (user) return user.nodeUid === undefined ? user : nodes.check(user, socket);
+      if (user === undefined) known.set(socket, (user = readUser(socket) ?? null));
+      if (user) return isNode(user) ? nodes.check(user, socket) : user;
       const [, token] = /^bearer +(\S+)$/i.exec(authorization ?? '') ?? [];
       if (token !== undefined) return identifyToken(token);
       throw new WindlassError('Unauthorized', 'Unauthorized');
@@ -42,14 +44,9 @@ export function createAuthenticator(deps: {
   };
 }
 
-function readCertificate(socket: TLSSocket): User | undefined {
-  // `authorized` says that the chain ends at our authority; the serving side lets others connect as anonymous.
-  if (!socket.authorized) return undefined;
-  const subject = socket.getPeerCertificate().subject as Record<string, string | string[] | undefined> | undefined;
-  const name = subject?.['CN'];
-  if (typeof name !== 'string' || name === '') return undefined;
-  const organizations = subject?.['O'] ?? [];
-  const groups = Array.isArray(organizations) ? organizations : [organizations];
-  const nodeUid = subject?.['UID'];
-  return { name, groups: [...groups, AUTHENTICATED], ...(typeof nodeUid === 'string' ? { nodeUid } : {}) };
+const isNode = (user: User): boolean => user.nodeUid !== undefined || nodeNameOf(user) !== undefined;
+
+function readUser(socket: TLSSocket): User | undefined {
+  const subject = readSubject(socket);
+  return subject && { ...subject, groups: [...subject.groups, AUTHENTICATED] };
 }

@@ -1,7 +1,9 @@
 // The certificate of a node that joined carries the UID of its Node: with the Node deleted, or made anew by another
-// machine of the same name, it opens nothing any more, and what it has open is closed.
+// machine of the same name, it opens nothing any more, and what it has open is closed. That of a machine which holds the
+// authority carries none and makes its Node itself: it stands for a Node of its name until another machine joins as that.
 import type { TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { NODE_KEY_ANNOTATION, NODE_USER } from '../../crds/join.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import type { Entry, ResourceStore } from '../storage/resource-store.ts';
 import type { User } from './user.ts';
@@ -15,8 +17,18 @@ interface Session {
   readonly sockets: Set<TLSSocket>;
 }
 
+/** What a connection is closed by: the Node's UID, or who the node is. */
+const sessionOf = ({ name, nodeUid }: Pick<User, 'name' | 'nodeUid'>): string => nodeUid ?? name;
+
 /** To be deleted is enough: a finalizer, which the node itself may have put there, must not keep it in. */
 const isDeleting = ({ object }: Entry): boolean => object.metadata.deletionTimestamp !== undefined;
+
+const hasJoined = ({ object }: Entry): boolean => object.metadata.annotations?.[NODE_KEY_ANNOTATION] !== undefined;
+
+const isTheirs = ({ nodeUid }: User, entry: Entry | undefined): boolean => {
+  if (nodeUid === undefined) return !entry || !hasJoined(entry);
+  return entry !== undefined && entry.object.metadata.uid === nodeUid && !isDeleting(entry);
+};
 
 /** Nodes by what is stored of them; memory is asked first, then the store. */
 export function createNodeIdentities(store: Pick<ResourceStore, 'get' | 'watch' | 'whenReady'>): {
@@ -27,29 +39,27 @@ export function createNodeIdentities(store: Pick<ResourceStore, 'get' | 'watch' 
 } {
   const sessions = new Map<string, Session>();
 
-  const isThere = async ({ name, nodeUid }: User): Promise<boolean> => {
-    const nodeName = nodeNameOf({ name, groups: [] }) ?? '';
+  const isThere = async (user: User): Promise<boolean> => {
     for (const read of [{ revision: 0 }, {}]) {
-      const entry = await store.get(NODES, '', nodeName, read);
-      if (entry && entry.object.metadata.uid === nodeUid && !isDeleting(entry)) return true;
+      if (isTheirs(user, await store.get(NODES, '', nodeNameOf(user) ?? '', read))) return true;
     }
     return false;
   };
 
   const remember = (user: User, socket: TLSSocket): void => {
-    const uid = user.nodeUid as string;
-    const session = sessions.get(uid) ?? { user, sockets: new Set() };
-    sessions.set(uid, session);
+    const key = sessionOf(user);
+    const session = sessions.get(key) ?? { user, sockets: new Set() };
+    sessions.set(key, session);
     if (session.sockets.has(socket)) return;
     session.sockets.add(socket);
     socket.once('close', () => {
       session.sockets.delete(socket);
-      if (session.sockets.size === 0) sessions.delete(uid);
+      if (session.sockets.size === 0) sessions.delete(key);
     });
   };
 
-  const closeAll = (uid: string | undefined): void => {
-    for (const socket of sessions.get(uid ?? '')?.sockets ?? []) socket.destroy();
+  const closeAll = (key: string | undefined): void => {
+    for (const socket of sessions.get(key ?? '')?.sockets ?? []) socket.destroy();
   };
 
   return {
@@ -58,7 +68,10 @@ export function createNodeIdentities(store: Pick<ResourceStore, 'get' | 'watch' 
       remember(user, socket);
       if (!(await isThere(user))) {
         const name = nodeNameOf(user) ?? user.name;
-        const why = `Unauthorized: node "${name}" was deleted, or another machine has joined under its name; join again with a new token`;
+        const why =
+          user.nodeUid === undefined
+            ? `Unauthorized: another machine has joined as node "${name}"; choose another name with --node-name, or remove that one: kubectl delete node ${name}`
+            : `Unauthorized: node "${name}" was deleted, or another machine has joined under its name; join again with a new token`;
         throw new WindlassError('Unauthorized', why);
       }
       return user;
@@ -69,15 +82,17 @@ export function createNodeIdentities(store: Pick<ResourceStore, 'get' | 'watch' 
         try {
           for await (const { events } of store.watch(NODES, { revision: 0 }, signal)) {
             for (const { type, entry } of events) {
-              if (type === 'DELETED' || isDeleting(entry)) closeAll(entry.object.metadata.uid);
+              const { name, uid } = entry.object.metadata;
+              if (type === 'DELETED' || isDeleting(entry)) closeAll(uid);
+              else if (hasJoined(entry)) closeAll(sessionOf({ name: `${NODE_USER}${name}` }));
             }
           }
         } catch {
           // The watch lost its place: what it missed is asked for one by one.
           await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
         }
-        for (const [uid, { user }] of sessions) {
-          if (!signal.aborted && !(await isThere(user).catch(() => true))) closeAll(uid);
+        for (const [key, { user }] of sessions) {
+          if (!signal.aborted && !(await isThere(user).catch(() => true))) closeAll(key);
         }
       }
     },

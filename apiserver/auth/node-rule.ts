@@ -36,7 +36,8 @@ export function authorizeNode(
     return { allowed: false, reason: `a node may only get ${resource} by their name` };
   }
   // Not for an agent, which writes them: they are what other nodes' Containers have said.
-  if (group === '' && resource === 'pods' && subresource === 'log') {
+  const isLog = subresource === 'log' && ((group === '' && resource === 'pods') || resource === 'images');
+  if (isLog) {
     return { allowed: false, reason: 'a node may not read logs through the API server' };
   }
   if (READ.has(verb)) return allow;

@@ -1,10 +1,10 @@
 // Which Container on which node a subresource of a Pod is about.
+import { agentAddressOf, type AgentAddress } from '../../crds/agent-address.ts';
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import type { SubresourceRequest } from '../resources/subresource.ts';
 import type { ResourceStore } from '../storage/resource-store.ts';
-import { agentAddressOf, type AgentAddress } from './agent-connection.ts';
 
 export interface Target {
   readonly container: Container;

@@ -1,9 +1,10 @@
 // GET pods/{name}/log: the agent's answer, streamed through.
 import type { IncomingMessage } from 'node:http';
+import type { AgentAddress } from '../../crds/agent-address.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import { invalid } from '../routes/api-errors.ts';
 import type { FieldError } from '../schema/field-error.ts';
-import type { SubresourceHandler } from '../resources/subresource.ts';
+import type { SubresourceHandler, SubresourceResponse } from '../resources/subresource.ts';
 import type { ResourceStore } from '../storage/resource-store.ts';
 import type { AgentConnections } from './agent-connection.ts';
 import { agentError } from './agent-error.ts';
@@ -27,23 +28,30 @@ export function createLogHandler(store: Pick<ResourceStore, 'get'>, agents: Agen
       checkLogOptions(request.query);
       const { container, address } = await findTarget(store, request);
       const { namespace = '', name } = container.metadata;
-      const query = new URLSearchParams(
-        PASSED_ON.flatMap((key) => request.query.getAll(key).map((value): [string, string] => [key, value])),
-      );
-      const stream = request.query.get('stream');
-      if (stream && stream !== 'All') {
-        throw new WindlassError(
-          'BadRequest',
-          `stream ${stream} is not supported by this version of windlass: only All`,
-        );
-      }
-      const path = ['containerLogs', namespace, name, name].map(encodeURIComponent).join('/');
-      const response = await agents.get(address, `/${path}?${query}`, request.signal);
-      if (response.statusCode !== 200)
-        throw agentError(response.statusCode ?? 502, await readBody(response, MAX_REFUSAL_BYTES));
-      return { status: 200, contentType: 'text/plain', body: readAll(response), mayStall: true };
+      return passLog(agents, address, ['containerLogs', namespace, name, name], request.query, request.signal);
     },
   };
+}
+
+/** The log at `path` of an agent, as it answers it to the options in `query`. Throws what the agent refuses with. */
+export async function passLog(
+  agents: Pick<AgentConnections, 'get'>,
+  address: AgentAddress,
+  path: readonly string[],
+  query: URLSearchParams,
+  signal: AbortSignal,
+): Promise<SubresourceResponse> {
+  const stream = query.get('stream');
+  if (stream && stream !== 'All') {
+    throw new WindlassError('BadRequest', `stream ${stream} is not supported by this version of windlass: only All`);
+  }
+  const options = new URLSearchParams(
+    PASSED_ON.flatMap((key) => query.getAll(key).map((value): [string, string] => [key, value])),
+  );
+  const response = await agents.get(address, `/${path.map(encodeURIComponent).join('/')}?${options}`, signal);
+  if (response.statusCode !== 200)
+    throw agentError(response.statusCode ?? 502, await readBody(response, MAX_REFUSAL_BYTES));
+  return { status: 200, contentType: 'text/plain', body: readAll(response), mayStall: true };
 }
 
 /** The least value of each option that is a number. */

@@ -1,5 +1,6 @@
 // The kinds this server has without any CRD.
 import { validateCustomResourceDefinition } from '../schema/crd.ts';
+import { archiveResource } from './builtin/archive.ts';
 import { certificateSigningRequestResource } from './builtin/certificate-signing-request.ts';
 import { customResourceDefinitionResource } from './builtin/custom-resource-definition.ts';
 import { configMapResource, secretResource, serviceAccountResource } from './builtin/config.ts';
@@ -31,5 +32,6 @@ export function installBuiltins(registry: ResourceRegistry): void {
     ),
     ...reviewResources(),
     containerEndpointResource(),
+    archiveResource(),
   ]);
 }

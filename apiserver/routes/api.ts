@@ -70,8 +70,9 @@ export function registerApiRoutes(app: FastifyInstance, options: ApiRouteOptions
   });
   app.addHook('preParsing', (request, reply, payload, done) => {
     done(null, payload);
-    // Nobody reads what a GET carries, so its end is never seen.
-    if (BODILESS.has(request.method)) return;
+    // Nobody reads what a GET carries, so its end is never seen; an upload takes the time that it takes.
+    const { isUpload } = request.routeOptions.config as { isUpload?: boolean };
+    if (BODILESS.has(request.method) || isUpload) return;
     // Node's own limit is for HTTP/1.1 alone: over HTTP/2 a body could come as slowly as the client likes.
     const late = (): void => cut(reply.raw as unknown as RawResponse);
     const timer = setTimeout(late, options.patience?.bodyMs ?? REQUEST_TIMEOUT_MS);
@@ -96,7 +97,7 @@ export function registerApiRoutes(app: FastifyInstance, options: ApiRouteOptions
 }
 
 /** One for all: every request ends with it, and the stack of a new one costs more than the rest of its end. */
-const GONE = new DOMException('the connection of the request is closed', 'AbortError');
+export const GONE = new DOMException('the connection of the request is closed', 'AbortError');
 
 const users = new WeakMap<FastifyRequest, User>();
 
@@ -163,7 +164,7 @@ async function handle(options: ApiRouteOptions, request: FastifyRequest, reply: 
 }
 
 /** A target such as `//` is no URL, and one such as `//host/api` must not lose its first part to a host. */
-function urlOf(target = '/'): URL {
+export function urlOf(target = '/'): URL {
   try {
     return new URL(`https://host${target}`);
   } catch (error) {
@@ -235,7 +236,7 @@ async function answerError(
   await send(options, request, reply, statusAnswer(options, error, request));
 }
 
-function statusAnswer(options: Pick<ApiRouteOptions, 'log'>, error: unknown, request: FastifyRequest): Answer {
+export function statusAnswer(options: Pick<ApiRouteOptions, 'log'>, error: unknown, request: FastifyRequest): Answer {
   const status = toStatus(error);
   if (status.code === 500)
     options.log.error({ err: error, method: request.method, url: request.url }, 'request failed');

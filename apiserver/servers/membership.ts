@@ -50,7 +50,7 @@ export interface Membership {
 const LOOK_MS = 15_000;
 /** While somebody joins. */
 const SOON_MS = 500;
-/** Who has not started until then is forgotten, so that another one can join; it may ask again. */
+/** Who has not been there for so long is forgotten, so that another one can join; it may ask again. */
 const FORGET_MS = 5 * 60_000;
 
 /** Nothing is asked before run(). */
@@ -58,7 +58,8 @@ export function createMembership(
   { client, clock, log, isListening = listensAt }: MembershipDeps,
   { peerUrl: ownPeerUrl, file }: MembershipOptions,
 ): Membership {
-  const unstartedSince = new Map<string, number>();
+  /** Learners that nobody has heard: since when, by id. */
+  const absentSince = new Map<string, number>();
   let members: readonly Member[] = [];
   let ownId = '';
   let written = '';
@@ -86,22 +87,24 @@ export function createMembership(
 
   const helpLearner = async (member: Member): Promise<void> => {
     const { id, name, peerUrls } = member;
+    // It has told its name when it started; it may have died since, before it had caught up.
     if (name !== '') {
-      if (await promoteMember(client, id)) log.info({ name, peerUrls }, 'a server has joined');
-      return;
+      const hasJoined = await promoteMember(client, id);
+      if (hasJoined) log.info({ name, peerUrls }, 'a server has joined');
+      if (hasJoined || (await isListening(peerUrls[0] ?? ''))) return void absentSince.delete(id);
     }
-    const since = unstartedSince.get(id) ?? clock.now();
-    unstartedSince.set(id, since);
+    const since = absentSince.get(id) ?? clock.now();
+    absentSince.set(id, since);
     if (clock.now() - since < FORGET_MS) return;
     await removeMember(client, id);
-    log.warn({ peerUrls }, 'a server that was to join has not started: it is forgotten');
+    log.warn({ name, peerUrls }, 'a server that was to join is not there: it is forgotten');
   };
 
   const look = async (): Promise<void> => {
     remember(await announceOwn(await listMembers(client)));
     for (const member of members) if (member.isLearner) await helpLearner(member);
-    for (const id of unstartedSince.keys()) {
-      if (!members.some((member) => member.id === id && member.name === '')) unstartedSince.delete(id);
+    for (const id of absentSince.keys()) {
+      if (!members.some((member) => member.id === id && member.isLearner)) absentSince.delete(id);
     }
     if (members.some(({ isLearner }) => isLearner)) remember(await listMembers(client));
   };

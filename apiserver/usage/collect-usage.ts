@@ -1,10 +1,11 @@
 // Asks the agents of some nodes for the use of CPU and memory there.
 import { z } from 'zod';
+import { agentAddressOf } from '../../crds/agent-address.ts';
 import type { Node } from '../../crds/builtin.ts';
 import type { UsageReport } from '../../crds/usage.ts';
 import { messageOf, WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import { agentAddressOf, type AgentConnections } from '../pods/agent-connection.ts';
+import type { AgentConnections } from '../pods/agent-connection.ts';
 import { readBody } from '../pods/read-body.ts';
 
 /** An agent that takes longer has no say in this answer. */

@@ -21,6 +21,10 @@ export interface SourceTree {
   /** Patterns of what is not there, in the form of a .dockerignore file (ignore.ts), and the file they are from. */
   readonly ignore: readonly string[];
   readonly ignoreFile?: string;
+  /** Where the times on disk mean nothing: one for all files (a commit's), or `none`, which leaves them to the clamp of the layer. */
+  readonly times?: number | 'none';
+  /** Modes become those that git knows, 755 and 644. */
+  readonly hasGitModes?: boolean;
 }
 
 export interface Context extends AsyncDisposable {

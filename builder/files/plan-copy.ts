@@ -22,8 +22,6 @@ export interface SourceRequest {
   readonly tree: SourceTree;
   /** As in the Dockerfile, or what was made of a URL. */
   readonly pattern: string;
-  /** Files of a fetched repository get the modes that git knows, 755 and 644, whatever this process' umask is. */
-  readonly hasGitModes?: boolean;
   /** Whether it is unpacked when it is an archive. */
   readonly isUnpacked: boolean;
 }
@@ -96,13 +94,13 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
     hash.update(`${kind} ${words.map((word) => `${String(word).length}:${word}`).join(' ')}\n`, 'latin1');
   }
 
-  function addEntry(entry: PlannedEntry): void {
+  function addEntry(entry: PlannedEntry, hasTimes: boolean): void {
     const { type, path, mode, uid, gid, sha256 = '', linkName = '', major = 0, minor = 0, xattrs = [] } = entry;
     add(type, [path, mode, uid, gid, sha256, linkName, major, minor]);
     for (const [name, value] of xattrs) add('xattr', [name, Buffer.from(value).toString('latin1')]);
     total.entries += 1;
     total.sizeBytes += entry.sizeBytes ?? 0;
-    total.newestSeconds = Math.max(total.newestSeconds ?? entry.mtimeSeconds, entry.mtimeSeconds);
+    if (hasTimes) total.newestSeconds = Math.max(total.newestSeconds ?? entry.mtimeSeconds, entry.mtimeSeconds);
   }
 
   async function plan(source: SourceRequest): Promise<PlannedSource[]> {
@@ -158,8 +156,7 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
     const entries: PlannedEntry[] = [];
     const describe = createEntryReader({
       calls: context.calls,
-      isContext: tree.isContext,
-      hasGitModes: source.hasGitModes === true,
+      tree,
       chmod,
       contents: reader,
     });
@@ -167,7 +164,7 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
       context.onWork(1, 0);
       const entry = describe(found);
       entries.push(entry);
-      addEntry(entry);
+      addEntry(entry, tree.times !== 'none');
       return context.pause?.();
     };
     if (isDirectory) {

@@ -3,6 +3,7 @@ import type { BigIntStats } from 'node:fs';
 import type { FileSystemCalls } from '../../oci/layers/file-system-calls.ts';
 import { keptXattrs } from '../../oci/layers/kept-xattrs.ts';
 import { deviceNumbers, wholeSeconds } from '../../oci/layers/stat-fields.ts';
+import type { SourceTree } from './builder-files.ts';
 import type { ModeChange } from './chmod.ts';
 import { identityOf } from './content-memo.ts';
 import type { PlannedEntry } from './copy-plan.ts';
@@ -11,10 +12,8 @@ import type { Found } from './walk-source.ts';
 
 export interface EntryOptions {
   readonly calls: FileSystemCalls;
-  /** Owners are 0:0, whoever has the files here. */
-  readonly isContext: boolean;
-  /** Modes become those that git knows: 755 and 644. */
-  readonly hasGitModes?: boolean;
+  /** Says what becomes of owners, modes and times. */
+  readonly tree: SourceTree;
   readonly chmod?: ModeChange | undefined;
   /** Reads what files hold; absent = that does not matter. */
   readonly contents?: ContentReader;
@@ -22,6 +21,7 @@ export interface EntryOptions {
 
 /** A function that describes one thing found after the other, and knows hard links among them. */
 export function createEntryReader(options: EntryOptions): (found: Found) => PlannedEntry {
+  const { tree } = options;
   const linked = new Map<string, string>();
 
   function xattrsOf(path: string): { xattrs?: [string, Buffer][] } {
@@ -40,9 +40,9 @@ export function createEntryReader(options: EntryOptions): (found: Found) => Plan
     const common = {
       path,
       mode: modeOf(stat, options),
-      uid: options.isContext ? 0 : Number(stat.uid),
-      gid: options.isContext ? 0 : Number(stat.gid),
-      mtimeSeconds: wholeSeconds(stat.mtimeNs),
+      uid: tree.isContext ? 0 : Number(stat.uid),
+      gid: tree.isContext ? 0 : Number(stat.gid),
+      mtimeSeconds: timeOf(stat, tree),
     };
     if (stat.isDirectory()) return { ...common, ...xattrsOf(openPath), type: 'directory' };
     const inode = `${stat.dev}:${stat.ino}`;
@@ -56,9 +56,14 @@ export function createEntryReader(options: EntryOptions): (found: Found) => Plan
   };
 }
 
-function modeOf(stat: BigIntStats, { hasGitModes, chmod }: EntryOptions): number {
+function timeOf(stat: BigIntStats, { times }: SourceTree): number {
+  if (times === 'none') return Math.floor(Date.now() / 1000);
+  return times ?? wholeSeconds(stat.mtimeNs);
+}
+
+function modeOf(stat: BigIntStats, { tree, chmod }: EntryOptions): number {
   if (stat.isSymbolicLink()) return 0o777;
   const own = Number(stat.mode) & 0o7777;
-  const mode = !hasGitModes ? own : stat.isDirectory() || (own & 0o111) !== 0 ? 0o755 : 0o644;
+  const mode = !tree.hasGitModes ? own : stat.isDirectory() || (own & 0o111) !== 0 ? 0o755 : 0o644;
   return chmod ? chmod(mode, stat.isDirectory()) : mode;
 }

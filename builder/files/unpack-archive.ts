@@ -97,7 +97,7 @@ function planUnpacked(
   const tree = { root, label: 'the archive', isContext: false, ignore: [] };
   const rules = createIgnoreRules([]);
   using top = openSource(tree, rules, []);
-  const read = createEntryReader({ calls, isContext: false });
+  const read = createEntryReader({ calls, tree });
   const entries: PlannedEntry[] = [];
   for (const found of top ? walkSource(top, []) : []) {
     const entry = read(found);

@@ -1,12 +1,22 @@
 // Watched: Images; Containers that name them; Nodes that come, go or change readiness.
+import { isDeepStrictEqual } from 'node:util';
+import type { Node } from '../../crds/builtin.ts';
 import { imageKind, PULL_NODE_ANNOTATION } from '../../crds/image.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createIndex } from '../runtime/cache.ts';
 import { createController, watch, type Watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
-import { keyOf } from '../runtime/object-key.ts';
-import { imageUseOf, isUsable, usesMeaning } from './plan.ts';
+import { RUNTIME_FEATURES_ANNOTATION, keyOf } from '../runtime/object-key.ts';
+import { imageUseOf, isReady, isUsable, usesMeaning } from './plan.ts';
 import { createImageReconciler } from './reconcile.ts';
+
+/** What of a Node decides where images go. */
+const factsOf = (node: Node): unknown => [
+  isUsable(node),
+  isReady(node),
+  node.metadata.annotations?.[RUNTIME_FEATURES_ANNOTATION],
+  node.metadata.labels,
+];
 
 /** The part that assigns Images to nodes. */
 export function createImageController(deps: ControllerDeps): RunPart {
@@ -16,7 +26,7 @@ export function createImageController(deps: ControllerDeps): RunPart {
     synced: (signal) => Promise.all([nodes.synced(signal), images.synced(signal)]).then(() => undefined),
     subscribe: (queue) =>
       nodes.subscribe(({ object, previous, deleted }) => {
-        if (previous && !deleted && isUsable(previous) === isUsable(object)) return;
+        if (previous && !deleted && isDeepStrictEqual(factsOf(previous), factsOf(object))) return;
         for (const image of images.list()) queue.add(keyOf(image));
       }),
   };
@@ -35,6 +45,7 @@ export function createImageController(deps: ControllerDeps): RunPart {
     reconcile: createImageReconciler({
       client: deps.client.kind(imageKind),
       images,
+      archives: deps.caches.archives,
       nodes,
       usersOf: createIndex(containers, (container) => [imageUseOf(container)]),
       imagesOf: createIndex(images, ({ metadata }) =>

@@ -1,19 +1,25 @@
-// Which node fetches an Image, and what the image controller itself has to say about it. Pulling, importing and the
-// result belong to the agent of that node.
+// Which node fetches an Image, and what the image controller itself has to say about it. Pulling, building, importing and
+// the result belong to the agent of that node.
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
 import { PULL_NODE_ANNOTATION, type Image } from '../../crds/image.ts';
 import { normaliseReference } from '../node-agent/images/reference.ts';
 import type { NewCondition } from '../runtime/conditions.ts';
+import { RUNTIME_FEATURES_ANNOTATION } from '../runtime/object-key.ts';
 
 /** Reason of Ready while the node that holds the bytes of a deleted Image removes them. */
 export const RELEASING_REASON = 'Releasing';
+
+/** Nodes that a condition names one by one. */
+const MAX_NAMED = 5;
 
 export interface ImageObserved {
   readonly image: Image;
   readonly nodes: readonly Node[];
   /** Images per node that it fetches already, to spread them. */
   readonly loadOf: (nodeName: string) => number;
+  /** Nodes that have the archive, of those that an Image of its namespace may use. */
+  readonly holdersOf: (digest: string) => readonly string[];
 }
 
 export type ImagePlan =
@@ -23,11 +29,7 @@ export type ImagePlan =
   | { readonly kind: 'refuse'; readonly reason: string; readonly message: string };
 
 /** Assigns the node once; again only when that node is gone, or cannot fetch while another one can. */
-export function planImage({ image, nodes, loadOf }: ImageObserved): ImagePlan {
-  const unsupported = findUnsupportedField(image);
-  if (unsupported) {
-    return { kind: 'refuse', reason: 'NotSupported', message: `${unsupported} is not supported by this version` };
-  }
+export function planImage({ image, nodes, loadOf, holdersOf }: ImageObserved): ImagePlan {
   const fixed = fixedNode(image, nodes);
   if (fixed.kind === 'refuse') return fixed;
   const current = image.metadata.annotations?.[PULL_NODE_ANNOTATION];
@@ -37,15 +39,27 @@ export function planImage({ image, nodes, loadOf }: ImageObserved): ImagePlan {
     }
     return current === fixed.nodeName ? { kind: 'keep' } : { kind: 'assign', nodeName: fixed.nodeName };
   }
-  const ready = nodes.filter(isUsable);
-  const holder = nodes.find(({ metadata }) => metadata.name === current);
+  const able = image.spec.build ? nodes.filter(canBuild) : nodes;
+  const ready = able.filter(isUsable);
+  const holder = able.find(({ metadata }) => metadata.name === current);
   if (holder && (isUsable(holder) || ready.length === 0)) return { kind: 'keep' };
+  const archive = archiveOf(image);
+  const preferred = new Set(archive === undefined ? [] : holdersOf(archive));
   const best = ready.toSorted(
-    (a, b) => loadOf(a.metadata.name) - loadOf(b.metadata.name) || a.metadata.name.localeCompare(b.metadata.name),
+    ({ metadata: { name: a } }, { metadata: { name: b } }) =>
+      Number(preferred.has(b)) - Number(preferred.has(a)) || loadOf(a) - loadOf(b) || a.localeCompare(b),
   )[0];
   if (best) return { kind: 'assign', nodeName: best.metadata.name };
-  return { kind: 'wait', reason: 'NoNodeReady', message: `none of ${nodes.length} node(s) is ready to fetch it` };
+  if (able.length === 0 && nodes.length > 0) {
+    const message = `none of ${nodes.length} node(s) has a container runtime that builds images`;
+    return { kind: 'wait', reason: 'NoNodeBuilds', message };
+  }
+  return { kind: 'wait', reason: 'NoNodeReady', message: `none of ${able.length} node(s) is ready to fetch it` };
 }
+
+/** Digest of the uploaded tar that an Image is made from. */
+export const archiveOf = ({ spec }: Pick<Image, 'spec'>): string | undefined =>
+  spec.build?.context.archive ?? spec.import?.archive;
 
 /**
  * The node that has still to let go of a deleted Image which nobody uses; undefined when none has, or when it cannot be
@@ -58,28 +72,37 @@ export function releasingNode({ metadata, status }: Image, nodes: readonly Node[
   return node && isReady(node) ? name : undefined;
 }
 
-/** The name of what an Image asks for that is not built yet. */
-export function findUnsupportedField({ spec }: Image): string | undefined {
-  if (spec.build) return 'spec.build';
-  if (spec.import?.archive !== undefined) return 'spec.import.archive';
-  return undefined;
+/** What an Image is made from that is on one node only: its field, and where it says which node. */
+function localSource({ spec }: Image): { field: string; path: string; nodeName: string | undefined } | undefined {
+  const { build, import: imported } = spec;
+  if (imported?.hostPath !== undefined) {
+    return { field: 'spec.import', path: imported.hostPath, nodeName: imported.nodeName };
+  }
+  const path = build?.context.hostPath ?? (build?.context.git?.startsWith('file://') ? build.context.git : undefined);
+  return path === undefined ? undefined : { field: 'spec.build.context', path, nodeName: build?.context.nodeName };
 }
 
 function fixedNode(
-  { spec }: Image,
+  image: Image,
   nodes: readonly Node[],
 ): { kind: 'fixed'; nodeName: string | undefined } | { kind: 'refuse'; reason: string; message: string } {
-  if (spec.import?.hostPath === undefined) return { kind: 'fixed', nodeName: undefined };
-  if (spec.import.nodeName !== undefined) return { kind: 'fixed', nodeName: spec.import.nodeName };
+  const source = localSource(image);
+  if (source === undefined) return { kind: 'fixed', nodeName: undefined };
+  if (source.nodeName !== undefined) return { kind: 'fixed', nodeName: source.nodeName };
   if (nodes.length <= 1) return { kind: 'fixed', nodeName: nodes[0]?.metadata.name };
   return {
     kind: 'refuse',
     reason: 'NodeNameRequired',
-    message: `spec.import.nodeName: must say which of ${nodes.length} nodes has ${spec.import.hostPath}`,
+    message: `${source.field}.nodeName: must say which of ${nodes.length} nodes has ${source.path}`,
   };
 }
 
-const isReady = ({ status }: Node): boolean =>
+/** Whether its runtime builds images; the agent says so. */
+const canBuild = ({ metadata }: Node): boolean =>
+  metadata.annotations?.[RUNTIME_FEATURES_ANNOTATION]?.split(',').includes('build') === true;
+
+/** Whether its agent answers. */
+export const isReady = ({ status }: Node): boolean =>
   status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') === true;
 
 /** Ready and not cordoned. */
@@ -99,6 +122,35 @@ export function planImageConditions(image: Image, users: readonly Container[]): 
         }
       : { type: 'Dangling', status: 'False', reason: hasName ? 'Tagged' : 'InUse', message: '' },
   ];
+}
+
+/** Whether spec.prepull means the node. */
+export const isPrepulledOn = ({ spec }: Pick<Image, 'spec'>, { metadata }: Pick<Node, 'metadata'>): boolean =>
+  spec.prepull !== undefined &&
+  Object.entries(spec.prepull.nodeSelector ?? {}).every(([key, value]) => metadata.labels?.[key] === value);
+
+/** How far spec.prepull is; nothing when it asks for nothing. Nodes that do not answer are not waited for. */
+export function planPrepull(image: Image, nodes: readonly Node[]): NewCondition[] {
+  if (!image.spec.prepull) return [];
+  const wanted = nodes
+    .filter((node) => isReady(node) && isPrepulledOn(image, node))
+    .map(({ metadata }) => metadata.name);
+  const type = 'Prepulled';
+  if (wanted.length === 0) {
+    return [{ type, status: 'False', reason: 'NoNodeMatches', message: 'no ready node has these labels' }];
+  }
+  const held = new Set(image.status?.nodes ?? []);
+  const missing = wanted.filter((name) => !held.has(name)).toSorted();
+  const count = `${wanted.length - missing.length} of ${wanted.length} nodes`;
+  if (missing.length === 0) return [{ type, status: 'True', reason: 'Prepulled', message: count }];
+  const why = missing.slice(0, MAX_NAMED).map((name) => {
+    const entry = image.status?.lacking?.find(({ nodeName }) => nodeName === name);
+    return entry ? `${name} (${entry.reason}: ${entry.message})` : name;
+  });
+  const rest = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : '';
+  const hasFailed = image.status?.lacking?.some(({ nodeName }) => missing.includes(nodeName)) === true;
+  const reason = hasFailed ? 'PrepullFailed' : 'Prepulling';
+  return [{ type, status: 'False', reason, message: `${count}; not yet: ${why.join(', ')}${rest}` }];
 }
 
 /** All references an Image answers to, written out in full. */

@@ -1,5 +1,6 @@
 // Decides which node fetches an Image and holds its deletion back while a Container names it.
 import type { KindClient } from '../../client/client.ts';
+import { archiveName, type Archive } from '../../crds/archive.ts';
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
 import { PULL_NODE_ANNOTATION, type Image } from '../../crds/image.ts';
@@ -7,11 +8,11 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Cache, Index } from '../runtime/cache.ts';
 import { setConditions, type NewCondition } from '../runtime/conditions.ts';
 import type { Events } from '../runtime/events.ts';
-import { hasFinalizer, IN_USE_FINALIZER, isDeleting } from '../runtime/object-key.ts';
+import { hasFinalizer, IN_USE_FINALIZER, isDeleting, joinKey } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { removeFinalizer, writeStatus } from '../runtime/write.ts';
 import { listNames } from '../volume/plan.ts';
-import { planImage, planImageConditions, releasingNode, RELEASING_REASON, usesMeaning } from './plan.ts';
+import { planImage, planImageConditions, planPrepull, releasingNode, RELEASING_REASON, usesMeaning } from './plan.ts';
 
 export interface ImageDeps {
   readonly client: KindClient<Image>;
@@ -19,6 +20,7 @@ export interface ImageDeps {
   readonly nodes: Cache<Node>;
   /** Containers by imageUseOf(). */
   readonly usersOf: Index<Container>;
+  readonly archives: Cache<Archive>;
   /** Images by the node that fetches them. */
   readonly imagesOf: Index<Image>;
   readonly events: Events;
@@ -32,7 +34,9 @@ export function createImageReconciler(deps: ImageDeps): Reconcile {
   async function say(image: Image, conditions: readonly NewCondition[], signal: AbortSignal): Promise<void> {
     const { generation } = image.metadata;
     const status = {
-      conditions: setConditions(image.status?.conditions, conditions, { now: clock.now(), generation }),
+      conditions: setConditions(image.status?.conditions, conditions, { now: clock.now(), generation }).filter(
+        ({ type }) => type !== 'Prepulled' || image.spec.prepull,
+      ),
     };
     const wrote = await writeStatus(client, image, status, signal);
     const problem = conditions.find(
@@ -46,7 +50,11 @@ export function createImageReconciler(deps: ImageDeps): Reconcile {
     const withFinalizer = hasFinalizer(image, IN_USE_FINALIZER) ? finalizers : [...finalizers, IN_USE_FINALIZER];
     const metadata = { resourceVersion, finalizers: withFinalizer, annotations: { [PULL_NODE_ANNOTATION]: nodeName } };
     await client.mergePatch(name, namespace, { metadata }, {}, signal);
-    events.record(image, { type: 'Normal', reason: 'Assigned', message: `node ${nodeName} fetches it` });
+    events.record(image, {
+      type: 'Normal',
+      reason: 'Assigned',
+      message: `node ${nodeName} ${image.spec.build ? 'builds' : 'fetches'} it`,
+    });
   }
 
   return async (key, { signal }) => {
@@ -73,12 +81,13 @@ export function createImageReconciler(deps: ImageDeps): Reconcile {
       image,
       nodes: deps.nodes.list(),
       loadOf: (nodeName) => deps.imagesOf.get(nodeName).length,
+      holdersOf: (digest) => deps.archives.get(joinKey(image.metadata.namespace, archiveName(digest)))?.nodes ?? [],
     });
     if (plan.kind === 'assign') {
       await assign(image, plan.nodeName, signal);
       return {};
     }
-    const conditions = planImageConditions(image, users);
+    const conditions = [...planImageConditions(image, users), ...planPrepull(image, deps.nodes.list())];
     const refusal: NewCondition[] =
       plan.kind === 'keep' ? [] : [{ type: 'Ready', status: 'False', reason: plan.reason, message: plan.message }];
     await say(image, [...refusal, ...conditions], signal);

@@ -1,6 +1,7 @@
 // Watched: Networks; Containers on them; Nodes; Namespaces (for their `default`).
 import type { Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
+import { NO_NETWORK, type Image } from '../../crds/image.ts';
 import { INGRESS_NETWORK, isIngress, networkKind, type Network } from '../../crds/network.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createIndex } from '../runtime/cache.ts';
@@ -16,7 +17,7 @@ const BRIDGE_ENDPOINTS_DELAY_MS = 500;
 
 /** The part that keeps Networks; overlays use UDP port `vxlanPort`. */
 export function createNetworkController(deps: ControllerDeps, { vxlanPort }: { vxlanPort: number }): RunPart {
-  const { networks, containers, nodes, namespaces } = deps.caches;
+  const { networks, containers, images, nodes, namespaces } = deps.caches;
   const keysOf = ({ metadata, spec }: Container): string[] =>
     networksOf({ spec }).map((name) => joinKey(metadata.namespace, name));
   const endpoints: Watch = {
@@ -41,6 +42,7 @@ export function createNetworkController(deps: ControllerDeps, { vxlanPort }: { v
       namespaces,
       nodes,
       containersOn: createIndex(containers, keysOf),
+      imagesOn: createIndex(images, buildNetworkOf),
       events: deps.events,
       clock: deps.clock,
       vxlanPort,
@@ -59,8 +61,15 @@ export function createNetworkController(deps: ControllerDeps, { vxlanPort }: { v
       watch(namespaces, ({ metadata }) => [joinKey(metadata.name, DEFAULT_NETWORK)]),
       membership(deps),
       endpoints,
+      watch(images, buildNetworkOf),
     ],
   });
+}
+
+/** Key of the network that the RUN instructions of a build are on. */
+function buildNetworkOf({ metadata, spec }: Image): string[] {
+  const name = spec.build?.network ?? DEFAULT_NETWORK;
+  return spec.build === undefined || name === NO_NETWORK ? [] : [joinKey(metadata.namespace, name)];
 }
 
 // Its end waits for its last container.

@@ -20,6 +20,8 @@ export interface NetworkObserved {
   /** Containers that name the network, bound or not. */
   readonly containers: readonly Container[];
   readonly taken: readonly TakenRange[];
+  /** Nodes on which an image is built whose RUN instructions are on the network. */
+  readonly builders?: ReadonlySet<string>;
   /** Where in the address pool this cluster starts. */
   readonly poolStart?: number;
   /** Names of all nodes of the cluster. */
@@ -87,7 +89,7 @@ export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
   const users = countByNode(containers);
   const isGone = (name: string): boolean => !nodeNames.includes(name) && !users.has(name);
   const eager = nodeNames.length <= EAGER_NODES || isIngress(network) ? nodeNames : [];
-  const wanting = [...new Set([...users.keys(), ...eager])].toSorted();
+  const wanting = [...new Set([...users.keys(), ...eager, ...(observed.builders ?? [])])].toSorted();
   const { ranges, short } = assignBlocks(
     plan.subnets,
     network.status?.nodes ?? [],

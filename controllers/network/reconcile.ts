@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import type { KindClient } from '../../client/client.ts';
 import type { Namespace, Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
+import { PULL_NODE_ANNOTATION, type Image } from '../../crds/image.ts';
 import { INGRESS_NETWORK, NetworkSpec, type Network, type NetworkSpecInput } from '../../crds/network.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isAlreadyExists } from '../../lib/errors.ts';
@@ -26,6 +27,8 @@ export interface NetworkDeps {
   readonly nodes: Cache<Node>;
   /** Containers by `namespace/network`. */
   readonly containersOn: Index<Container>;
+  /** Images by the `namespace/network` that they are built on. */
+  readonly imagesOn: Index<Image>;
   readonly events: Events;
   readonly clock: Clock;
   /** UDP port of the overlays. */
@@ -127,6 +130,7 @@ export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
     const status = planNetworkStatus({
       network,
       containers,
+      builders: buildersOf(deps.imagesOn.get(key), deps.nodes.list()),
       taken: takenBesides(network),
       poolStart: poolStart(deps.namespaces.get('kube-system')),
       nodeNames: deps.nodes.list().map(({ metadata }) => metadata.name),
@@ -149,6 +153,11 @@ export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
     }
     return {};
   };
+}
+
+function buildersOf(images: readonly Image[], nodes: readonly Node[]): ReadonlySet<string> {
+  const names = new Set(images.map(({ metadata }) => metadata.annotations?.[PULL_NODE_ANNOTATION]));
+  return new Set(nodes.map(({ metadata }) => metadata.name).filter((name) => names.has(name)));
 }
 
 /** The UID of kube-system is the cluster's identity: its first digits are as good as a draw. */

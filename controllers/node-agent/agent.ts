@@ -24,9 +24,12 @@ import type { Logger } from '../../lib/log.ts';
 import { serveMetrics, type Registry } from '../../lib/metrics.ts';
 import { runAll } from '../../lib/run-all.ts';
 import { readVersion } from '../../lib/version.ts';
-import { HOST_ROUTES_ANNOTATION, keyOf, splitKey } from '../runtime/object-key.ts';
+import { HOST_ROUTES_ANNOTATION, RUNTIME_FEATURES_ANNOTATION, keyOf, splitKey } from '../runtime/object-key.ts';
 import { portConflictsAnnotation, type PortConflicts } from '../runtime/port-conflicts.ts';
 import { createLoopMetrics } from '../runtime/queue-metrics.ts';
+import { archivePath, findArchive } from './archives/archives.ts';
+import { prepareUploads } from './archives/receive-archive.ts';
+import { createImageBuilder } from './builds/image-builder.ts';
 import { cleanUpContainer } from './clean-up.ts';
 import { createContainerController, HOST_STEPS } from './container/controller.ts';
 import { createMemoryStore } from './container/memory.ts';
@@ -49,6 +52,7 @@ import { diskProblem, readNodeFacts } from './node/read-facts.ts';
 import { createServerList } from './node/server-list.ts';
 import { createShimLease } from './node/shim-lease.ts';
 import { createObjectControllers } from './object-controllers.ts';
+import { createPeers } from './peers/create-peers.ts';
 import { createRuntimeFollower } from './runtime/follow-runtime.ts';
 import type { NodeRuntime } from './runtime/node-runtime.ts';
 import { createRuntimeCache } from './runtime/runtime-cache.ts';
@@ -106,7 +110,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const own = (): Container[] => cluster.containers.list().filter(({ spec }) => spec.nodeName === nodeName);
 
   const networks = createNodeNetworks(cluster.networks, runtime, nodeName);
-  const puller = createImagePuller(runtime, clock, signal);
+  const peers = createPeers({ ...options, client });
+  await peers.listen();
+  const puller = createImagePuller(runtime, clock, signal, peers.socketPath);
   const memory = createMemoryStore();
   const predecessors = createPredecessors({
     containers: watched.containers,
@@ -117,7 +123,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   });
   const health = createHealthMonitor({ runtime, clock, log, onChange: queue.add }, signal);
   const store = { lister: cluster.volumes, client: client.kind<Volume>(volumeKind), roots, nodeName };
-  const imageDeps = { cluster, runtime, puller, lookUp: createImageLookUp(runtime, clock) };
+  const imageDeps = { cluster, runtime, puller, nodeName, lookUp: createImageLookUp(runtime, clock) };
   const imageOf: PrepareDeps['prepareImage'] = (container, options) =>
     prepareImage(imageDeps, container, {
       ...options,
@@ -138,6 +144,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       ),
   };
   let portConflicts: PortConflicts = new Map();
+  let features: readonly string[] = [];
   const tables = createServiceTablesReconciler({
     cluster,
     runtime,
@@ -156,6 +163,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     },
   });
 
+  const buildLogs = paths.buildLogs(instance);
+  const builder = createImageBuilder({ runtime, logs: buildLogs, clock }, signal);
+  const archives = { archives: cluster.archives, runtime, nodeName };
+  prepareUploads(paths.uploads(instance));
   const agentServer = createAgentServer({
     tls: options.tls,
     log,
@@ -163,6 +174,14 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     cache,
     runtime,
     podLogs,
+    images: cluster.images,
+    builder,
+    buildLogs,
+    archives: {
+      ...{ runtime, nodeName, uploads: paths.uploads(instance) },
+      diskProblem: () => diskProblem(instance.home, options.diskReserve),
+    },
+    ...peers.served,
     usage: createUsageSampler({ runtime, cache, clock }),
   });
   const agentPort = await agentServer.listen(options.listen);
@@ -225,6 +244,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     // Networks are given ranges that clash with none of these.
     annotations: () => ({
       ...portConflictsAnnotation(portConflicts),
+      [RUNTIME_FEATURES_ANNOTATION]: features.join(','),
       [HOST_ROUTES_ANNOTATION]: [
         ...new Set(readHostRoutes(kernelNames.linkPrefix(instance)).map(({ cidr }) => cidr)),
       ].join(','),
@@ -257,7 +277,12 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       registrar.setRuntime(`${name}://${version}`);
       networks.forget();
       tables.forget();
-      shimLease.refresh(() => runtime.describe().then(({ metricsAddress }) => metricsAddress));
+      shimLease.refresh(async () => {
+        const described = await runtime.describe();
+        features = described.features;
+        registrar.look();
+        return described.metricsAddress;
+      });
       for (const container of own()) queue.add(keyOf(container));
       for (const network of cluster.networks.list()) queues.networks.add(keyOf(network));
       queues.tables.add('tables');
@@ -278,7 +303,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         createCertificateRenewer({
           ...{ client, nodeName, clock, log, folder: paths.pki(instance), cert: options.connection.cert },
           setServing: agentServer.setCertificate,
+          onClient: peers.setCredentials,
         }),
+        peers.part,
         createLeaseRenewer(
           { client, clock, log },
           {
@@ -313,6 +340,11 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
           ...{ client, watched, cluster, runtime, cache, nodeName, roots, puller, networkDeps, tables, queues },
           pusher: createImagePusher(runtime, clock, signal),
           recordImage: recorder(imageKind),
+          builds: {
+            ...{ builder, buildLogs, networks },
+            fetchArchive: (namespace, digest) => findArchive(archives, namespace, digest),
+            archivePath: (digest) => archivePath(paths.content(instance), digest),
+          },
         }),
         createLogRotator({ containers: own, cache, runtime, podLogs, clock, log }),
         createProjectedRefresher({

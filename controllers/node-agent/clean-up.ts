@@ -1,11 +1,10 @@
 // What a deleted Container leaves on the host beside the runtime: log files, projected files, anonymous volumes, ids.
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { KindClient } from '../../client/client.ts';
 import type { Container } from '../../crds/container.ts';
 import type { Volume } from '../../crds/volume.ts';
-import { errnoOf } from '../../lib/errors.ts';
-import { logDirectoryName } from './logs/log-files.ts';
+import { logDirectoryName, namesIn } from './logs/log-files.ts';
 import type { UserRanges } from './users/user-ranges.ts';
 import { ANONYMOUS_LABEL, CONTAINER_UID_LABEL, type VolumeRoots } from './volumes/volume-paths.ts';
 
@@ -40,14 +39,5 @@ export async function removeStrayFolders(deps: CleanUpDeps, knownUids: ReadonlyS
   }
   for (const uid of await namesIn(deps.roots.projected)) {
     if (!knownUids.has(uid)) await rm(join(deps.roots.projected, uid), { recursive: true, force: true });
-  }
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
   }
 }

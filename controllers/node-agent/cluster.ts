@@ -1,5 +1,6 @@
 // What the agent reads of the cluster, from caches that informers keep, and what it asks for one by one.
 import type { ConfigMap, Secret } from '../../crds/builtin.ts';
+import type { Archive } from '../../crds/archive.ts';
 import type { Container } from '../../crds/container.ts';
 import type { ContainerEndpoint } from '../../crds/container-endpoint.ts';
 import type { Image } from '../../crds/image.ts';
@@ -20,6 +21,7 @@ export interface Cluster {
   /** What runs on other nodes and has an address. */
   readonly endpoints: Lister<ContainerEndpoint>;
   readonly images: Lister<Image>;
+  readonly archives: Lister<Archive>;
   readonly volumes: Lister<Volume>;
   readonly networks: Lister<Network>;
   readonly services: Lister<Service>;

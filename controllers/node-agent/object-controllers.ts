@@ -7,10 +7,13 @@ import { imageKind, type Image } from '../../crds/image.ts';
 import { volumeKind, type Volume } from '../../crds/volume.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createController, watch, type LoopDeps } from '../runtime/controller.ts';
+import { archiveOf } from '../image/plan.ts';
 import { keyOf } from '../runtime/object-key.ts';
+import { keepArchives } from './archives/archives.ts';
+import { readGitHead } from './builds/git-head.ts';
 import type { Cluster } from './cluster.ts';
 import { networkNamesOf } from './container/sandbox-config.ts';
-import { createImageReconciler, type ImageReconcilerDeps } from './images/image-controller.ts';
+import { createImageReconciler, SWEEP_KEY, type ImageReconcilerDeps } from './images/image-controller.ts';
 import type { ImagePuller } from './images/image-puller.ts';
 import type { ImagePusher } from './images/image-pusher.ts';
 import { createLateQueue, type LateQueue } from './late-queue.ts';
@@ -23,6 +26,9 @@ import { createVolumeReconciler } from './volumes/volume-controller.ts';
 import type { VolumeRoots } from './volumes/volume-paths.ts';
 import type { AgentWatches } from './watch-cluster.ts';
 
+/** What was brought in and named by nobody is let go of some time after. */
+const KEEP_ARCHIVES_MS = 10 * 60_000;
+
 export interface ObjectControllerDeps {
   readonly client: ApiClient;
   readonly watched: AgentWatches;
@@ -34,6 +40,7 @@ export interface ObjectControllerDeps {
   readonly puller: ImagePuller;
   readonly pusher: ImagePusher;
   readonly recordImage: ImageReconcilerDeps['record'];
+  readonly builds: Pick<ImageReconcilerDeps, 'builder' | 'buildLogs' | 'networks' | 'fetchArchive' | 'archivePath'>;
   readonly networkDeps: NetworkReconcilerDeps;
   readonly tables: ServiceTablesReconciler;
   readonly queues: { readonly networks: LateQueue; readonly tables: LateQueue };
@@ -41,7 +48,12 @@ export interface ObjectControllerDeps {
 
 /** Images, Volumes, Networks and the tables of Services on this node. */
 export function createObjectControllers(loop: LoopDeps, deps: ObjectControllerDeps): RunPart[] {
-  return [imageController(loop, deps), volumeController(loop, deps), ...networkControllers(loop, deps)];
+  return [
+    imageController(loop, deps),
+    archiveController(loop, deps),
+    volumeController(loop, deps),
+    ...networkControllers(loop, deps),
+  ];
 }
 
 function imageController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
@@ -50,15 +62,40 @@ function imageController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
   return createController(loop, {
     name: 'node-images',
     workers: 4,
-    watches: [watch(watched.images, (image) => [keyOf(image)])],
-    start: queue.attach,
+    watches: [
+      watch(watched.images, (image) => [keyOf(image)]),
+      watch(watched.archives, ({ metadata, digest }) =>
+        cluster.images
+          .list(metadata.namespace)
+          .filter((image) => archiveOf(image) === digest)
+          .map(keyOf),
+      ),
+    ],
+    start: (queued) => {
+      queue.attach(queued);
+      queued.add(SWEEP_KEY);
+    },
     reconcile: createImageReconciler({
-      ...{ cluster, runtime, puller, pusher, nodeName },
+      ...{ cluster, runtime, puller, pusher, nodeName, readGitHead },
+      ...deps.builds,
       client: client.kind<Image>(imageKind),
       clock: loop.clock,
       record: deps.recordImage,
       enqueue: queue.add,
     }),
+  });
+}
+
+function archiveController(loop: LoopDeps, { watched, cluster, runtime, nodeName }: ObjectControllerDeps): RunPart {
+  return createController(loop, {
+    name: 'node-archives',
+    workers: 1,
+    watches: [watch(watched.archives, () => ['archives'], { delayMs: 200 })],
+    start: (queue) => queue.add('archives'),
+    reconcile: async () => {
+      await keepArchives({ archives: cluster.archives, runtime, nodeName });
+      return { requeueAfterMs: KEEP_ARCHIVES_MS };
+    },
   });
 }
 

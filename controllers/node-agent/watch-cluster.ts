@@ -1,6 +1,7 @@
 // Starts the agent's view of the cluster: the informers it needs, and look-ups over them.
 import type { ApiClient } from '../../client/client.ts';
 import type { InformerSet } from '../../client/informer-set.ts';
+import { archiveKind, type Archive } from '../../crds/archive.ts';
 import { configMapKind, secretKind, type ConfigMap, type Secret } from '../../crds/builtin.ts';
 import { containerEndpointKind, type ContainerEndpoint } from '../../crds/container-endpoint.ts';
 import { containerKind, type Container } from '../../crds/container.ts';
@@ -20,6 +21,7 @@ import { withLastKnown } from './server-away.ts';
 /** What the agent's controllers hear of. */
 export interface AgentWatches extends ContainerWatches {
   readonly endpoints: WatchedKind<ContainerEndpoint>;
+  readonly archives: WatchedKind<Archive>;
 }
 
 /**
@@ -43,6 +45,7 @@ export function watchCluster(
   });
   const others = {
     images: informers.add<Image>(imageKind),
+    archives: informers.add<Archive>(archiveKind),
     volumes: informers.add<Volume>(volumeKind),
     networks: informers.add<Network>(networkKind),
     services: informers.add<Service>(serviceKind),
@@ -66,6 +69,7 @@ export function watchCluster(
     },
     endpoints: listerOf(endpoints),
     images: listerOf(others.images),
+    archives: listerOf(others.archives),
     volumes: listerOf(others.volumes),
     networks: listerOf(others.networks),
     services: listerOf(others.services),

@@ -94,6 +94,8 @@ export interface EvictionObserved {
   readonly isSuspended: boolean;
   /** When its lease ran out, by the clock of this process. */
   readonly silentSinceMs: number;
+  /** The delay counts from this time at the soonest; 0 = from when it was tainted. */
+  readonly countsFromMs: number;
   readonly now: number;
 }
 
@@ -110,13 +112,13 @@ export interface EvictionPlan {
  * object: it is on that node and nowhere else, and runs on when the node returns. One that is being deleted is let go.
  */
 export function planEviction(observed: EvictionObserved): EvictionPlan {
-  const { node, containers, evictionDelayMs, isSuspended, silentSinceMs, now } = observed;
+  const { node, containers, evictionDelayMs, isSuspended, silentSinceMs, countsFromMs, now } = observed;
   const release: Container[] = [];
   const waits: number[] = [];
   const taint = node?.spec?.taints?.find(({ key, effect }) => key === UNREACHABLE && effect === 'NoExecute');
   const timeAdded = Date.parse(taint?.timeAdded ?? '');
   // Another leader may have tainted it, by a clock that is ahead of this one.
-  const taintedAt = timeAdded > now ? silentSinceMs : timeAdded;
+  const taintedAt = Math.max(timeAdded > now ? silentSinceMs : timeAdded, countsFromMs);
   // Bound by hand to a node that never was: that one may still join.
   const affected =
     node === undefined

@@ -42,6 +42,13 @@ export function createNodeReconciler(deps: NodeLifecycleDeps): Reconcile {
   const isSilent = (name: string): boolean => silentSince(name) <= clock.now();
 
   let wasSuspended = false;
+  let suspendedUntilMs = 0;
+  /**
+   * When most nodes were silent, the first to be heard again says nothing about the rest: each is given the time of its
+   * lease to follow, as if it had been heard last while nobody was.
+   */
+  const countsFrom = (name: string): number =>
+    suspendedUntilMs === 0 ? 0 : suspendedUntilMs + heartbeats.graceMsOf(name);
   // Leases of nodes that die together run out one after the other, a renewal apart at most.
   const isLate = (name: string): boolean =>
     clock.now() - heartbeats.seenAt(name) >= heartbeats.graceMsOf(name) * LATE_SHARE;
@@ -114,12 +121,14 @@ export function createNodeReconciler(deps: NodeLifecycleDeps): Reconcile {
 
     const all = deps.nodes.list().map(({ metadata }) => metadata.name);
     const isSuspended = marked !== undefined && isEvictionSuspended(all.filter(isLate).length, all.length);
+    if (isSuspended) suspendedUntilMs = clock.now();
     const plan = planEviction({
       node: marked?.node,
       containers: deps.containersOn.get(nodeName),
       evictionDelayMs,
       isSuspended,
       silentSinceMs: cached ? silentSince(nodeName) : clock.now(),
+      countsFromMs: marked ? countsFrom(nodeName) : 0,
       now: clock.now(),
     });
     if (isSuspended && all.length > 1 && !wasSuspended) log.warn('most nodes are silent at once: nothing is evicted');

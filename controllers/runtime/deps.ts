@@ -1,5 +1,6 @@
 // What every controller is built from.
 import type { ApiClient } from '../../client/client.ts';
+import type { Archive } from '../../crds/archive.ts';
 import type { Lease, Namespace, Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
 import type { DisruptionBudget } from '../../crds/disruption-budget.ts';
@@ -15,6 +16,7 @@ export interface Caches {
   readonly containers: Cache<Container>;
   readonly services: Cache<Service>;
   readonly images: Cache<Image>;
+  readonly archives: Cache<Archive>;
   readonly volumes: Cache<Volume>;
   readonly networks: Cache<Network>;
   readonly nodes: Cache<Node>;

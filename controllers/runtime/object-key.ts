@@ -46,6 +46,9 @@ export const hasFinalizer = (object: KubernetesObject, finalizer: string): boole
 /** On a Node: comma-separated ranges that its routes lead to; written by its agent. */
 export const HOST_ROUTES_ANNOTATION = 'windlass.dev/host-routes';
 
+/** On a Node: what its container runtime can do beyond CRI, with commas between; written by its agent. */
+export const RUNTIME_FEATURES_ANNOTATION = 'windlass.dev/runtime-features';
+
 export const IN_USE_FINALIZER = 'windlass.dev/in-use';
 export const NODE_FINALIZER = 'windlass.dev/node';
 /** On a Volume whose bytes are on a node: the agent there deletes them first. */

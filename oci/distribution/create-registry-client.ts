@@ -8,26 +8,38 @@ import type { Reference } from '../reference.ts';
 import { createSharedWork } from '../shared-work.ts';
 import { createAuthorizer } from './authorizer.ts';
 import { endpointsOf, type Endpoint, type RegistriesConfig } from './registries.ts';
-import type { RegistryCall, RegistryClient } from './registry-client.ts';
-import { createBlobFetcher } from './fetch-blob.ts';
+import type { BlobCall, RegistryCall, RegistryClient } from './registry-client.ts';
+import { createBlobFetcher, type BlobSource } from './fetch-blob.ts';
+import { createImagePeers } from './image-peers.ts';
+import { createPeerTransport, type PeerTransport } from './peer-transport.ts';
 import { createManifestPusher } from './push-manifest.ts';
 import { createBlobPusher } from './push-blob.ts';
 import { createRegistryRequests, hostOf, pullScope } from './registry-requests.ts';
 import { createTransport, readBody } from './transport.ts';
+
+/** Tries without a single new byte before a download from a registry is given up. */
+const MAX_STALLED_TRIES = 4;
 
 export interface RegistryClientOptions {
   readonly registries: RegistriesConfig;
   readonly clock?: Clock;
   readonly timeoutMs?: number;
   readonly retryDelayMs?: number;
+  /** Told of bytes of images as they come. */
+  readonly onReceived?: (source: ImageSource, bytes: number) => void;
 }
+
+/** Where bytes of images come from. */
+export type ImageSource = 'peer' | 'mirror' | 'registry';
 
 /** Creates a client with its own connections, tokens and running downloads. */
 export function createRegistryClient(options: RegistryClientOptions): RegistryClient {
   const { registries, clock = systemClock, timeoutMs = 30_000, retryDelayMs = 200 } = options;
   const transport = createTransport({ clock, timeoutMs, retryDelayMs });
   const requests = createRegistryRequests(transport, createAuthorizer(transport));
-  const fetchFrom = createBlobFetcher(requests, { clock, retryDelayMs });
+  const onReceived = options.onReceived ?? ((): void => undefined);
+  const fetchFrom = createBlobFetcher({ clock, retryDelayMs });
+  const peerTransports = new Map<string, PeerTransport>();
   const pushBlob = createBlobPusher(requests, { clock, retryDelayMs });
   const pushManifest = createManifestPusher(requests);
   const downloads = createSharedWork<void>();
@@ -70,7 +82,27 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
     return { descriptor: { mediaType: mediaTypeOf(contentType, bytes), digest, size: bytes.length }, bytes };
   }
 
+  function blobSource(endpoint: Endpoint, reference: Reference, { digest }: Descriptor, call: BlobCall): BlobSource {
+    return {
+      name: `registry ${hostOf(endpoint)}`,
+      maxStalledTries: MAX_STALLED_TRIES,
+      minBytesPerSecond: 0,
+      open(offset, signal) {
+        const headers: Record<string, string> = { 'accept-encoding': 'identity' };
+        if (offset > 0) headers['range'] = `bytes=${offset}-`;
+        const request = { path: `blobs/${digest}`, headers, scopes: [pullScope(reference.repository)] };
+        return requests.ask(endpoint, reference, request, { ...call, signal });
+      },
+      onReceived: (bytes) => onReceived(endpoint.isMirror ? 'mirror' : 'registry', bytes),
+    };
+  }
+
   return {
+    async peersFor({ socket, ...source }) {
+      const known = peerTransports.get(socket) ?? createPeerTransport(socket);
+      peerTransports.set(socket, known);
+      return createImagePeers({ transport: known, clock }, source, (bytes) => onReceived('peer', bytes));
+    },
     resolve: (reference, call) =>
       viaEndpoints(reference, call.signal, (endpoint) =>
         getManifest(endpoint, reference, reference.digest ?? reference.tag ?? 'latest', call),
@@ -88,14 +120,22 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
       await downloads.join(descriptor.digest, call.signal, async (signal) => {
         if (store.has(descriptor.digest, descriptor.size)) return;
         const own = { ...call, signal };
-        await viaEndpoints(reference, signal, (endpoint) => fetchFrom(endpoint, reference, descriptor, store, own));
+        const isHere = await call.peers?.fetch(descriptor, signal, (source) =>
+          fetchFrom(source, descriptor, store, own),
+        );
+        if (isHere) return;
+        await viaEndpoints(reference, signal, (endpoint) =>
+          fetchFrom(blobSource(endpoint, reference, descriptor, own), descriptor, store, own),
+        );
       });
     },
     pushBlob: (reference, descriptor, store, call) =>
       pushBlob(registryItself(reference), reference, descriptor, store, call),
     pushManifest: (reference, descriptor, bytes, call) =>
       pushManifest(registryItself(reference), reference, descriptor, bytes, call),
-    close: () => transport.close(),
+    async close() {
+      await Promise.all([transport, ...peerTransports.values()].map((one) => one.close()));
+    },
   };
 
   /** A mirror is a copy: what is pushed goes to the registry. */

@@ -9,6 +9,7 @@ export function createLazyRegistryClient(options: RegistryClientOptions): Regist
       createRegistryClient(options),
     ));
   return {
+    peersFor: async (...args) => (await load()).peersFor(...args),
     resolve: async (...args) => (await load()).resolve(...args),
     readManifest: async (...args) => (await load()).readManifest(...args),
     fetchBlob: async (...args) => (await load()).fetchBlob(...args),

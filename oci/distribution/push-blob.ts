@@ -4,10 +4,11 @@ import { createReadStream } from 'node:fs';
 import { backoffDelayMs } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { WindlassError } from '../../lib/errors.ts';
+import { isLoopbackHost } from '../../lib/host-port.ts';
 import type { ContentStore } from '../content-store.ts';
 import type { Descriptor } from '../manifest.ts';
 import type { Reference } from '../reference.ts';
-import { isLoopback, type Endpoint } from './registries.ts';
+import type { Endpoint } from './registries.ts';
 import type { PushBlobCall, PushedBlob } from './registry-client.ts';
 import { hostOf, pullScope, pushScope, type RegistryRequests } from './registry-requests.ts';
 import { dump, type RegistryResponse } from './transport.ts';
@@ -226,7 +227,7 @@ function locationOf(response: RegistryResponse, endpoint: Endpoint, before?: URL
     throw new WindlassError('Invalid', `registry ${hostOf(endpoint)} names an invalid upload address`);
   }
   const isDowngrade = location.protocol === 'http:' && location.origin !== endpoint.origin;
-  if (isDowngrade && !(isLoopback(location.hostname) && isLoopback(new URL(endpoint.origin).hostname))) {
+  if (isDowngrade && !(isLoopbackHost(location.hostname) && isLoopbackHost(new URL(endpoint.origin).hostname))) {
     const message = `registry ${hostOf(endpoint)} names an upload address without TLS (${location.host}): refused`;
     throw new WindlassError('Forbidden', message);
   }

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { WindlassError } from '../../lib/errors.ts';
+import { isLoopbackHost } from '../../lib/host-port.ts';
 
 const endpointSchema = z.string().regex(/^https?:\/\/[^/?#@\s]+\/?$/, 'want http(s)://host[:port]');
 
@@ -45,7 +46,7 @@ export function parseRegistriesConfig(document: unknown): RegistriesConfig {
 export function endpointsOf(registry: string, config: RegistriesConfig): Endpoint[] {
   const own = config.registries[registry];
   const host = registry === 'docker.io' ? 'registry-1.docker.io' : registry;
-  const isPlain = own?.plainHttp ?? isLoopback(hostnameOf(`http://${host}`));
+  const isPlain = own?.plainHttp ?? isLoopbackHost(hostnameOf(`http://${host}`));
   return [
     ...(own?.mirrors ?? []).map((mirror) => ({ origin: new URL(mirror).origin, isMirror: true, tokenHosts: [] })),
     {
@@ -54,11 +55,6 @@ export function endpointsOf(registry: string, config: RegistriesConfig): Endpoin
       tokenHosts: own?.tokenHosts ?? [],
     },
   ];
-}
-
-/** True for this machine's own loopback names and addresses. */
-export function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || (isIP(hostname) === 4 && hostname.startsWith('127.'));
 }
 
 /**

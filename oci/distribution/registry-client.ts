@@ -1,7 +1,9 @@
 // What pulling and pushing need from a registry; created by createRegistryClient().
 import type { ContentStore } from '../content-store.ts';
+import type { Digest } from '../digest.ts';
 import type { Descriptor } from '../manifest.ts';
 import type { Reference } from '../reference.ts';
+import type { ImagePeers } from './image-peers.ts';
 
 export interface RegistryCredentials {
   readonly username?: string;
@@ -12,12 +14,26 @@ export interface RegistryCredentials {
   readonly registryToken?: string;
 }
 
+/** Other nodes that are asked for an image before its registry. */
+export interface PeerSource {
+  /** Unix socket at which somebody answers for them: see createPeerTransport(). */
+  readonly socket: string;
+  /** Nodes that should have the image. */
+  readonly first: readonly string[];
+  /** Of the manifest, where it is known what the reference means. */
+  readonly digest?: Digest;
+  /** No registry has this image. */
+  readonly only: boolean;
+}
+
 export interface RegistryCall {
   readonly credentials?: RegistryCredentials | undefined;
   readonly signal: AbortSignal;
 }
 
 export interface BlobCall extends RegistryCall {
+  /** Asked before the endpoints of the registry. */
+  readonly peers?: ImagePeers | undefined;
   /** Gets the bytes of the blob that are there. */
   readonly onProgress?: (completedBytes: number) => void;
 }
@@ -32,6 +48,8 @@ export type PushedBlob = 'exists' | 'mounted' | 'uploaded';
 export interface RegistryClient {
   /** The manifest or index a reference means now. NotFound: "manifest unknown". */
   resolve(reference: Reference, call: RegistryCall): Promise<{ descriptor: Descriptor; bytes: Buffer }>;
+  /** Other nodes as a source, for one pull. */
+  peersFor(source: PeerSource): Promise<ImagePeers>;
   /** A manifest by digest, verified. */
   readManifest(reference: Reference, descriptor: Descriptor, call: RegistryCall): Promise<Buffer>;
   /**

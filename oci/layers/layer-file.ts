@@ -2,6 +2,7 @@
 import { readSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { digestOf, finishDigest, hasherFor, type Digest } from '../digest.ts';
+import { BLOCK } from './tar-header.ts';
 import { paddingFor } from './tar-writer.ts';
 
 const PIECE = 1024 * 1024;
@@ -77,15 +78,16 @@ export function createLayerFile(file: FileHandle): LayerFile {
   return {
     put,
     putContent(fd, size) {
-      const padding = paddingFor(size);
-      if (fill + size + padding.length >= PIECE) return putContentSlowly(fd, size);
+      const padding = (BLOCK - (size % BLOCK)) % BLOCK;
+      if (fill + size + padding >= PIECE) return putContentSlowly(fd, size);
       for (let done = 0; done < size;) {
         const read = readSync(fd, piece, fill + done, size - done, done);
         if (read === 0) throw new Error(`file ended after ${done} of its ${size} bytes`);
         done += read;
       }
-      fill += size;
-      return put(padding);
+      piece.fill(0, fill + size, fill + size + padding);
+      fill += size + padding;
+      return undefined;
     },
     async finish() {
       await turnOver();

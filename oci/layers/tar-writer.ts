@@ -17,6 +17,9 @@ export interface TarHeaderFields {
 
 const FLAGS = { file: '0', hardlink: '1', symlink: '2', char: '3', block: '4', directory: '5', fifo: '6' } as const;
 
+/** Of a block, up to the prefix of the name, which is never used. */
+const USED_BYTES = 345;
+
 /** The header blocks of one entry; content (padded by paddingFor()) follows them. */
 export function encodeTarHeader(fields: TarHeaderFields): Buffer {
   const pax: [string, Buffer][] = [];
@@ -56,7 +59,8 @@ export function endOfArchive(): Buffer {
 }
 
 function encodeBlock(flag: string, fields: TarHeaderFields, size: number, seconds: number): Buffer {
-  const block = Buffer.alloc(BLOCK);
+  // Small ones come out of a pool, which alloc() does not use.
+  const block = Buffer.allocUnsafe(BLOCK).fill(0);
   block.write(fields.name.slice(0, 100), 0, 100, 'latin1');
   writeOctal(block, 100, 8, fields.mode ?? 0);
   writeOctal(block, 108, 8, Math.min(fields.uid ?? 0, 0o7777777));
@@ -70,7 +74,7 @@ function encodeBlock(flag: string, fields: TarHeaderFields, size: number, second
   writeOctal(block, 337, 8, fields.minor ?? 0);
   block.fill(32, 148, 156);
   let sum = 0;
-  for (const byte of block) sum += byte;
+  for (let index = 0; index < USED_BYTES; index += 1) sum += block[index] as number;
   block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
   return block;
 }

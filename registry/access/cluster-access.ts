@@ -4,6 +4,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { readSubject } from '../../lib/certificate-subject.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { refuse } from '../oci-errors.ts';
 import type { Access, Caller } from './access.ts';
@@ -52,7 +53,7 @@ export function createClusterAccess(
   };
 
   async function identifyUser(headers: IncomingHttpHeaders, socket: Socket): Promise<Caller> {
-    const certified = readCertificate(socket);
+    const certified = readUser(socket);
     if (certified) return callerOf(certified);
     const secret = secretOf(headers.authorization);
     if (secret === undefined) return nobody;
@@ -104,14 +105,10 @@ function secretOf(authorization: string | undefined): string | undefined {
   return text.slice(text.indexOf(':') + 1) || undefined;
 }
 
-function readCertificate(socket: Socket): ClusterUser | undefined {
-  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
-  const subject = socket.getPeerCertificate().subject as Record<string, string | string[] | undefined> | undefined;
-  const name = subject?.['CN'];
+function readUser(socket: Socket): ClusterUser | undefined {
+  const subject = socket instanceof TLSSocket ? readSubject(socket) : undefined;
   // One that names a Node is worth nothing without it, which only the API server knows: such a caller is nobody here.
-  if (typeof name !== 'string' || name === '' || subject?.['UID'] !== undefined) return undefined;
-  const groups = subject?.['O'] ?? [];
-  return { name, groups: Array.isArray(groups) ? groups : [groups] };
+  return subject?.nodeUid === undefined ? subject : undefined;
 }
 
 /** Answers that are asked for once within BELIEVED_MS, also while the first is on its way. */

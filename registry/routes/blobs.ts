@@ -1,8 +1,8 @@
 // end-2 and end-10: blobs, whole or in part.
+import { parseRange } from '../../lib/byte-range.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { refuse } from '../oci-errors.ts';
 import { digestHeader, type Answer, type Call, type RouteDeps } from './call.ts';
-import { parseRange } from './range.ts';
 
 /** A digest from a path or query; DIGEST_INVALID for anything else. */
 export function digestOfText(text: string): Digest {

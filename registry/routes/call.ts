@@ -1,5 +1,6 @@
 // One request and its answer, free of the HTTP server that carries them.
 import type { IncomingHttpHeaders } from 'node:http';
+import type { FileBody } from '../../lib/send-file.ts';
 import type { Caller } from '../access/access.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { RegistryStore } from '../store/registry-store.ts';
@@ -18,13 +19,6 @@ export interface Answer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string | number | readonly string[]>>;
   readonly body?: Buffer | string | FileBody;
-}
-
-/** Bytes `start` to `end`, both included, of a file. */
-export interface FileBody {
-  readonly path: string;
-  readonly start: number;
-  readonly end: number;
 }
 
 export interface RouteDeps {

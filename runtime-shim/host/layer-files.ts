@@ -27,6 +27,9 @@ export function createLayerFiles(): FileSystemCalls {
   );
   const utimensat = libc.func('int utimensat(int directory, const uint8_t *path, const int64_t *times, int flags)');
   const futimens = libc.func('int futimens(int fd, const int64_t *times)');
+  // Made once: most files have no attributes at all, and layers have many files.
+  const list = Buffer.alloc(MAX_XATTR_BYTES);
+  const value = Buffer.alloc(MAX_XATTR_BYTES);
   const times = new BigInt64Array(4);
   const setTimes = (seconds: number, nanoseconds: number): void => {
     times[0] = times[2] = BigInt(seconds);
@@ -42,13 +45,12 @@ export function createLayerFiles(): FileSystemCalls {
     },
     readXattrs(path) {
       const result = new Map<string, Buffer>();
-      const list = Buffer.alloc(MAX_XATTR_BYTES);
       const length = Number(llistxattr(zeroEnded(path), list, list.length));
+      if (length === 0) return result;
       if (length < 0 && koffi.errno() === constants.errno.EOPNOTSUPP) return result;
       check('llistxattr', length, path);
       for (const name of list.toString('latin1', 0, length).split('\0')) {
         if (name === '') continue;
-        const value = Buffer.alloc(MAX_XATTR_BYTES);
         const size = Number(lgetxattr(zeroEnded(path), zeroEnded(name), value, value.length));
         // The attribute may be gone again, or be one that only its owner can read.
         if (size >= 0) result.set(name, Buffer.from(value.subarray(0, size)));

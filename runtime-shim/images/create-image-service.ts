@@ -1,5 +1,5 @@
 // The images of this node: composes content store, layers, writable layers, views and the registry client.
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { mkdirSync } from 'node:fs';
 import { WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -19,9 +19,11 @@ import { removeName, type LoadedImage } from './image-index.ts';
 import type { ImageRecord, ImageService, RootFilesystem } from './image-service.ts';
 import { createImageTable } from './image-table.ts';
 import { createGarbageCollector, type GarbageRoots } from './garbage-collector.ts';
+import { openKeptBlobs } from './kept-blobs.ts';
 import { createLeases, type Leases } from './leases.ts';
 import { normalizeTag } from './normalize-tag.ts';
 import { layerSources, type LayerStack } from './pull-image.ts';
+import { findSharedBlob } from './shared-blob.ts';
 import { createTransfers, protectImage } from './transfers.ts';
 
 export interface ImageServiceParts {
@@ -80,6 +82,7 @@ export function openImageParts(parts: ImageServiceParts): {
   const containers = openContainerStore(parts.snapshotsDir, layers, mounts);
   const views = openViewStore(parts.snapshotsDir, layers, mounts);
   const leases = createLeases();
+  const kept = openKeptBlobs(join(dirname(parts.contentDir), 'kept-blobs.json'), store, leases);
   const table = createImageTable(store, log, (parts.pinned ?? []).map(normalizeReference));
 
   /** Unpacks what is missing from blobs that are present. */
@@ -120,7 +123,14 @@ export function openImageParts(parts: ImageServiceParts): {
 
   const service: ImageService = {
     ...createTransfers({ store, layers, registry, files, platform, table, leases, log, ensureUnpacked }),
+    findBlob: (digest) => findSharedBlob(store, table.images, digest),
     find: table.find,
+    importBlob: kept.adopt,
+    async keepBlobs(digests) {
+      const missing = kept.declare(digests);
+      await collectQuietly();
+      return missing;
+    },
     list: table.records,
     async tag(image, reference) {
       table.name(table.loadedOf(table.mustFind(image)), [normalizeTag(reference)]);

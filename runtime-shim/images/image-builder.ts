@@ -59,9 +59,10 @@ export interface BuildResult {
   readonly imageId: string;
   /** Of the manifest. */
   readonly digest: string;
-  /** Steps whose result was there already. */
-  readonly cachedSteps: number;
+  /** Instructions, and of those that may add a layer how many were found in the cache and how many carried out. */
   readonly steps: number;
+  readonly cachedSteps: number;
+  readonly performedSteps: number;
   /** Commit that a git context had. */
   readonly commit?: string;
 }

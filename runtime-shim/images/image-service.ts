@@ -1,7 +1,9 @@
 // The contract between the CRI calls and the images of this node.
+import type { PeerSource } from '../../oci/distribution/registry-client.ts';
 import type { ImageConfig } from '../../oci/manifest.ts';
 import type { PrepareOptions, WritableLayer } from '../snapshots/container-store.ts';
 import type { LayerLimits } from '../snapshots/layer-quota.ts';
+import type { SharedBlob } from './shared-blob.ts';
 
 export interface ImageRecord {
   /** `sha256:...` of the image configuration: what CRI calls the image id. */
@@ -65,7 +67,11 @@ export interface ImageService {
   pull(
     reference: string,
     auth: RegistryAuth | undefined,
-    options: { signal: AbortSignal; onProgress?: (progress: PullProgress) => void },
+    options: {
+      signal: AbortSignal;
+      onProgress?: (progress: PullProgress) => void;
+      peers?: PeerSource | undefined;
+    },
   ): Promise<ImageRecord>;
   import(
     path: string,
@@ -80,6 +86,12 @@ export interface ImageService {
   ): Promise<string>;
   /** One tar with all of `images` (ids or references); an image named by a tag has only that one in it. */
   export(images: readonly string[], format: ExportFormat, signal: AbortSignal): AsyncIterable<Buffer>;
+  /** Takes in a file of this file system as a blob that belongs to no image; see openKeptBlobs(). */
+  importBlob(path: string, digest: string): Promise<void>;
+  /** Declares all such blobs that are to be kept; gives those that are not here. */
+  keepBlobs(digests: readonly string[]): Promise<readonly string[]>;
+  /** A blob of an image that is here, for others; undefined for anything else. */
+  findBlob(digest: string): SharedBlob | undefined;
   tag(image: string, reference: string): Promise<void>;
   untag(reference: string): Promise<void>;
   /** CRI RemoveImage: all references of the image named by any one of them; absent = success. Bytes in use by a container stay until it is gone. */

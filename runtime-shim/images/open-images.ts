@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { paths, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
+import type { RegistryClientOptions } from '../../oci/distribution/create-registry-client.ts';
 import { createLazyRegistryClient } from '../../oci/distribution/lazy-registry-client.ts';
 import type { RegistriesConfig } from '../../oci/distribution/registries.ts';
 import { createLayerFiles } from '../host/layer-files.ts';
@@ -24,12 +25,12 @@ export function openImages(
   instance: Instance,
   registries: RegistriesConfig,
   pinned: readonly string[],
-  log: Logger,
+  { log, onReceived }: { readonly log: Logger; readonly onReceived: RegistryClientOptions['onReceived'] },
 ): NodeImages {
   // Code that root's workers will run: nobody else may put any there.
   mkdirSync(paths.compileCache(instance), { recursive: true, mode: 0o700 });
   const pool = createUnpackPool(Math.min(Math.max(availableParallelism(), 2), 8), paths.compileCache(instance));
-  const registry = createLazyRegistryClient({ registries });
+  const registry = createLazyRegistryClient({ registries, ...(onReceived && { onReceived }) });
   const { service, parts } = openImageParts({
     contentDir: paths.content(instance),
     snapshotsDir: paths.snapshots(instance),

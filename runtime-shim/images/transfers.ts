@@ -50,9 +50,10 @@ export function createTransfers(parts: TransferParts): Pick<ImageService, 'pull'
   }
 
   return {
-    async pull(text, auth, { signal, onProgress }) {
+    async pull(text, auth, { signal, onProgress, peers }) {
       const reference = parseReference(text);
-      const key = `${formatReference(reference)} ${fingerprint(auth)}`;
+      // One that knows what the reference means does not stand for one that has to ask.
+      const key = `${formatReference(reference)} ${fingerprint(auth)} ${peers?.digest ?? ''}`;
       const own = listeners.get(key) ?? new Set();
       listeners.set(key, own);
       if (onProgress) own.add(onProgress);
@@ -65,11 +66,12 @@ export function createTransfers(parts: TransferParts): Pick<ImageService, 'pull'
               layers,
               registry,
               platform,
+              log,
               protect: lease.protect,
               onProgress: (progress) => own.forEach((listener) => listener(progress)),
             },
             reference,
-            { credentials: auth, signal: inner },
+            { credentials: auth, signal: inner, peers },
           );
           const record = table.name(image, names);
           warnOfPlatform(record);

@@ -2,6 +2,7 @@
 import { WindlassError } from '../../lib/errors.ts';
 import { requireField } from '../../cri/presence.ts';
 import type { ImageRecord } from '../images/image-service.ts';
+import type { SharedBlob } from '../images/shared-blob.ts';
 import type { ContainerRecord, SandboxRecord } from '../store/records.ts';
 import type { Shim } from './deps.ts';
 
@@ -60,4 +61,11 @@ export function findImage(shim: Shim, name: string): ImageRecord {
   const image = shim.images.find(requireField(name, 'image'));
   if (!image) throw new WindlassError('NotFound', `image ${name} is not present on this node`);
   return image;
+}
+
+/** A blob that others may have, or NotFound. */
+export function findBlob(shim: Shim, digest: string): SharedBlob {
+  const blob = shim.images.findBlob(requireField(digest, 'digest'));
+  if (!blob) throw new WindlassError('NotFound', `no image of this node has blob ${digest}`);
+  return blob;
 }

@@ -28,7 +28,7 @@ import { requireDiskSpace } from '../storage/disk-reserve.ts';
 import { buildCache, buildImage } from './build-image.ts';
 import { copyUp } from './copy-up.ts';
 import type { Shim } from './deps.ts';
-import { findImage, getRunningContainer, getSandbox } from './lookup.ts';
+import { findBlob, findImage, getRunningContainer, getSandbox } from './lookup.ts';
 import { pullImageProgress } from './pull-progress.ts';
 import { exportImages, imageHistory, pushImage } from './transfer-images.ts';
 import { listRootFilesystems, removeRootFilesystem } from './root-filesystem.ts';
@@ -41,12 +41,14 @@ const FEATURES = [
   'services',
   'names',
   'import',
+  'archives',
   'export',
   'push',
   'history',
   'pause',
   'copy-up',
   'pull-progress',
+  'peers',
   'rootfs-keys',
 ];
 
@@ -140,6 +142,11 @@ export function createNodeHandlers(
       });
       return { imageId: image.id, digest: image.manifestDigest };
     },
+    importBlob: async ({ path, digest }) => {
+      await images.importBlob(requireField(path, 'path'), requireField(digest, 'digest'));
+      return {};
+    },
+    keepBlobs: async ({ digests }) => ({ missing: await images.keepBlobs(digests) }),
     tagImage: async ({ image, reference }) => {
       await images.tag(requireField(image, 'image'), requireField(reference, 'reference'));
       return {};
@@ -149,6 +156,7 @@ export function createNodeHandlers(
       return {};
     },
     imageHistory: async ({ image }) => imageHistory(shim, image),
+    findBlob: async ({ digest }) => findBlob(shim, digest),
     inspectImage: async ({ image }) => describeImage(findImage(shim, image)),
     ...(builder ? { buildCache: (request) => buildCache({ builder, shim }, request) } : {}),
     pauseContainer: async ({ containerId }) => {

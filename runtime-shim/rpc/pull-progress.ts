@@ -1,7 +1,9 @@
-import type { PullImageProgressRequest, PullImageProgressResponse } from '../../cri/node-messages.ts';
+import type { PeerSource, PullImageProgressRequest, PullImageProgressResponse } from '../../cri/node-messages.ts';
 import type { Draft } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
 import type { CallContext } from '../../cri/services.ts';
+import { parseDigest } from '../../oci/digest.ts';
+import type { PeerSource as NodePeers } from '../../oci/distribution/registry-client.ts';
 import { requireDiskSpace } from '../storage/disk-reserve.ts';
 import type { Shim } from './deps.ts';
 import { progressStream } from './progress-stream.ts';
@@ -15,9 +17,20 @@ export function pullImageProgress(
 ): AsyncGenerator<Draft<PullImageProgressResponse>> {
   const auth = authOf(request);
   const name = requireField(request.reference, 'reference');
+  const peers = request.peers ? toPeers(request.peers) : undefined;
   requireDiskSpace(shim.instance.home, shim.storage.reserve, 'an image');
   return progressStream<Draft<PullImageProgressResponse>, { id: string; sizeBytes: number }>(
-    (onProgress) => shim.images.pull(name, auth, { signal, onProgress }),
+    (onProgress) => shim.images.pull(name, auth, { signal, onProgress, peers }),
     ({ id, sizeBytes }) => ({ phase: 'Done', completedBytes: sizeBytes, totalBytes: sizeBytes, imageId: id }),
   );
+}
+
+function toPeers({ socket, first, digest, only }: PeerSource): NodePeers {
+  if (only) requireField(digest, 'peers.digest');
+  return {
+    socket: requireField(socket, 'peers.socket'),
+    first,
+    only,
+    ...(digest === '' ? {} : { digest: parseDigest(digest) }),
+  };
 }

@@ -1,5 +1,5 @@
 // RUN steps without a builder around them: an instance's folders, a busybox tree, and a root on it for each step.
-import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openCacheMounts, type CacheMounts } from '../../builder/run/cache-mounts.ts';
@@ -58,7 +58,7 @@ export interface RunOptions extends Partial<Omit<StepContext, 'onOutput' | 'root
 /** Runtimes of this machine that tests of steps go through. */
 export const runtimes = (): string[] => ['crun', 'runc'].filter((name) => findProgram(name) !== undefined);
 
-/** @param options.root folders of an earlier one, whose process was killed; nothing is made or removed then. */
+/** @param options.root where to have its folders; what is there already, from a process that was killed, stays. */
 export async function openTestSteps(
   options: { readonly ociRuntime?: string; readonly root?: string } = {},
 ): Promise<TestSteps> {
@@ -75,7 +75,7 @@ export async function openTestSteps(
   for (const folder of [state, snapshots]) mkdirSync(folder, { recursive: true, mode: 0o711 });
   const base = join(snapshots, 'base');
   const points = join(snapshots, 'mount-points');
-  if (options.root === undefined) {
+  if (!existsSync(base)) {
     apply(base, busyboxFiles());
     for (const name of ['dev', 'etc', 'proc', 'sys']) mkdirSync(join(points, name), { recursive: true });
     for (const name of ['hosts', 'hostname', 'resolv.conf']) closeSync(openSync(join(points, 'etc', name), 'a', 0o644));

@@ -13,6 +13,7 @@ import { nodeKind, type Node } from '../../crds/builtin.ts';
 import { describeInstance, paths, type Instance } from '../../lib/instance.ts';
 import { umountTree } from '../../runtime-shim/host/mount.ts';
 import { purgeInstance } from '../../runtime-shim/purge.ts';
+import { explain } from './cluster/explain.ts';
 import { createClusterNode, curlArguments, type ClusterNode } from './cluster/node.ts';
 import { supervise, type Supervised } from './cluster/supervised.ts';
 import { createUnderlay, GATEWAY, hostAddresses, type Underlay } from './cluster/underlay.ts';
@@ -67,6 +68,8 @@ export interface Cluster extends AsyncDisposable {
   waitForReady(...names: string[]): Promise<void>;
   /** Until the API server answers, after it was started again. */
   waitForApi(): Promise<void>;
+  /** State and last words of every process, for a wait that was in vain. */
+  explain(): string;
 }
 
 /** On a machine with twenty others at work, a process may take half a minute to its first line. */
@@ -182,6 +185,11 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
         },
       );
     },
+    explain: () =>
+      explain([
+        ...[etcd, apiserver, controllers, ...extra].map((process) => ({ of: 'the control plane', process })),
+        ...nodes.flatMap((one) => one.processes.map((process) => ({ of: one.name, process }))),
+      ]),
     addControllers(name) {
       const added = superviseControl('controllers', name, [...TIMES, ...(options.controllers ?? [])]);
       extra.push(added);

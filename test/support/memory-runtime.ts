@@ -1,10 +1,11 @@
 // A container runtime that is nothing but memory: for tests of the node agent's wiring, where no kernel is wanted. It
 // writes no logs and runs no processes; a test ends a container by hand.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type {
   ContainerEvent,
   ContainerState,
+  ImageBuild,
   InspectedImage,
   NodeRuntime,
   PublishedPort,
@@ -21,6 +22,12 @@ export interface MemoryRuntime extends NodeRuntime {
   readonly images: Map<string, InspectedImage>;
   /** Stops return when this has resolved, as with processes that ignore their stop signal. */
   readonly stops: { until: Promise<void> };
+  /** What builds were asked for, in order; the last outcome of the double stays. */
+  readonly builds: ImageBuild[];
+  /** What a build does; one that succeeds with a line of log unless set. */
+  readonly builder: { build: NodeRuntime['buildImage'] };
+  /** Blobs by digest, with the bytes they have. */
+  readonly blobs: Map<string, Buffer>;
   /** References whose pull fails, and why. */
   readonly broken: Map<string, string>;
   /** What the container's process does at its end. */
@@ -38,6 +45,18 @@ export function createMemoryRuntime(): MemoryRuntime {
   const networks = new Set<string>();
   const rootFilesystems = new Set<string>();
   const calls: string[] = [];
+  const builds: ImageBuild[] = [];
+  const blobs = new Map<string, Buffer>();
+  let declared: readonly string[] = [];
+  const builder: MemoryRuntime['builder'] = {
+    async build({ references, context }, { onEvent }) {
+      await onEvent({ kind: 'step', step: 1, steps: 1, instruction: 'FROM busybox' });
+      await onEvent({ kind: 'log', text: `#1 [1/1] FROM busybox (${context.kind})\n` });
+      const digest = `sha256:${String(builds.length).padStart(64, '0')}`;
+      for (const reference of references) images.set(reference, { ...makeImage(reference), digest, references });
+      return { kind: 'built', digest, cachedSteps: 0, commit: '' };
+    },
+  };
   const stops = { until: Promise.resolve() };
   const listeners = new Set<(event: ContainerEvent) => void>();
   let counter = 0;
@@ -65,6 +84,9 @@ export function createMemoryRuntime(): MemoryRuntime {
 
   return {
     calls,
+    builds,
+    builder,
+    blobs,
     sandboxes,
     containers,
     images,
@@ -72,7 +94,12 @@ export function createMemoryRuntime(): MemoryRuntime {
     stops,
     end,
     version: async () => ({ name: 'memory', version: '1' }),
-    describe: async () => ({ instanceId: 'x', metricsAddress: '', ociRuntime: 'none' }),
+    describe: async () => ({
+      instanceId: 'x',
+      metricsAddress: '',
+      ociRuntime: 'none',
+      features: ['build', 'archives'],
+    }),
     list: async () => ({ sandboxes: [...sandboxes.values()], containers: [...containers.values()] }),
     async *events(signal) {
       const queue: ContainerEvent[] = [];
@@ -188,6 +215,7 @@ export function createMemoryRuntime(): MemoryRuntime {
       if (why !== undefined) throw new WindlassError('Unavailable', why);
       images.set(reference, makeImage(reference));
     },
+    findBlob: async () => undefined,
     async pushImage(_, reference) {
       calls.push(`push ${reference}`);
       const why = broken.get(reference);
@@ -198,8 +226,21 @@ export function createMemoryRuntime(): MemoryRuntime {
       const { id, digest } = makeImage('');
       return { id, digest };
     },
+    buildImage(build, options) {
+      builds.push(build);
+      return builder.build(build, options);
+    },
+    async importBlob(path, digest) {
+      blobs.set(digest, readFileSync(path));
+      rmSync(path);
+    },
+    keepBlobs: async (digests) => {
+      for (const digest of declared) if (!digests.includes(digest)) blobs.delete(digest);
+      declared = digests;
+      return digests.filter((digest) => !blobs.has(digest));
+    },
     tagImage: async () => undefined,
-    untagImage: async () => undefined,
+    untagImage: async (reference) => void images.delete(reference),
     copyUp: async () => false,
     async ensureNetwork({ id }) {
       networks.add(id);

@@ -142,11 +142,13 @@ export function makeNode(
   name: string,
   {
     labels = {},
+    annotations = {},
     ready = 'True',
     allocatable = { cpu: '4', memory: '8Gi' },
     ...spec
   }: NonNullable<Node['spec']> & {
     labels?: Record<string, string>;
+    annotations?: Record<string, string>;
     ready?: 'True' | 'False' | 'Unknown';
     allocatable?: Record<string, string>;
   } = {},
@@ -154,7 +156,7 @@ export function makeNode(
   return {
     apiVersion: 'v1',
     kind: 'Node',
-    metadata: { name, uid: `uid-${name}`, resourceVersion: '1', labels },
+    metadata: { name, uid: `uid-${name}`, resourceVersion: '1', labels, annotations },
     spec,
     status: {
       allocatable,

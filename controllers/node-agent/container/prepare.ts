@@ -129,6 +129,22 @@ function findTarget(
   };
 }
 
+/** Names of what the environment is read from. */
+export function envSourcesOf({ env = [], envFrom = [] }: Container['spec']): {
+  readonly secrets: ReadonlySet<string>;
+  readonly configMaps: ReadonlySet<string>;
+} {
+  const names = (of: readonly ({ readonly name: string } | undefined)[]): Set<string> =>
+    new Set(of.flatMap((one) => one?.name ?? []));
+  return {
+    secrets: names([...env.map(({ valueFrom }) => valueFrom?.secretKeyRef), ...envFrom.map((one) => one.secretRef)]),
+    configMaps: names([
+      ...env.map(({ valueFrom }) => valueFrom?.configMapKeyRef),
+      ...envFrom.map((one) => one.configMapRef),
+    ]),
+  };
+}
+
 /** Reads the sources of the environment once; the result can then be built with and without the address. */
 async function createEnvReader(
   deps: PrepareDeps,
@@ -137,26 +153,15 @@ async function createEnvReader(
 ): Promise<(podIp: string | undefined) => EnvResult> {
   const { spec, metadata } = container;
   const namespace = metadata.namespace ?? '';
-  const entries = spec.env ?? [];
-  const sources = spec.envFrom ?? [];
-  const secretNames = new Set<string>();
-  const configMapNames = new Set<string>();
-  for (const { valueFrom } of entries) {
-    if (valueFrom?.secretKeyRef) secretNames.add(valueFrom.secretKeyRef.name);
-    if (valueFrom?.configMapKeyRef) configMapNames.add(valueFrom.configMapKeyRef.name);
-  }
-  for (const { secretRef, configMapRef } of sources) {
-    if (secretRef) secretNames.add(secretRef.name);
-    if (configMapRef) configMapNames.add(configMapRef.name);
-  }
+  const named = envSourcesOf(spec);
   const secrets = new Map<string, Record<string, Buffer>>();
   const configMaps = new Map<string, Record<string, Buffer>>();
   await Promise.all([
-    ...[...secretNames].map(async (name) => {
+    ...[...named.secrets].map(async (name) => {
       const secret = await deps.cluster.secret(namespace, name, signal);
       if (secret) secrets.set(name, secretData(secret));
     }),
-    ...[...configMapNames].map(async (name) => {
+    ...[...named.configMaps].map(async (name) => {
       const configMap = await deps.cluster.configMap(namespace, name, signal);
       if (configMap) configMaps.set(name, configMapData(configMap));
     }),
@@ -167,7 +172,7 @@ async function createEnvReader(
       secret: (name) => secrets.get(name),
       field: (path) => readField(container, path, { podIp, hostIp: deps.hostIp, nodeName: deps.nodeName }),
     };
-    return buildEnv(entries, sources, lookup);
+    return buildEnv(spec.env ?? [], spec.envFrom ?? [], lookup);
   };
 }
 

@@ -63,16 +63,21 @@ export function createContainerReconciler(deps: ContainerReconcilerDeps) {
     if (memory.isReleased) return {};
     const container = withNewestStatus(cached, memory);
     // Bound by the user: the scheduler has not put the finalizer on. It does not hold up the start.
-    const guarded =
+    const guarding =
       hasFinalizer(container, NODE_FINALIZER) || container.metadata.deletionTimestamp !== undefined
-        ? undefined
+        ? true
         : addFinalizer(deps, container, signal);
-    const [outcome] = await Promise.all([runSteps(deps, container, memory, signal), guarded]);
+    // Both to their end, whatever becomes of the other: the next reconciliation must not work beside this one's steps.
+    const [steps, guard] = await Promise.allSettled([runSteps(deps, container, memory, signal), guarding]);
+    if (steps.status === 'rejected') throw steps.reason;
+    const outcome = steps.value;
     if (outcome.step.kind === 'release') {
       await release(deps, container, signal);
       return {};
     }
-    const isWritten = await writeStatus(deps, container, memory, outcome, signal);
+    const isTold = await writeStatus(deps, container, memory, outcome, signal);
+    if (guard.status === 'rejected') throw guard.reason;
+    const isWritten = isTold && guard.value;
     const { untilMs } = outcome.step.kind === 'rest' ? outcome.step : {};
     if (outcome.error !== undefined) throw outcome.error;
     const waits = [
@@ -178,20 +183,22 @@ async function observe(
   };
 }
 
-async function addFinalizer(deps: ContainerReconcilerDeps, container: Container, signal: AbortSignal): Promise<void> {
+/** False when the server did not take it, and it is to be written again. */
+async function addFinalizer(
+  deps: ContainerReconcilerDeps,
+  container: Container,
+  signal: AbortSignal,
+): Promise<boolean> {
   const { name, namespace, finalizers = [], resourceVersion, uid } = container.metadata;
+  const metadata = { finalizers: [...finalizers, NODE_FINALIZER], resourceVersion, uid };
   try {
-    await deps.client.mergePatch(
-      name,
-      namespace,
-      { metadata: { finalizers: [...finalizers, NODE_FINALIZER], resourceVersion, uid } },
-      {},
-      signal,
-    );
+    await askPatiently(signal, (limited) => deps.client.mergePatch(name, namespace, { metadata }, {}, limited));
   } catch (error) {
+    if (isServerAway(error, signal)) return false;
     // The cache is behind: the next reconciliation sees the newer object.
     if (!isConflict(error) && !isNotFound(error)) throw error;
   }
+  return true;
 }
 
 async function release(deps: ContainerReconcilerDeps, container: Container, signal: AbortSignal): Promise<void> {

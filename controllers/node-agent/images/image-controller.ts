@@ -1,29 +1,35 @@
-// Images that this node fetches: pulled or imported, tagged, inspected, and reported in their status.
-import { stat } from 'node:fs/promises';
+// Images that this node fetches: pulled, built or imported, tagged, inspected, and reported in their status.
 import type { KindClient } from '../../../client/client.ts';
 import { PULL_NODE_ANNOTATION, type Image, type ImageStatus } from '../../../crds/image.ts';
 import type { Clock } from '../../../lib/clock.ts';
-import { errnoOf, isConflict, isNotFound, messageOf } from '../../../lib/errors.ts';
+import { isConflict, isNotFound } from '../../../lib/errors.ts';
 import { RELEASING_REASON } from '../../image/plan.ts';
 import { findCondition } from '../../runtime/conditions.ts';
 import { splitKey } from '../../runtime/object-key.ts';
 import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
+import { buildImage, type BuildImageDeps } from '../builds/build-image.ts';
+import { removeStrayBuildLogs } from '../builds/build-log.ts';
 import type { Cluster } from '../cluster.ts';
 import type { InspectedImage, NodeRuntime } from '../runtime/node-runtime.ts';
 import { statusPatch } from '../container/status-patch.ts';
 import { namesToRelease } from './image-release.ts';
 import { localReference } from './image-source.ts';
-import { buildImageStatus, type Fetch } from './image-status.ts';
+import { buildImageStatus, originOf, type Fetch } from './image-status.ts';
 import { describePull, type ImagePuller } from './image-puller.ts';
 import type { ImagePusher } from './image-pusher.ts';
 import { pushAll, type PushOutcome } from './image-pushes.ts';
 import { droppedTags } from './image-tags.ts';
+import { importImage, type ImportDeps } from './import-image.ts';
 import { readCredentials } from './prepare-image.ts';
 import { normaliseReference } from './reference.ts';
 
 const RECHECK_MS = 5 * 60_000;
 
-export interface ImageReconcilerDeps {
+/** Key under which what is left of Images that are gone is removed. */
+export const SWEEP_KEY = 'sweep';
+const SWEEP_MS = 10 * 60_000;
+
+export interface ImageReconcilerDeps extends BuildImageDeps, ImportDeps {
   readonly cluster: Cluster;
   readonly client: Pick<KindClient<Image>, 'mergePatch'>;
   readonly runtime: Pick<NodeRuntime, 'inspectImage' | 'importImage' | 'tagImage' | 'untagImage'>;
@@ -31,6 +37,8 @@ export interface ImageReconcilerDeps {
   readonly pusher: ImagePusher;
   readonly clock: Clock;
   readonly nodeName: string;
+  /** Folder of the logs of builds. */
+  readonly buildLogs: string;
   readonly record: (image: Image, type: 'Normal' | 'Warning', reason: string, message: string) => void;
   readonly enqueue: (key: string) => void;
 }
@@ -38,23 +46,60 @@ export interface ImageReconcilerDeps {
 /** Reconciles one Image that this node was chosen to fetch. */
 export function createImageReconciler(deps: ImageReconcilerDeps) {
   return async (key: string, { signal }: ReconcileOptions): Promise<Result> => {
+    if (key === SWEEP_KEY) return sweep(deps);
     const { namespace = '', name } = splitKey(key);
     const image = deps.cluster.images.get(namespace, name);
-    if (image?.metadata.annotations?.[PULL_NODE_ANNOTATION] !== deps.nodeName) return {};
+    // It is gone, perhaps with another of its name in its place, or another node's: what was built here is nobody's.
+    await dropStrayBuilds(deps);
+    if (image?.metadata.annotations?.[PULL_NODE_ANNOTATION] !== deps.nodeName) {
+      await sweep(deps);
+      return {};
+    }
     if (image.metadata.deletionTimestamp !== undefined) return release(deps, image, signal);
-    if (image.spec.build) return {};
-    const fetch = image.spec.import
-      ? await importImage(deps, image, signal)
-      : await pullImage(deps, image, key, signal);
+    const fetch = await fetchImage(deps, image, key, signal);
     if (fetch.kind !== 'here') {
       await writeStatus(deps, image, fetch, signal);
-      return { requeueAfterMs: fetch.kind === 'busy' ? 1000 : fetch.requeueAfterMs };
+      return { requeueAfterMs: fetch.kind === 'busy' ? 1000 : (fetch.requeueAfterMs ?? RECHECK_MS) };
     }
     await tagAll(deps, image, fetch.image);
     const pushes = await push(deps, image, fetch.image.digest, key, signal);
     await writeStatus(deps, image, { ...fetch, pushes }, signal);
     return { requeueAfterMs: Math.min(fetch.requeueAfterMs ?? RECHECK_MS, pushes.requeueAfterMs ?? RECHECK_MS) };
   };
+}
+
+function fetchImage(deps: ImageReconcilerDeps, image: Image, key: string, signal: AbortSignal): Promise<Fetch> {
+  if (image.spec.build) return buildImage(deps, image, () => deps.enqueue(key), signal);
+  return image.spec.import ? importImage(deps, image, signal) : pullImage(deps, image, key, signal);
+}
+
+/** UIDs of the Images whose builds, and the logs of them, are this node's. */
+function isBuiltHere({ cluster, nodeName }: ImageReconcilerDeps): (uid: string) => boolean {
+  let uids: Set<string> | undefined;
+  return (uid) => {
+    // Mostly nothing is asked about.
+    uids ??= new Set(
+      cluster.images
+        .list()
+        .filter(({ metadata, spec }) => spec.build && metadata.annotations?.[PULL_NODE_ANNOTATION] === nodeName)
+        .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+        .map(({ metadata }) => metadata.uid ?? ''),
+    );
+    return uids.has(uid);
+  };
+}
+
+/** Ends builds of Images that are gone; one that was about to give out its names may have done so. */
+async function dropStrayBuilds(deps: ImageReconcilerDeps): Promise<void> {
+  for (const { namespace, name } of deps.builder.retain(isBuiltHere(deps))) {
+    if (deps.cluster.images.get(namespace, name)) continue;
+    await deps.runtime.untagImage(localReference({ metadata: { namespace, name } }));
+  }
+}
+
+async function sweep(deps: ImageReconcilerDeps): Promise<Result> {
+  await removeStrayBuildLogs(deps.buildLogs, isBuiltHere(deps));
+  return { requeueAfterMs: SWEEP_MS };
 }
 
 /** Once the image controller says that nobody uses it any more: the node lets go, and says so by leaving status.nodes. */
@@ -130,6 +175,12 @@ async function pullImage(deps: ImageReconcilerDeps, image: Image, key: string, s
     sinceMs,
     waiter: key,
     onEnd: () => deps.enqueue(key),
+    known: {
+      nodes: (status?.nodes ?? []).filter((node) => node !== deps.nodeName),
+      isLocal: false,
+      // Of a node that had it before this one; what is refreshed is asked for anew.
+      ...(status?.digest !== undefined && !mustAsk && refreshMs === undefined ? { digest: status.digest } : {}),
+    },
   });
   if (pull.state === 'Pulling') {
     const { phase = 'Resolving', completedBytes = 0, totalBytes = 0 } = pull.progress ?? {};
@@ -151,70 +202,6 @@ async function pullImage(deps: ImageReconcilerDeps, image: Image, key: string, s
     reason: 'ErrImagePull',
     message: `${reference} is gone again after its pull`,
     requeueAfterMs: 1000,
-  };
-}
-
-async function importImage(deps: ImageReconcilerDeps, image: Image, signal: AbortSignal): Promise<Fetch> {
-  const { import: source, tags = [] } = image.spec;
-  const path = source?.hostPath;
-  if (path === undefined) {
-    return {
-      kind: 'failed',
-      reason: 'NotSupported',
-      message: 'spec.import.archive is not supported by this version',
-      requeueAfterMs: RECHECK_MS,
-    };
-  }
-  const own = localReference(image);
-  const present = await deps.runtime.inspectImage(own);
-  // A new generation may name another file: it is read again, which changes nothing when it is the same.
-  if (present && image.status?.observedGeneration === image.metadata.generation)
-    return { kind: 'here', image: present, fetched: false };
-  try {
-    await stat(path);
-  } catch (error) {
-    const why = errnoOf(error) === 'ENOENT' ? 'does not exist' : messageOf(error);
-    return {
-      kind: 'failed',
-      reason: 'HostPathNotFound',
-      message: `${path} on node ${deps.nodeName}: ${why}`,
-      requeueAfterMs: 5000,
-    };
-  }
-  const config = source?.config;
-  try {
-    await deps.runtime.importImage(
-      path,
-      [own, ...tags.map(normaliseReference)],
-      config && {
-        entrypoint: config.command ?? [],
-        cmd: config.args ?? [],
-        env: (config.env ?? []).map(({ name, value }) => `${name}=${value}`),
-        workingDir: config.workingDir ?? '',
-        user: config.user ?? '',
-        exposedPorts: config.exposedPorts ?? [],
-        volumes: config.volumes ?? [],
-        labels: config.labels ?? {},
-        stopSignal: config.stopSignal ?? '',
-      },
-      signal,
-    );
-  } catch (error) {
-    if (signal.aborted) throw error;
-    return {
-      kind: 'failed',
-      reason: 'ImportFailed',
-      message: `failed to import ${path}: ${messageOf(error)}`,
-      requeueAfterMs: 30_000,
-    };
-  }
-  const imported = await deps.runtime.inspectImage(own);
-  if (imported) return { kind: 'here', image: imported, fetched: true };
-  return {
-    kind: 'failed',
-    reason: 'ImportFailed',
-    message: `failed to import ${path}: the image is not there afterwards`,
-    requeueAfterMs: 30_000,
   };
 }
 
@@ -251,10 +238,13 @@ async function writeStatus(deps: ImageReconcilerDeps, image: Image, fetch: Fetch
     deps.record(
       image,
       'Normal',
-      image.spec.import ? 'Imported' : 'Pulled',
-      `${fetch.image.digest} is on node ${deps.nodeName}${fetch.took ? `, pulled ${fetch.took}` : ''}`,
+      originOf(image).type,
+      `${fetch.image.digest} is on node ${deps.nodeName}${fetch.took ? `, ${originOf(image).type.toLowerCase()} ${fetch.took}` : ''}`,
     );
   } else if (fetch.kind === 'failed') deps.record(image, 'Warning', fetch.reason, fetch.message);
+  else if (fetch.kind === 'busy' && image.spec.build && image.status?.progress?.phase !== 'Building') {
+    deps.record(image, 'Normal', 'Building', `building on node ${deps.nodeName}`);
+  }
 }
 
 function recordPushes({ record }: ImageReconcilerDeps, image: Image, next: ImageStatus): void {

@@ -4,7 +4,7 @@ import { backoffDelayMs } from '../../../lib/backoff.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { isAbort, messageOf } from '../../../lib/errors.ts';
 import { formatSize } from '../../../lib/quantity.ts';
-import type { Credentials, NodeRuntime, PullProgress } from '../runtime/node-runtime.ts';
+import type { Credentials, NodeRuntime, PeerSource, PullProgress } from '../runtime/node-runtime.ts';
 import { registryOf } from './reference.ts';
 
 const PULL_BACKOFF = { initialMs: 10_000, maxMs: 300_000 } as const;
@@ -23,6 +23,16 @@ export type PullState =
       readonly retryAtMs: number;
     };
 
+/** What the API tells about an image that another node may have. */
+export interface KnownImage {
+  /** Nodes that have it. */
+  readonly nodes: readonly string[];
+  /** Of its manifest; absent where the registry has to say what the reference means. */
+  readonly digest?: string;
+  /** Built or imported: no registry has it. */
+  readonly isLocal: boolean;
+}
+
 export interface ImagePuller {
   /**
    * Sees to it that a pull of `reference` has been done since `sinceMs`, starting one if need be; `onEnd` runs once
@@ -31,7 +41,12 @@ export interface ImagePuller {
   request(
     reference: string,
     credentials: Credentials | undefined,
-    options: { sinceMs: number; waiter: string; onEnd: (end: PullState) => void },
+    options: {
+      sinceMs: number;
+      waiter: string;
+      onEnd: (end: PullState) => void;
+      known?: KnownImage | undefined;
+    },
   ): PullState;
 }
 
@@ -52,10 +67,17 @@ export function createImagePuller(
   runtime: Pick<NodeRuntime, 'pullImage'>,
   clock: Clock,
   signal: AbortSignal,
+  /** Where the runtime reaches other nodes; undefined = they are not asked. */
+  peerSocket?: string,
 ): ImagePuller {
   const pulls = new Map<string, Pull>();
 
-  function start(pull: Pull, reference: string, credentials: Credentials | undefined): void {
+  function start(
+    pull: Pull,
+    reference: string,
+    credentials: Credentials | undefined,
+    known: KnownImage | undefined,
+  ): void {
     pull.state = { state: 'Pulling', progress: undefined };
     const startedAtMs = clock.now();
     let bytes = 0;
@@ -68,7 +90,8 @@ export function createImagePuller(
       pull.waiters.clear();
       for (const waiter of waiters) waiter(pull.state);
     };
-    runtime.pullImage(reference, credentials, onProgress, signal).then(
+    const peers = peerSocket === undefined ? undefined : peerSource(peerSocket, known);
+    runtime.pullImage(reference, credentials, onProgress, signal, peers).then(
       () => {
         pull.failures = 0;
         pull.state = { state: 'Done', endedAtMs: clock.now(), tookMs: clock.now() - startedAtMs, bytes };
@@ -80,7 +103,9 @@ export function createImagePuller(
         pull.state = {
           state: 'Failed',
           reason: 'ErrImagePull',
-          message: pullMessage(reference, messageOf(error)),
+          message: known?.isLocal
+            ? `failed to get ${reference} from another node: ${messageOf(error)}`
+            : pullMessage(reference, messageOf(error)),
           retryAtMs: clock.now() + backoffDelayMs(pull.failures, PULL_BACKOFF),
         };
         wake();
@@ -100,14 +125,14 @@ export function createImagePuller(
   }
 
   return {
-    request(reference, credentials, { sinceMs, waiter, onEnd }) {
-      const key = pullKey(reference, credentials);
+    request(reference, credentials, { sinceMs, waiter, onEnd, known }) {
+      const key = `${pullKey(reference, credentials)} ${known?.digest ?? ''}`;
       forgetOld();
       const pull = pulls.get(key) ?? { state: NEVER, failures: 0, waiters: new Map() };
       pulls.set(key, pull);
       const now = clock.now();
-      if (pull.state.state === 'Done' && pull.state.endedAtMs < sinceMs) start(pull, reference, credentials);
-      else if (pull.state.state === 'Failed' && pull.state.retryAtMs <= now) start(pull, reference, credentials);
+      if (pull.state.state === 'Done' && pull.state.endedAtMs < sinceMs) start(pull, reference, credentials, known);
+      else if (pull.state.state === 'Failed' && pull.state.retryAtMs <= now) start(pull, reference, credentials, known);
       else if (pull.state.state === 'Failed' && pull.state.reason === 'ErrImagePull') {
         // Seen once as the failure itself, from then on as waiting for the next try.
         const seen = pull.state;
@@ -117,6 +142,15 @@ export function createImagePuller(
       if (pull.state.state === 'Pulling') pull.waiters.set(waiter, onEnd);
       return pull.state;
     },
+  };
+}
+
+function peerSource(socket: string, known: KnownImage | undefined): PeerSource {
+  return {
+    socket,
+    first: known?.nodes ?? [],
+    only: known?.isLocal ?? false,
+    ...(known?.digest === undefined ? {} : { digest: known.digest }),
   };
 }
 

@@ -11,6 +11,8 @@ export type ImageSource =
       readonly reference: string;
       readonly policy: 'IfNotPresent' | 'Always' | 'Never';
       readonly secretNames: readonly string[];
+      /** What an Image of the namespace tells about it. */
+      readonly known?: { readonly digest: string | undefined; readonly nodes: readonly string[] };
     }
   /** Bytes that only an Image object stands for (built or imported): never asked from a registry. */
   | {
@@ -18,13 +20,14 @@ export type ImageSource =
       readonly imageName: string;
       readonly digest: string;
       readonly reference: string;
+      readonly policy: 'IfNotPresent' | 'Always' | 'Never';
       readonly nodes: readonly string[];
     }
   | { readonly kind: 'missing'; readonly reason: string; readonly message: string };
 
-/** Reference by which an imported Image without tags is kept on a node. */
-export const localReference = (image: Image): string =>
-  `windlass.local/${image.metadata.namespace ?? ''}/${image.metadata.name}:latest`;
+/** Reference by which a built or imported Image is kept on a node. */
+export const localReference = ({ metadata }: { metadata: Pick<Image['metadata'], 'namespace' | 'name'> }): string =>
+  `windlass.local/${metadata.namespace ?? ''}/${metadata.name}:latest`;
 
 /** The source for `container`, given the Images of its namespace. */
 export function findImageSource(container: Container, images: readonly Image[]): ImageSource {
@@ -62,6 +65,7 @@ function fromImage(
       reference: normaliseReference(image.spec.reference),
       policy: policy === 'IfNotPresent' ? (image.spec.pullPolicy ?? 'IfNotPresent') : policy,
       secretNames: [...secretNames, ...(image.spec.imagePullSecrets ?? []).map((secret) => secret.name)],
+      known: { digest: image.status?.digest, nodes: image.status?.nodes ?? [] },
     };
   }
   const digest = image.status?.digest;
@@ -77,6 +81,7 @@ function fromImage(
     kind: 'local',
     imageName: name,
     digest,
+    policy,
     reference:
       asked ?? (image.spec.tags?.[0] === undefined ? localReference(image) : normaliseReference(image.spec.tags[0])),
     nodes: image.status?.nodes ?? [],

@@ -15,16 +15,34 @@ export type Fetch =
       readonly fetched: boolean;
       readonly pushes?: PushOutcome;
       readonly requeueAfterMs?: number | undefined;
-      /** For a message: how long the pull took, and its size. */
+      /** For a message: how long the pull or the build took, and its size. */
       readonly took?: string;
+      /** The build that it comes from, where one has just ended. */
+      readonly build?: NonNullable<ImageStatus['build']>;
     }
   | { readonly kind: 'busy'; readonly progress: ImageStatus['progress'] }
-  | { readonly kind: 'failed'; readonly reason: string; readonly message: string; readonly requeueAfterMs: number };
+  | {
+      readonly kind: 'failed';
+      readonly reason: string;
+      readonly message: string;
+      /** Absent: nothing but a change can help. */
+      readonly requeueAfterMs?: number | undefined;
+    };
+
+/** How the bytes come to a node: the type of the condition, and the word for what is under way. */
+export function originOf({ spec }: Pick<Image, 'spec'>): { readonly type: string; readonly doing: string } {
+  if (spec.build) return { type: 'Built', doing: 'Building' };
+  return spec.import ? { type: 'Imported', doing: 'Importing' } : { type: 'Pulled', doing: 'Pulling' };
+}
+
+/** How to read the log of an Image's build. */
+const buildLogHint = ({ metadata }: Image): string =>
+  `kubectl get --raw '/apis/windlass.dev/v1/namespaces/${metadata.namespace ?? ''}/images/${metadata.name}/log?follow=true'`;
 
 /** The status after a look at the image; conditions of other writers are kept. Pure. */
 export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, now: number): ImageStatus {
   const old = image.status;
-  const type = image.spec.import ? 'Imported' : 'Pulled';
+  const { type, doing } = originOf(image);
   const generation = image.metadata.generation;
   // Nothing to push any more: nothing to say about it.
   const isPushGone = (image.spec.push?.length ?? 0) === 0;
@@ -36,21 +54,18 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
     ...rest,
     // Also before the bytes are there: it is the name that a reader of a failure looks for.
     ...(references[0] === undefined ? {} : { reference: references[0] }),
+    ...(image.spec.build ? { buildLog: buildLogHint(image) } : {}),
     conditions: setConditions(oldConditions, conditions, { now, generation }),
   });
   const { progress: _, ...kept } = old ?? {};
   if (fetch.kind === 'busy') {
-    const message = `${image.spec.import ? 'importing' : 'pulling'} on node ${nodeName}`;
-    const reason = image.spec.import ? 'Importing' : 'Pulling';
+    const message = `${doing.toLowerCase()} on node ${nodeName}`;
     const isThere = old?.digest !== undefined;
+    const busy = { status: 'False', reason: doing, message } as const;
     return withConditions(
       { ...kept, progress: fetch.progress },
-      isThere
-        ? []
-        : [
-            { type, status: 'False', reason, message },
-            { type: 'Ready', status: 'False', reason, message },
-          ],
+      // A build that is under way is told apart from the one before, which can be used until then.
+      [...(isThere && !image.spec.build ? [] : [{ type, ...busy }]), ...(isThere ? [] : [{ type: 'Ready', ...busy }])],
     );
   }
   if (fetch.kind === 'failed') {
@@ -74,6 +89,7 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
       ...rest,
       ...found,
       ...(pushed.length > 0 ? { pushed } : {}),
+      ...(fetch.build ? { build: fetch.build } : {}),
       ...(progress === undefined ? {} : { progress: { phase: 'Pushing', ...progress } }),
       tags: [...new Set(references)],
       nodes: [...new Set([...(old?.nodes ?? []), nodeName])].toSorted(),

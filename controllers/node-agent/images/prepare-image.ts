@@ -5,13 +5,14 @@ import type { Cluster } from '../cluster.ts';
 import type { Need } from '../container/prepared.ts';
 import type { Credentials, InspectedImage, NodeRuntime } from '../runtime/node-runtime.ts';
 import { findImageSource, type ImageSource } from './image-source.ts';
-import type { ImagePuller, PullState } from './image-puller.ts';
+import type { ImagePuller, KnownImage, PullState } from './image-puller.ts';
 import { findCredentials } from './pull-secrets.ts';
 
 export interface PrepareImageDeps {
   readonly cluster: Cluster;
   readonly runtime: Pick<NodeRuntime, 'inspectImage'>;
   readonly puller: ImagePuller;
+  readonly nodeName: string;
   /** Like inspectImage, but a moment old is good enough: many starts ask for the same image at once. */
   readonly lookUp: NodeRuntime['inspectImage'];
 }
@@ -35,17 +36,18 @@ export interface PrepareImageOptions {
 
 /** Finds or fetches the image; asked again until it is there. */
 export async function prepareImage(
-  { cluster, runtime, puller, lookUp }: PrepareImageDeps,
+  deps: PrepareImageDeps,
   container: Container,
   options: PrepareImageOptions,
 ): Promise<ImageNeed> {
+  const { cluster, runtime, puller, lookUp } = deps;
   const { kept } = options;
   const same = kept && (await lookUp(kept.digest));
   if (same) return { state: 'Ready', image: same, reference: kept.reference };
   const namespace = container.metadata.namespace ?? '';
   const source = findImageSource(container, cluster.images.list(namespace));
   if (source.kind === 'missing') return { state: 'Waiting', reason: source.reason, message: source.message };
-  if (source.kind === 'local') return prepareLocal(lookUp, source);
+  if (source.kind === 'local') return prepareLocal(deps, container, source, options);
   const present = source.policy === 'Always' ? undefined : await lookUp(source.reference);
   if (present) return { state: 'Ready', image: present, reference: source.reference };
   if (source.policy === 'Never') {
@@ -71,6 +73,7 @@ export async function prepareImage(
     sinceMs: source.policy === 'Always' ? options.sinceMs : Date.now(),
     waiter: container.metadata.uid ?? '',
     onEnd: (end) => options.onPullEnd(source.reference, end),
+    known: source.known && knownImage(source.known, source.policy),
   });
   if (pull.state === 'Pulling') {
     return { state: 'Waiting', reason: 'Pulling', message: `pulling ${source.reference}` };
@@ -88,17 +91,53 @@ export async function prepareImage(
   };
 }
 
+/** With policy Always the registry says what the reference means; where the bytes are is worth knowing in any case. */
+function knownImage(
+  { digest, nodes }: { readonly digest: string | undefined; readonly nodes: readonly string[] },
+  policy: 'IfNotPresent' | 'Always',
+): KnownImage {
+  return { nodes, isLocal: false, ...(policy === 'Always' || digest === undefined ? {} : { digest }) };
+}
+
 async function prepareLocal(
-  lookUp: NodeRuntime['inspectImage'],
+  { puller, lookUp, nodeName }: PrepareImageDeps,
+  container: Container,
   source: Extract<ImageSource, { kind: 'local' }>,
+  options: PrepareImageOptions,
 ): Promise<ImageNeed> {
-  const image = (await lookUp(source.reference)) ?? (await lookUp(source.digest));
-  if (image) return { state: 'Ready', image, reference: source.reference };
+  const { reference, digest, imageName } = source;
+  // A name means here what it did when the bytes came, but where they are made: there it may be ahead of the status.
+  const isHome = source.nodes.includes(nodeName);
+  const image = (await lookUp(digest)) ?? (isHome ? await lookUp(reference) : undefined);
+  if (image) return { state: 'Ready', image, reference };
+  const where = source.nodes.length > 0 ? `node ${source.nodes.join(', ')}` : 'no node';
+  if (isHome || source.nodes.length === 0 || source.policy === 'Never') {
+    return {
+      state: 'Waiting',
+      reason: 'ImageNotOnNode',
+      message: `image "${imageName}" is on ${where}, not on this one`,
+      retryAtMs: Date.now() + 5000,
+    };
+  }
+  const pull = puller.request(reference, undefined, {
+    sinceMs: Date.now(),
+    waiter: container.metadata.uid ?? '',
+    onEnd: (end) => options.onPullEnd(reference, end),
+    known: { digest, nodes: source.nodes, isLocal: true },
+  });
+  if (pull.state === 'Pulling') {
+    return { state: 'Waiting', reason: 'Pulling', message: `getting image "${imageName}" from ${where}` };
+  }
+  if (pull.state === 'Failed') {
+    return { state: 'Waiting', reason: pull.reason, message: pull.message, retryAtMs: pull.retryAtMs };
+  }
+  const pulled = await lookUp(digest);
+  if (pulled) return { state: 'Ready', image: pulled, reference };
   return {
     state: 'Waiting',
-    reason: 'ImageNotOnNode',
-    message: `image "${source.imageName}" is on ${source.nodes.length > 0 ? `node ${source.nodes.join(', ')}` : 'no node'}, not on this one`,
-    retryAtMs: Date.now() + 5000,
+    reason: 'ErrImagePull',
+    message: `image "${imageName}" is gone again after it came from ${where}`,
+    retryAtMs: Date.now() + 1000,
   };
 }
 

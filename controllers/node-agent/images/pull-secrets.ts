@@ -28,6 +28,20 @@ export function findCredentials(secrets: readonly Secret[], reference: string): 
   return undefined;
 }
 
+/** One login for each registry that the Secrets have any for; a key that is the bare host goes before one with a path. */
+export function listCredentials(secrets: readonly Secret[]): (Credentials & { readonly registry: string })[] {
+  const found = new Map<string, { readonly isBare: boolean; readonly credentials: Credentials }>();
+  for (const [key, entry] of secrets.flatMap(readAuths)) {
+    const slash = key.indexOf('/');
+    const registry = slash < 0 ? key : key.slice(0, slash);
+    const credentials = readEntry(entry);
+    const known = found.get(registry);
+    if (credentials && (!known || (!known.isBare && slash < 0)))
+      found.set(registry, { isBare: slash < 0, credentials });
+  }
+  return [...found].map(([registry, { credentials }]) => ({ registry, ...credentials }));
+}
+
 function repositoryOf(reference: string): string {
   const registry = registryOf(reference);
   const rest = reference.startsWith(`${registry}/`) ? reference.slice(registry.length + 1) : reference;

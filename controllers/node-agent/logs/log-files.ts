@@ -36,7 +36,8 @@ export async function listAttemptFiles(directory: string, attempt: number): Prom
   return [...rotated, ...(names.includes(live) ? [live] : [])].map((name) => join(directory, name));
 }
 
-async function namesIn(directory: string): Promise<string[]> {
+/** What is in a folder; nothing when there is none. */
+export async function namesIn(directory: string): Promise<string[]> {
   try {
     return await readdir(directory);
   } catch (error) {

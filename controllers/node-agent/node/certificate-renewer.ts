@@ -31,6 +31,8 @@ export interface CertificateRenewerDeps {
   /** `<home>/pki`. */
   readonly folder: string;
   readonly setServing: (pair: KeyPair) => void;
+  /** Told of a new client certificate, beside `client`. */
+  readonly onClient: (pair: KeyPair) => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -70,6 +72,7 @@ export function createCertificateRenewer(deps: CertificateRenewerDeps): RunPart 
 
   const show = (pair: KeyPair): void => {
     client.setCredentials(pair);
+    deps.onClient(pair);
     until = untilOf(pair.cert);
   };
 

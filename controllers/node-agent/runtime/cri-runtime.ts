@@ -1,10 +1,12 @@
 // NodeRuntime over CRI v1 and our node service; the only file of the agent that knows their messages.
 import type { CriClient } from '../../../cri/client.ts';
-import type { Container, ContainerStatus, PodSandbox } from '../../../cri/messages.ts';
+import type { Container, ContainerStatus, Draft, PodSandbox } from '../../../cri/messages.ts';
 import type { ContainerEvent as CriEvent } from '../../../cri/stats-messages.ts';
-import { isNotFound } from '../../../lib/errors.ts';
+import type { BuildImageRequest } from '../../../cri/node-messages.ts';
+import { isNotFound, WindlassError } from '../../../lib/errors.ts';
 import { parseImageConfig } from './image-config.ts';
 import type {
+  ImageBuild,
   Ingress,
   ContainerEvent,
   ContainerState,
@@ -120,15 +122,24 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
           throw error;
         }
       }),
-    pullImage: (reference, credentials, onProgress, signal) =>
+    pullImage: (reference, credentials, onProgress, signal, peers) =>
       timed('pull_image', async () => {
         if (!onProgress) {
           await images.pullImage({ image: { image: reference }, auth: credentials ?? null }, { signal, timeoutMs: 0 });
           return;
         }
-        const stream = node.pullImageProgress({ reference, ...credentials }, { signal });
+        const stream = node.pullImageProgress({ reference, ...credentials, peers: peers ?? null }, { signal });
         for await (const progress of stream)
           onProgress({ ...progress, phase: progress.phase as PullProgress['phase'] });
+      }),
+    findBlob: (digest) =>
+      timed('find_blob', async () => {
+        try {
+          return await node.findBlob({ digest });
+        } catch (error) {
+          if (isNotFound(error)) return undefined;
+          throw error;
+        }
       }),
     pushImage: (image, reference, credentials, onProgress, signal) =>
       timed('push_image', async () => {
@@ -140,6 +151,20 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
         const answer = await node.importImage({ path, references, config: config ?? null }, { signal, timeoutMs: 0 });
         return { id: answer.imageId, digest: answer.digest };
       }),
+    buildImage: (build, { onEvent, signal }) =>
+      timed('build_image', async () => {
+        for await (const message of node.buildImage(toBuildRequest(build), { signal })) {
+          const { step, steps, instruction, log, image, failure } = message;
+          if (step > 0) await onEvent({ kind: 'step', step, steps, instruction });
+          if (log !== '') await onEvent({ kind: 'log', text: log });
+          if (image) return { kind: 'built' as const, ...image };
+          if (failure) return { kind: 'failed' as const, ...failure };
+        }
+        throw new WindlassError('Unavailable', 'the container runtime ended the build without a result');
+      }),
+    importBlob: (path, digest) =>
+      timed('import_blob', async () => void (await node.importBlob({ path, digest }, { timeoutMs: 0 }))),
+    keepBlobs: (digests) => timed('keep_blobs', async () => (await node.keepBlobs({ digests })).missing),
     tagImage: (image, reference) => timed('tag_image', async () => void (await node.tagImage({ image, reference }))),
     untagImage: (reference) => timed('untag_image', () => ignoreGone(node.untagImage({ reference }))),
     copyUp: (image, imagePath, destination) =>
@@ -173,6 +198,22 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
     sandboxUsage: () =>
       timed('list_podsandbox_stats', async () => (await runtime.listPodSandboxStats({})).stats.map(toSandboxUsage)),
   };
+}
+
+function toBuildRequest({ context, dockerfileInline, target, platform, network, cacheTo, ...same }: ImageBuild) {
+  const request: Draft<BuildImageRequest> = {
+    ...same,
+    ...(context.kind === 'inline' ? { inlineFiles: context.files } : {}),
+    ...(context.kind === 'hostPath' ? { hostPath: context.path } : {}),
+    ...(context.kind === 'archive' ? { archive: context.digest } : {}),
+    ...(context.kind === 'git' ? { git: context.url } : {}),
+    dockerfileInline: dockerfileInline ?? '',
+    target: target ?? '',
+    platform: platform ?? '',
+    network: network ?? '',
+    cacheTo: cacheTo ?? '',
+  };
+  return request;
 }
 
 async function withStatus({ runtime }: CriClient, container: Container): Promise<ContainerState> {

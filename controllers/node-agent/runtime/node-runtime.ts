@@ -190,6 +190,70 @@ export interface PullProgress extends TransferProgress {
   readonly phase: 'Resolving' | 'Pulling' | 'Unpacking' | 'Done';
 }
 
+/** A build of an image, as the runtime takes it. */
+export interface ImageBuild {
+  /** One build of a name at a time. */
+  readonly id: string;
+  readonly context:
+    | { readonly kind: 'inline'; readonly files: Readonly<Record<string, string>> }
+    | { readonly kind: 'hostPath'; readonly path: string }
+    | { readonly kind: 'archive'; readonly digest: string }
+    | { readonly kind: 'git'; readonly url: string };
+  readonly dockerfile: string;
+  readonly dockerfileInline?: string | undefined;
+  readonly target?: string | undefined;
+  readonly args: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly secrets: readonly { readonly id: string; readonly data: Buffer }[];
+  readonly noCache: boolean;
+  readonly pull: boolean;
+  readonly platform?: string | undefined;
+  readonly references: readonly string[];
+  /** Id of the network of RUN instructions; absent = loopback alone. */
+  readonly network?: string | undefined;
+  readonly cacheFrom: readonly string[];
+  readonly cacheTo?: string | undefined;
+  readonly credentials: readonly (Credentials & { readonly registry: string })[];
+}
+
+export type BuildEvent =
+  /** Whole lines of the log. */
+  | { readonly kind: 'log'; readonly text: string }
+  | { readonly kind: 'step'; readonly step: number; readonly steps: number; readonly instruction: string };
+
+export interface BuildFailure {
+  readonly message: string;
+  /** '' when no instruction is to blame. */
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly instruction: string;
+  /** False for what may go well the next time. */
+  readonly isFinal: boolean;
+}
+
+export type BuildOutcome =
+  | {
+      readonly kind: 'built';
+      readonly digest: string;
+      readonly cachedSteps: number;
+      /** Of a git context; '' else. */
+      readonly commit: string;
+    }
+  | ({ readonly kind: 'failed' } & BuildFailure);
+
+/** Other nodes that are asked for an image before its registry. */
+export interface PeerSource {
+  /** Socket at which this agent answers for them. */
+  readonly socket: string;
+  /** Nodes that should have it. */
+  readonly first: readonly string[];
+  /** Of its manifest, where it is known what the reference means. */
+  readonly digest?: string;
+  /** No registry has it. */
+  readonly only: boolean;
+}
+
 export interface ContainerUsage {
   readonly containerId: string;
   readonly name: string;
@@ -221,7 +285,13 @@ export interface SandboxUsage {
  */
 export interface NodeRuntime {
   version(): Promise<{ name: string; version: string }>;
-  describe(): Promise<{ instanceId: string; metricsAddress: string; ociRuntime: string }>;
+  /** `features`: what the runtime can do beyond CRI, e.g. `build`. */
+  describe(): Promise<{
+    instanceId: string;
+    metricsAddress: string;
+    ociRuntime: string;
+    features: readonly string[];
+  }>;
   list(): Promise<{ sandboxes: SandboxState[]; containers: ContainerState[] }>;
   /** Events until the runtime ends the stream or `signal` fires. */
   events(signal: AbortSignal): AsyncIterable<ContainerEvent>;
@@ -261,7 +331,12 @@ export interface NodeRuntime {
     credentials: Credentials | undefined,
     onProgress: ((progress: PullProgress) => void) | undefined,
     signal: AbortSignal,
+    peers?: PeerSource,
   ): Promise<void>;
+  /** A blob of an image on the node that other nodes may have; undefined for anything else. */
+  findBlob(
+    digest: string,
+  ): Promise<{ readonly path: string; readonly sizeBytes: number; readonly mediaType: string } | undefined>;
   /** Pushes an image that is on the node (any name of it) as `reference`. */
   pushImage(
     image: string,
@@ -276,6 +351,18 @@ export interface NodeRuntime {
     config: ImportConfig | undefined,
     signal: AbortSignal,
   ): Promise<{ id: string; digest: string }>;
+  /**
+   * Builds and names an image; the end of `signal` ends the build. The next event comes when onEvent() has resolved. What
+   * the Dockerfile, its files or its commands are to blame for is an outcome, not an error.
+   */
+  buildImage(
+    build: ImageBuild,
+    options: { readonly onEvent: (event: BuildEvent) => Promise<void> | void; readonly signal: AbortSignal },
+  ): Promise<BuildOutcome>;
+  /** Takes in a file of the state folder as a blob that no image has; Invalid when its bytes have another digest. */
+  importBlob(path: string, digest: string): Promise<void>;
+  /** Declares all such blobs that are to be kept; resolves with those that are not on the node. */
+  keepBlobs(digests: readonly string[]): Promise<readonly string[]>;
   tagImage(image: string, reference: string): Promise<void>;
   untagImage(reference: string): Promise<void>;
   copyUp(image: string, imagePath: string, destination: string): Promise<boolean>;

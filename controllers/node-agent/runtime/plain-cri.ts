@@ -42,6 +42,7 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
       instanceId: '',
       metricsAddress: '',
       ociRuntime: (await runtime.version()).name,
+      features: [],
     }));
   async function refuse(what: string): Promise<never> {
     const { name } = await runtime.version();
@@ -72,10 +73,18 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
       return runtime.updateResources(id, resources, isPlain ? {} : annotations);
     },
     inspectImage: (image) => orElse(runtime.inspectImage(image), () => inspectImage(client, image)),
-    pullImage: (reference, credentials, onProgress, signal) =>
-      orElse(runtime.pullImage(reference, credentials, onProgress, signal), () =>
-        runtime.pullImage(reference, credentials, undefined, signal),
+    pullImage: (reference, credentials, onProgress, signal, peers) =>
+      orElse(runtime.pullImage(reference, credentials, onProgress, signal, peers), () =>
+        peers?.only
+          ? refuse('cannot take an image from another node: push it to a registry')
+          : runtime.pullImage(reference, credentials, undefined, signal),
       ),
+    // Not by orElse(): our own runtime of the version before lacks this call and is no plain one.
+    findBlob: (digest) =>
+      runtime.findBlob(digest).catch((error: unknown) => {
+        if (reasonOf(error) !== 'Unimplemented') throw error;
+        return undefined;
+      }),
     listRootFilesystems: () => orElse(runtime.listRootFilesystems(), () => []),
     removeRootFilesystem: (key) => orElse(runtime.removeRootFilesystem(key), () => undefined),
     copyUp: (image, imagePath, destination) =>
@@ -98,6 +107,9 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
     unpause: (id) => orElse(runtime.unpause(id), () => refuse('cannot resume a container')),
     importImage: (path, ...rest) =>
       orElse(runtime.importImage(path, ...rest), () => refuse('cannot import an image: push it to a registry')),
+    buildImage: (...asked) => orElse(runtime.buildImage(...asked), () => refuse('cannot build an image')),
+    importBlob: (...asked) => orElse(runtime.importBlob(...asked), () => refuse('cannot take in an archive')),
+    keepBlobs: (digests) => orElse(runtime.keepBlobs(digests), () => digests),
     pushImage: (image, reference, ...rest) =>
       orElse(runtime.pushImage(image, reference, ...rest), () => refuse('cannot push an image')),
     untagImage: (reference) => orElse(runtime.untagImage(reference), () => undefined),

@@ -1,20 +1,22 @@
-// The agent's TLS listener: logs, exec, attach and port forwarding for the API server, by kubelet's paths, and the use of
-// resources at /usage. Only the API server's own client certificate gets in; everybody else talks to the API server,
-// which knows who may do what.
+// The agent's TLS listener: logs, exec, attach and port forwarding for the API server, by kubelet's paths, the use of
+// resources at /usage, logs of builds, and archives that come in. Only the API server's own client certificate gets in,
+// and, for blobs of images at /blobs, those of other nodes; everybody else talks to the API server, which knows who may
+// do what.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
 import { errnoOf, messageOf, reasonOf, WindlassError, type Reason } from '../../../lib/errors.ts';
 import type { UsageReport } from '../../../crds/usage.ts';
-import type { HostPort } from '../../../lib/host-port.ts';
+import { parseHostPort, type HostPort } from '../../../lib/host-port.ts';
+import { closeServer, listenOn } from '../../../lib/listen.ts';
 import type { Logger } from '../../../lib/log.ts';
+import { createFileSender } from '../../../lib/send-file.ts';
+import { receiveArchive, type ReceiverDeps } from '../archives/receive-archive.ts';
+import { createBlobServer, type BlobDeps, type BlobServer } from './blobs.ts';
+import { serveBuildLog, type BuildLogDeps } from './build-logs.ts';
+import { readCaller, type Caller } from './caller.ts';
 import { serveLogs, type LogDeps } from './logs.ts';
 import { serveStream, type StreamDeps, type StreamVerb } from './streams.ts';
-
-/** Common name of the certificate the API server shows to agents. */
-const API_SERVER_NAME = 'windlass:apiserver';
 
 const CODES: Readonly<Partial<Record<Reason, number>>> = {
   BadRequest: 400,
@@ -23,13 +25,17 @@ const CODES: Readonly<Partial<Record<Reason, number>>> = {
   NotFound: 404,
   MethodNotAllowed: 405,
   Conflict: 409,
+  TooManyRequests: 429,
   Unimplemented: 501,
   Unavailable: 503,
 };
 
-export interface AgentServerOptions extends LogDeps, StreamDeps {
+export interface AgentServerOptions extends LogDeps, BuildLogDeps, StreamDeps, Pick<BlobDeps, 'findBlob' | 'onSent'> {
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
   readonly usage: (signal: AbortSignal) => Promise<UsageReport>;
+  readonly archives: ReceiverDeps;
+  /** Resolves when the node that calls belongs to the cluster; throws Forbidden when it does not. */
+  readonly admit: (caller: Extract<Caller, { kind: 'node' }>, signal: AbortSignal) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -58,10 +64,13 @@ export function parseAgentPath(
 /** The listener as a value; nothing happens before listen(). */
 export function createAgentServer(options: AgentServerOptions): AgentServer {
   const stopping = new AbortController();
+  const blobs = createBlobServer({ ...options, sender: createFileSender() });
   const server = createServer(
     { cert: options.tls.cert, key: options.tls.key, ca: options.tls.ca, requestCert: true, rejectUnauthorized: true },
     (request, response) => {
-      handle(options, request, response, stopping.signal).catch((error: unknown) => answerError(response, error));
+      handle({ ...options, blobs }, request, response, stopping.signal).catch((error: unknown) =>
+        answerError(response, error),
+      );
     },
   );
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -70,17 +79,12 @@ export function createAgentServer(options: AgentServerOptions): AgentServer {
   server.on('tlsClientError', (error) => options.log.debug({ err: error }, 'TLS handshake failed'));
   return {
     async listen({ host, port, orAnyPort = false }) {
-      const bind = (wanted: number): Promise<void> =>
-        new Promise<void>((resolve, reject) => {
-          server.once('error', reject);
-          server.listen(wanted, host, resolve);
-        });
-      await bind(port).catch((error: unknown) => {
+      const address = await listenOn(server, { host, port }).catch((error: unknown) => {
         if (!orAnyPort || errnoOf(error) !== 'EADDRINUSE') throw error;
         options.log.info({ host, port }, 'the port is taken: another one is used');
-        return bind(0);
+        return listenOn(server, { host, port: 0 });
       });
-      return (server.address() as AddressInfo).port;
+      return parseHostPort(address).port;
     },
     setCertificate: ({ cert, key }) => server.setSecureContext({ cert, key, ca: options.tls.ca }),
     async run(signal) {
@@ -88,27 +92,32 @@ export function createAgentServer(options: AgentServerOptions): AgentServer {
         await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
       }
       stopping.abort();
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+      await closeServer(server);
     },
   };
 }
 
-function authenticate(request: IncomingMessage): void {
-  const name = (request.socket as TLSSocket).getPeerCertificate().subject?.CN;
-  if (name !== API_SERVER_NAME) {
-    throw new WindlassError('Forbidden', `${String(name)} may not talk to the node agent: ask the API server`);
+/** What a node asks of another is blobs, and nothing else. */
+function requireApiServer(caller: Caller): void {
+  if (caller.kind === 'node') {
+    throw new WindlassError('Forbidden', `node ${caller.name} may only read blobs here: ask the API server`);
   }
 }
 
 async function handle(
-  options: AgentServerOptions,
+  options: AgentServerOptions & { readonly blobs: BlobServer },
   request: IncomingMessage,
   response: ServerResponse,
   stopping: AbortSignal,
 ): Promise<void> {
-  authenticate(request);
+  const caller = readCaller(request);
   const url = new URL(request.url ?? '/', 'https://agent');
+  const digest = /^\/blobs\/([^/]+)$/.exec(url.pathname)?.[1];
+  if (digest !== undefined) {
+    if (caller.kind === 'node') await options.admit(caller, stopping);
+    return options.blobs.serve(caller, decodeURIComponent(digest), request, response);
+  }
+  requireApiServer(caller);
   if (url.pathname === '/healthz') {
     response.end('ok');
     return;
@@ -125,6 +134,14 @@ async function handle(
   if (path?.verb === 'containerLogs' && request.method === 'GET') {
     return serveLogs(options, path, url.searchParams, response, signal);
   }
+  if (path?.verb === 'buildLogs' && request.method === 'GET') {
+    return serveBuildLog(options, path, url.searchParams, response, signal);
+  }
+  if (url.pathname === '/archives' && request.method === 'POST') {
+    const received = await receiveArchive(options.archives, request, signal);
+    response.setHeader('Content-Type', 'application/json').end(JSON.stringify(received));
+    return;
+  }
   if (path && isStreamVerb(path.verb)) {
     throw new WindlassError('BadRequest', `${path.verb} needs an upgrade to WebSocket or SPDY/3.1`);
   }
@@ -138,7 +155,7 @@ async function upgrade(
   head: Buffer,
 ): Promise<void> {
   socket.on('error', () => socket.destroy());
-  authenticate(request);
+  requireApiServer(readCaller(request));
   const url = new URL(request.url ?? '/', 'https://agent');
   const path = parseAgentPath(url.pathname);
   if (path && isStreamVerb(path.verb)) {

@@ -7,8 +7,8 @@ import { isAbort, WindlassError } from '../../../lib/errors.ts';
 import type { Lister } from '../cluster.ts';
 import type { Container } from '../../../crds/container.ts';
 import { listAttempts, logDirectoryName } from '../logs/log-files.ts';
-import { parseLogOptions } from '../logs/log-options.ts';
-import { readLog } from '../logs/read-log.ts';
+import { parseLogOptions, type LogOptions } from '../logs/log-options.ts';
+import { readLog, type LogSource } from '../logs/read-log.ts';
 import type { RuntimeCache } from '../runtime/runtime-cache.ts';
 
 export interface LogDeps {
@@ -39,7 +39,16 @@ export async function serveLogs(
   // The present run may end and the next begin while a reader follows: it stays with this attempt.
   const isRunning = (): boolean =>
     deps.cache.viewOf(uid).containers.some((run) => run.attempt === attempt && run.state === 'Running');
-  const source = { directory, attempt, isRunning, subscribe: deps.cache.onChange };
+  await streamLog({ directory, attempt, isRunning, subscribe: deps.cache.onChange }, options, response, signal);
+}
+
+/** Answers with what `source` has, and gets. */
+export async function streamLog(
+  source: LogSource,
+  options: LogOptions,
+  response: ServerResponse,
+  signal: AbortSignal,
+): Promise<void> {
   response.writeHead(200, { 'Content-Type': 'text/plain' });
   response.flushHeaders();
   try {

@@ -6,6 +6,7 @@ import type { Volume } from '../../../crds/volume.ts';
 import { isAlreadyExists } from '../../../lib/errors.ts';
 import { NODE_DATA_FINALIZER } from '../../runtime/object-key.ts';
 import type { Lister } from '../cluster.ts';
+import { askPatiently } from '../server-away.ts';
 import type { Need } from '../container/prepared.ts';
 import {
   ANONYMOUS_LABEL,
@@ -59,18 +60,11 @@ async function openFound(deps: VolumeStoreDeps, volume: Volume, signal: AbortSig
   }
   // First the finalizer, then the bytes: nothing may be left behind when the object goes.
   if (!volume.metadata.finalizers?.includes(NODE_DATA_FINALIZER)) {
-    await deps.client.mergePatch(
-      name,
-      namespace,
-      {
-        metadata: {
-          finalizers: [...(volume.metadata.finalizers ?? []), NODE_DATA_FINALIZER],
-          resourceVersion: volume.metadata.resourceVersion,
-        },
-      },
-      {},
-      signal,
-    );
+    const metadata = {
+      finalizers: [...(volume.metadata.finalizers ?? []), NODE_DATA_FINALIZER],
+      resourceVersion: volume.metadata.resourceVersion,
+    };
+    await askPatiently(signal, (limited) => deps.client.mergePatch(name, namespace, { metadata }, {}, limited));
   }
   await mkdir(deps.roots.volumes, { recursive: true, mode: 0o711 });
   await mkdir(directory, { recursive: true, mode: 0o755 });
@@ -88,24 +82,22 @@ export async function openAnonymousVolume(
   const name = anonymousVolumeName(containerName, uid, mountPath);
   const known = deps.lister.get(namespace, name);
   if (known) return openFound(deps, known, signal);
+  const wanted: Parameters<VolumeStoreDeps['client']['create']>[0] = {
+    metadata: {
+      name,
+      namespace,
+      labels: { [ANONYMOUS_LABEL]: 'true', [CONTAINER_UID_LABEL]: uid },
+      annotations: { 'windlass.dev/mounted-by': `${containerName}:${mountPath}` },
+      finalizers: [NODE_DATA_FINALIZER],
+    },
+    spec: { driver: 'local', nodeName: deps.nodeName, reclaimPolicy: 'Delete' },
+  };
   let volume: Volume | undefined;
   try {
-    volume = await deps.client.create(
-      {
-        metadata: {
-          name,
-          namespace,
-          labels: { [ANONYMOUS_LABEL]: 'true', [CONTAINER_UID_LABEL]: uid },
-          annotations: { 'windlass.dev/mounted-by': `${containerName}:${mountPath}` },
-          finalizers: [NODE_DATA_FINALIZER],
-        },
-        spec: { driver: 'local', nodeName: deps.nodeName, reclaimPolicy: 'Delete' },
-      },
-      signal,
-    );
+    volume = await askPatiently(signal, (limited) => deps.client.create(wanted, limited));
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
-    volume = await deps.client.get(name, namespace, signal);
+    volume = await askPatiently(signal, (limited) => deps.client.get(name, namespace, limited));
   }
   if (!volume) return waiting('VolumeDeleting', `anonymous volume "${name}" is being deleted`);
   return openFound(deps, volume, signal);

@@ -34,6 +34,8 @@ test('the controllers through failures', async (t) => {
       },
       { what: `${name} with ${replicas} Ready`, timeoutMs: 30_000 },
     );
+  const taintsOf = async (name: string): Promise<boolean> =>
+    ((await nodes.get(name, undefined))?.spec?.taints ?? []).length > 0;
   const given = (): number => agent.seen.size + dying.seen.size + third.seen.size;
 
   await t.test('a leader that is killed in the middle of a scale is succeeded, and nothing is done twice', async () => {
@@ -141,6 +143,34 @@ test('the controllers through failures', async (t) => {
     await using back = await startPretendAgent(api.kubeconfig, 'n2');
     void back;
     await waitFor(async () => ((await nodes.get('n2', undefined))?.spec?.taints ?? []).length === 0);
+    await controllers.kill('SIGTERM');
+  });
+
+  await t.test('most nodes being silent at once costs nothing, nor does the first of them that returns', async () => {
+    await using controllers = startTestControllers(api.kubeconfig);
+    await waitFor(() => controllers.isLeader(), { timeoutMs: 20_000 });
+    const onThird = async (): Promise<string[]> =>
+      (await containers.list({ namespace: 'default', labelSelector: 'windlass.dev/service=web' })).items
+        .filter(({ spec, metadata }) => spec.nodeName === 'n3' && metadata.deletionTimestamp === undefined)
+        .map(({ metadata }) => metadata.uid ?? '');
+    const before = await onThird();
+    assert.ok(before.length > 0);
+    // n2 is silent since the end of the test before.
+    await third.stop();
+    const isSuspect = (): boolean =>
+      controllers.log.some(({ msg }) => msg === 'most nodes are silent at once: nothing is evicted');
+    await waitFor(isSuspect, { timeoutMs: 20_000, what: 'the suspicion' });
+    await waitFor(async () => (await taintsOf('n2')) && (await taintsOf('n3')), { timeoutMs: 20_000 });
+    // Longer than from the taint to an eviction.
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    assert.deepEqual(await onThird(), before);
+    const returnedAt = performance.now();
+    await using back = await startPretendAgent(api.kubeconfig, 'n2');
+    void back;
+    await waitFor(async () => !(await taintsOf('n2')), { timeoutMs: 20_000 });
+    await waitFor(async () => (await onThird()).length === 0, { timeoutMs: 20_000, what: 'n3 being given up' });
+    // The grace of 3 s and the delay of 1 s, counted from the last look before the return: a second ago on a quiet machine.
+    assert.ok(performance.now() - returnedAt > 2_000, 'the other one has the time of its lease to follow');
   });
 });
 

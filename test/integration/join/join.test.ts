@@ -243,7 +243,43 @@ test('joining', async (t) => {
     await joinAs('c', { server: [api.url], token: await createToken(admin, wish) });
     assert.equal((await api.request('GET', '/api/v1/nodes/c', { as: pairOf('c') })).status, 200);
   });
+
+  await t.test(
+    'a node of a machine that has the authority keeps its name until another one has joined as that',
+    async () => {
+      const commonName = 'system:node:up';
+      const own = await issueCertificate(api.authority, {
+        ...{ commonName, organizations: ['system:nodes'], usage: 'client', days: 1, now: Date.now() },
+      });
+      const nodes = createApiClient({ server: api.url, ca: api.ca, namespace: 'default', ...own });
+      t.after(() => nodes.close());
+      const asNode = nodes.kind(nodeKind);
+      await asNode.create({ metadata: { name: 'up' } });
+      assert.match(
+        await refusalOf(joinAs('up', { token: await createToken(admin, wish) })),
+        /belongs to a node with another key/,
+      );
+      // Deleted and made again by itself, it is the same machine.
+      await admin.kind(nodeKind).delete('up', undefined);
+      await asNode.create({ metadata: { name: 'up' } });
+      const ended = asNode.watch({ resourceVersion: '0' }, AbortSignal.timeout(20_000))[Symbol.asyncIterator]();
+      await ended.next();
+      await admin.kind(nodeKind).delete('up', undefined);
+      await joinAs('up', { token: await createToken(admin, wish) });
+      await assert.rejects(async () => {
+        for (;;) if ((await ended.next()).done === true) return;
+      }, /cannot be reached|closed|terminated/);
+      await assert.rejects(asNode.get('up', undefined), /another machine has joined as node "up"/);
+      assert.equal((await api.request('GET', '/api/v1/nodes/up', { as: pairOf('up') })).status, 200);
+    },
+  );
 });
+
+const refusalOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'it was not refused',
+    (error: Error) => error.message,
+  );
 
 async function requestBody(commonName: string, signerName: string, name = 'request') {
   const request = await createCertificateRequest(createPrivateKeyPem(), {

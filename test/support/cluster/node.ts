@@ -33,7 +33,7 @@ export interface ClusterNode {
   killProcesses(): Promise<void>;
   /** Every process of the host dies at once, containers with them; its disk stays. */
   powerOff(): Promise<void>;
-  /** Switches it on, and starts shim and agent unless it is to stay idle. */
+  /** Switches it on where it is off, and starts shim and agent unless it is to stay idle. */
   boot(options?: { isIdle?: boolean }): Promise<void>;
   /** In silence: nothing reaches the host or leaves it, or only nothing of `other`. */
   cut(other?: string): void;
@@ -114,8 +114,10 @@ export function createClusterNode(options: ClusterNodeOptions): ClusterNode {
       underlay.unplug(name);
     },
     async boot({ isIdle = false } = {}) {
-      await machine.powerOn();
-      underlay.plug(name, number, machine.pid());
+      if (!machine.isOn()) {
+        await machine.powerOn();
+        underlay.plug(name, number, machine.pid());
+      }
       if (!isIdle) await node.start();
     },
     cut: (other) => underlay.cut(name, other),

@@ -20,6 +20,8 @@ export interface Supervised {
   thaw(): void;
   /** The last lines it printed. */
   tail(lines?: number): string;
+  /** How each of its runs ended, and when: `14:03:07.120 SIGKILL`. */
+  ends(): readonly string[];
 }
 
 export interface ProgramToRun {
@@ -40,6 +42,7 @@ export function supervise(program: ProgramToRun): Supervised {
   let child: ChildProcess | undefined;
   let ended: Promise<void> = Promise.resolve();
   let isWanted = false;
+  const ends: string[] = [];
   const isRunning = (): boolean => child !== undefined && child.exitCode === null && child.signalCode === null;
   const signalIt = (signal: NodeJS.Signals): void => {
     const pid = child?.pid;
@@ -64,8 +67,12 @@ export function supervise(program: ProgramToRun): Supervised {
       closeSync(log);
       child = started;
       ended = new Promise((resolve) => {
-        started.once('exit', () => resolve());
-        started.once('error', () => resolve());
+        const end = (how: string): void => {
+          ends.push(`${new Date().toISOString().slice(11, 23)} ${how}`);
+          resolve();
+        };
+        started.once('exit', (code, signal) => end(signal ?? `code ${code}`));
+        started.once('error', (error) => end(error.message));
       });
       void ended.then(() => setTimeout(again, RESTART_MS, env));
     },
@@ -77,6 +84,7 @@ export function supervise(program: ProgramToRun): Supervised {
     freeze: () => signalIt('SIGSTOP'),
     thaw: () => signalIt('SIGCONT'),
     tail: (lines = 20) => readFileSync(logFile, 'utf8').split('\n').slice(-lines).join('\n'),
+    ends: () => ends,
   };
   const again = (env: Readonly<Record<string, string>>): void => {
     if (isWanted && (program.mayRun?.() ?? true)) supervised.start(env);

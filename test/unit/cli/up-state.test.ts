@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import { claimUp, readUpState, writeUpState } from '../../../cli/up-state.ts';
+import { claimUp, readUpClaim, readUpState, writeUpState } from '../../../cli/up-state.ts';
 import { reasonOf } from '../../../lib/errors.ts';
 import { describeInstance, type Instance } from '../../../lib/instance.ts';
 import { identifyProcess, type ProcessIdentity } from '../../../lib/process-identity.ts';
@@ -17,22 +17,16 @@ function makeInstance(t: { after(fn: () => void): void }): Instance {
   return describeInstance('/srv/w', run);
 }
 
-test('claimUp() lets one process in, and the next one when that is gone', (t) => {
+test('claimUp() says who runs, and how to stop it', (t) => {
   const instance = makeInstance(t);
   claimUp(instance, parent);
+  assert.deepEqual(readUpClaim(instance), parent);
   assert.throws(
     () => claimUp(instance, self),
     (error) =>
       reasonOf(error) === 'Conflict' &&
       String(error).includes(`already running as process ${parent.pid}; stop it with`),
   );
-  const gone = { pid: parent.pid, startTime: parent.startTime - 1 };
-  for (const stale of [JSON.stringify(gone), '', '{"pid":']) {
-    writeFileSync(join(instance.run, 'up.lock'), stale);
-    claimUp(instance, self);
-    assert.throws(() => claimUp(instance, parent), /already running as process/);
-  }
-  assert.deepEqual(readdirSync(instance.run), ['up.lock']);
 });
 
 test('readUpState() takes a file that is damaged or absent for none', (t) => {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestOf } from '../../../oci/digest.ts';
 import { parsePath } from '../../../registry/routes/parse-path.ts';
-import { parseChunkRange, parseRange } from '../../../registry/routes/range.ts';
+import { parseRange } from '../../../lib/byte-range.ts';
+import { parseChunkRange } from '../../../registry/routes/range.ts';
 import { parseScope } from '../../../registry/access/token-key.ts';
 
 const digest = digestOf('x');

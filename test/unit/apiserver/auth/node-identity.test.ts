@@ -62,3 +62,33 @@ test('a Node that is to be deleted opens nothing any more, whatever keeps it', a
   assert.equal(isClosed, true);
   await assert.rejects(identities.check(USER, socket as unknown as TLSSocket), /node "n1" was deleted/);
 });
+
+test('a certificate without a UID stands for a Node of its name, unless another machine has joined as that', async () => {
+  const { nodeUid: _, ...user } = USER;
+  const joined = { name: 'n1', uid: 'u2', annotations: { 'windlass.dev/node-key': 'sha256:1' } };
+  let stored: object | undefined;
+  const joining = Promise.withResolvers<void>();
+  const store = {
+    whenReady: async () => undefined,
+    get: async () => stored && { object: { metadata: stored } },
+    async *watch(_resource: unknown, _options: unknown, signal: AbortSignal) {
+      await joining.promise;
+      yield { events: [{ type: 'ADDED', entry: { object: { metadata: joined } } }] };
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    },
+  };
+  const closed = Promise.withResolvers<void>();
+  const socket = Object.assign(new EventEmitter(), { destroy: () => closed.resolve() }) as unknown as TLSSocket;
+  const stop = new AbortController();
+  const identities = createNodeIdentities(store as unknown as Pick<ResourceStore, 'get' | 'watch' | 'whenReady'>);
+  const running = identities.run(stop.signal);
+  assert.equal(await identities.check(user, socket), user);
+  stored = { name: 'n1', uid: 'u1' };
+  assert.equal(await identities.check(user, socket), user);
+  stored = joined;
+  joining.resolve();
+  await closed.promise;
+  await assert.rejects(identities.check(user, socket), /another machine has joined as node "n1"/);
+  stop.abort();
+  await running;
+});

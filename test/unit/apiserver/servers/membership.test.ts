@@ -22,8 +22,8 @@ const makeMember = (ID: string, name: string, isLearner = false): FakeMember => 
   ...{ ID, name, peerURLs: [`https://10.0.0.${ID}:2380`], clientURLs: [], isLearner },
 });
 
-/** A server beside member 1 of an etcd with `members`, which learners catch up with at once. */
-function makeMembership(t: test.TestContext, members: FakeMember[]) {
+/** A server beside member 1 of an etcd with `members`, which learners catch up with at once, unless they are `behind`. */
+function makeMembership(t: test.TestContext, members: FakeMember[], behind: ReadonlySet<string> = new Set()) {
   const folder = mkdtempSync(join(tmpdir(), 'windlass-members-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'etcd-members.json');
@@ -42,8 +42,11 @@ function makeMembership(t: test.TestContext, members: FakeMember[]) {
       memberRemove: async ({ ID }: { ID: string }) => remove(ID),
       memberUpdate: async ({ ID, peerURLs }: FakeMember) =>
         void Object.assign(members.find((one) => one.ID === ID) ?? {}, { peerURLs }),
-      memberPromote: async ({ ID }: { ID: string }) =>
-        void Object.assign(members.find((one) => one.ID === ID) ?? {}, { isLearner: false }),
+      memberPromote: async ({ ID }: { ID: string }) => {
+        if (behind.has(ID))
+          throw new Error('etcdserver: can only promote a learner member which is in sync with leader');
+        Object.assign(members.find((one) => one.ID === ID) ?? {}, { isLearner: false });
+      },
     },
   } as unknown as MemberClient;
   const log = silentLogger();
@@ -82,6 +85,26 @@ test('one that was to join and never started is forgotten after five minutes', a
   run();
   await clock.advance(290_000);
   assert.equal(members.length, 2);
+  await clock.advance(20_000);
+  assert.deepEqual(
+    members.map(({ ID }) => ID),
+    ['1'],
+  );
+});
+
+test('one that started, and died before it had caught up, is forgotten after five minutes without it', async (t) => {
+  const { members, up, clock, run } = makeMembership(t, [one(), { ...two(), isLearner: true }], new Set(['2']));
+  up.add('https://10.0.0.2:2380');
+  run();
+  await clock.advance(600_000);
+  assert.equal(members.length, 2, 'it is there, and has much to catch up with');
+  up.clear();
+  await clock.advance(200_000);
+  up.add('https://10.0.0.2:2380');
+  await clock.advance(10_000);
+  up.clear();
+  await clock.advance(290_000);
+  assert.equal(members.length, 2, 'it was heard meanwhile');
   await clock.advance(20_000);
   assert.deepEqual(
     members.map(({ ID }) => ID),

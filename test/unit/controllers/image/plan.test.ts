@@ -4,9 +4,11 @@ import {
   imageUseOf,
   planImage,
   planImageConditions,
+  planPrepull,
   releasingNode,
   usesMeaning,
 } from '../../../../controllers/image/plan.ts';
+import { RUNTIME_FEATURES_ANNOTATION } from '../../../../controllers/runtime/object-key.ts';
 import type { Node } from '../../../../crds/builtin.ts';
 import { PULL_NODE_ANNOTATION, type Image } from '../../../../crds/image.ts';
 import { makeContainer, makeImage, makeNode } from '../../../support/objects.ts';
@@ -14,7 +16,7 @@ import { makeContainer, makeImage, makeNode } from '../../../support/objects.ts'
 const assigned = (nodeName: string): Image =>
   makeImage('i', { reference: 'busybox', metadata: { annotations: { [PULL_NODE_ANNOTATION]: nodeName } } });
 const plan = (image: Image, nodes: Node[], load: Record<string, number> = {}) =>
-  planImage({ image, nodes, loadOf: (name) => load[name] ?? 0 });
+  planImage({ image, nodes, loadOf: (name) => load[name] ?? 0, holdersOf: () => [] });
 
 test('planImage() assigns the node with the fewest images', () => {
   const nodes = [makeNode('a'), makeNode('b'), makeNode('c', { ready: 'False' })];
@@ -60,13 +62,58 @@ test('planImage() imports where the file is', () => {
   );
 });
 
-test('planImage() refuses by name what is not built yet', () => {
-  const build = plan(makeImage('i', { build: { context: { inline: {} } } }), [makeNode('a')]);
-  assert.deepEqual(build, {
-    kind: 'refuse',
-    reason: 'NotSupported',
-    message: 'spec.build is not supported by this version',
+const builder = (name: string, options: Parameters<typeof makeNode>[1] = {}): Node =>
+  makeNode(name, { ...options, annotations: { [RUNTIME_FEATURES_ANNOTATION]: 'networks,build' } });
+const built = (context: object, nodeName?: string): Image =>
+  makeImage('i', {
+    build: { context },
+    ...(nodeName ? { metadata: { annotations: { [PULL_NODE_ANNOTATION]: nodeName } } } : {}),
   });
+
+test('planImage() builds where images can be built, near the archive if that can be', () => {
+  const inline = { inline: {} };
+  assert.deepEqual(plan(built(inline), [makeNode('a'), builder('b')]), { kind: 'assign', nodeName: 'b' });
+  assert.deepEqual(plan(built(inline, 'a'), [makeNode('a'), builder('b')]), { kind: 'assign', nodeName: 'b' });
+  assert.deepEqual(plan(built(inline), [makeNode('a')]), {
+    kind: 'wait',
+    reason: 'NoNodeBuilds',
+    message: 'none of 1 node(s) has a container runtime that builds images',
+  });
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const near = (nodes: Node[]) =>
+    planImage({ image: built({ archive: digest }), nodes, loadOf: () => 0, holdersOf: () => ['c'] });
+  assert.deepEqual(near([builder('b'), builder('c')]), { kind: 'assign', nodeName: 'c' });
+  assert.deepEqual(near([builder('b'), builder('c', { ready: 'False' })]), { kind: 'assign', nodeName: 'b' });
+});
+
+test('planImage() builds a folder, and a repository of a node, on that node', () => {
+  const nodes = [builder('a'), builder('b')];
+  assert.deepEqual(plan(built({ hostPath: '/src', nodeName: 'b' }), nodes), { kind: 'assign', nodeName: 'b' });
+  assert.deepEqual(plan(built({ git: 'file:///src.git', nodeName: 'b' }), nodes), { kind: 'assign', nodeName: 'b' });
+  assert.deepEqual(plan(built({ git: 'https://h/src.git' }), nodes), { kind: 'assign', nodeName: 'a' });
+  const unclear = plan(built({ hostPath: '/src' }), nodes);
+  const wanted = 'spec.build.context.nodeName: must say which of 2 nodes has /src';
+  assert.equal(unclear.kind === 'refuse' && unclear.message, wanted);
+});
+
+test('planPrepull() counts ready nodes that match, and says who lacks it and why', () => {
+  const ssd = { labels: { disk: 'ssd' } };
+  const nodes = [makeNode('a', ssd), makeNode('b', ssd), makeNode('c'), makeNode('d', { ...ssd, ready: 'Unknown' })];
+  const image = (nodeSelector: Record<string, string> | undefined, status: Image['status']): Image => ({
+    ...makeImage('i', { reference: 'busybox', prepull: nodeSelector ? { nodeSelector } : {} }),
+    ...(status ? { status } : {}),
+  });
+  const messageOf = (...given: Parameters<typeof image>): string | undefined => {
+    const [condition] = planPrepull(image(...given), nodes);
+    return condition && `${condition.status} ${condition.reason} ${condition.message}`;
+  };
+  assert.deepEqual(planPrepull(makeImage('i', { reference: 'busybox' }), nodes), []);
+  assert.equal(messageOf({ disk: 'ssd' }, { nodes: ['a', 'b'] }), 'True Prepulled 2 of 2 nodes');
+  assert.equal(messageOf(undefined, { nodes: ['a'] }), 'False Prepulling 1 of 3 nodes; not yet: b, c');
+  const lacking = [{ nodeName: 'b', reason: 'ErrImagePull', message: 'no route' }];
+  const failed = 'False PrepullFailed 1 of 2 nodes; not yet: b (ErrImagePull: no route)';
+  assert.equal(messageOf({ disk: 'ssd' }, { nodes: ['a'], lacking }), failed);
+  assert.equal(messageOf({ disk: 'tape' }, {}), 'False NoNodeMatches no ready node has these labels');
 });
 
 test('planImageConditions() calls an Image dangling that has no name and no user', () => {

@@ -17,6 +17,10 @@ test('withLastKnown() answers what it answered last while the server is away, an
   answer = away;
   assert.equal(await get('shop', 'web', signal), object);
   await assert.rejects(get('shop', 'other', signal), /refused/);
+  answer = () => Promise.reject(new WindlassError('Internal', 'the store has no leader'));
+  assert.equal(await get('shop', 'web', signal), object);
+  answer = () => Promise.reject(new WindlassError('Forbidden', 'not yours'));
+  await assert.rejects(get('shop', 'web', signal), /not yours/);
   answer = async () => undefined;
   assert.equal(await get('shop', 'web', signal), undefined);
   answer = away;

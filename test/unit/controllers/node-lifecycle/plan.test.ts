@@ -93,7 +93,7 @@ const owned = (name: string, more: Parameters<typeof makeContainer>[1] = {}): Co
     },
   });
 
-function evict(containers: Container[], { seconds = 30, isSuspended = false, gone = false } = {}) {
+function evict(containers: Container[], { seconds = 30, isSuspended = false, gone = false, countsFromMs = 0 } = {}) {
   const node = makeNode('a', { taints: [{ key: UNREACHABLE, effect: 'NoExecute', timeAdded: secondsAgo(seconds) }] });
   const result = planEviction({
     node: gone ? undefined : node,
@@ -101,6 +101,7 @@ function evict(containers: Container[], { seconds = 30, isSuspended = false, gon
     evictionDelayMs: 20_000,
     isSuspended,
     silentSinceMs: NOW - seconds * 1000,
+    countsFromMs,
     now: NOW,
   });
   const names = (list: readonly Container[]) => list.map(({ metadata }) => metadata.name);
@@ -120,6 +121,7 @@ test('planEviction() goes by its own clock when the taint comes from one that is
       evictionDelayMs: 20_000,
       isSuspended: false,
       silentSinceMs: NOW - silentSeconds * 1000,
+      countsFromMs: 0,
       now: NOW,
     });
   assert.equal(plan(5).requeueAfterMs, 15_000);
@@ -175,6 +177,14 @@ test('planEviction() does nothing but mark while the observer is the suspect', (
     release: [],
     requeueAfterMs: undefined,
   });
+});
+
+test('planEviction() gives a node the whole delay again once the observer is no longer the suspect', () => {
+  const plan = (secondsFromNow: number) =>
+    evict([owned('c')], { seconds: 300, countsFromMs: NOW + secondsFromNow * 1000 });
+  assert.deepEqual(plan(40), { unknown: ['c'], release: [], requeueAfterMs: 60_000 });
+  assert.deepEqual(plan(-19), { unknown: ['c'], release: [], requeueAfterMs: 1_000 });
+  assert.deepEqual(plan(-20).release, ['c']);
 });
 
 test('planEviction() does not mark what had ended', () => {

@@ -3,8 +3,11 @@ import { test } from 'node:test';
 import { buildImageStatus } from '../../../../../controllers/node-agent/images/image-status.ts';
 import { createImagePuller, describePull } from '../../../../../controllers/node-agent/images/image-puller.ts';
 import { findImageSource } from '../../../../../controllers/node-agent/images/image-source.ts';
+import { prepareImage } from '../../../../../controllers/node-agent/images/prepare-image.ts';
 import { findCredentials } from '../../../../../controllers/node-agent/images/pull-secrets.ts';
 import { normaliseReference, registryOf } from '../../../../../controllers/node-agent/images/reference.ts';
+import type { Cluster } from '../../../../../controllers/node-agent/cluster.ts';
+import type { InspectedImage } from '../../../../../controllers/node-agent/runtime/node-runtime.ts';
 import type { Image } from '../../../../../crds/image.ts';
 import { IMAGE, makeContainer, NOW } from '../make.ts';
 
@@ -42,6 +45,7 @@ test('findImageSource() looks among the Images first, and never pulls over an im
     kind: 'local',
     imageName: 'z',
     digest: 'sha256:abc',
+    policy: 'IfNotPresent',
     reference: 'docker.io/library/busybox:latest',
     nodes: ['n2'],
   });
@@ -51,6 +55,7 @@ test('findImageSource() looks among the Images first, and never pulls over an im
     reference: 'docker.io/library/busybox:latest',
     policy: 'Always',
     secretNames: ['s'],
+    known: { digest: undefined, nodes: [] },
   });
   assert.equal(findImageSource(makeContainer({ image: 'other' }), [pulled]).kind, 'reference');
   const byName = makeContainer({ image: undefined, imageName: 'nope' });
@@ -59,6 +64,44 @@ test('findImageSource() looks among the Images first, and never pulls over an im
     reason: 'ImageNotFound',
     message: 'image "nope" not found',
   });
+});
+
+test('prepareImage() gets from another node what no registry has, by the digest that the Image has now', async () => {
+  const built = image('web', { import: { hostPath: '/x' } }, { digest: 'sha256:new', nodes: ['n2'] });
+  const here = new Map<string, { id: string }>();
+  const asked: object[] = [];
+  const prepare = (nodeName: string, policy?: 'Never') =>
+    prepareImage(
+      {
+        cluster: { images: { list: () => [built] } } as unknown as Cluster,
+        runtime: { inspectImage: async (name) => here.get(name) as InspectedImage | undefined },
+        lookUp: async (name) => here.get(name) as InspectedImage | undefined,
+        nodeName,
+        puller: {
+          request: (reference, _, { known }) => {
+            asked.push({ reference, known });
+            return { state: 'Pulling', progress: undefined };
+          },
+        },
+      },
+      makeContainer({ image: undefined, imageName: 'web', ...(policy && { imagePullPolicy: policy }) }),
+      { sinceMs: 0, onPullEnd: () => undefined, signal: new AbortController().signal },
+    );
+  const reference = 'windlass.local/shop/web:latest';
+  // What the name meant here before is of no use.
+  here.set(reference, { id: 'old' });
+  assert.deepEqual(await prepare('n1'), {
+    state: 'Waiting',
+    reason: 'Pulling',
+    message: 'getting image "web" from node n2',
+  });
+  assert.deepEqual(asked, [{ reference, known: { digest: 'sha256:new', nodes: ['n2'], isLocal: true } }]);
+  assert.equal((await prepare('n1', 'Never')).state, 'Waiting');
+  assert.equal(asked.length, 1);
+  // Where it was made the name may be ahead of the status.
+  assert.deepEqual(await prepare('n2'), { state: 'Ready', image: { id: 'old' }, reference });
+  here.set('sha256:new', { id: 'new' });
+  assert.deepEqual(await prepare('n1'), { state: 'Ready', image: { id: 'new' }, reference });
 });
 
 test('findCredentials() gives credentials to their own registry only, the longest path first', () => {

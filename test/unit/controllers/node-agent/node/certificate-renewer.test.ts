@@ -61,6 +61,7 @@ async function makeNode(t: TestContext, { now, looks }: { now: number; looks: nu
   const renewer = createCertificateRenewer({
     ...{ client, nodeName: 'a', cert, folder, clock, log: silentLogger() },
     setServing: (pair) => void shown.server.push(pair),
+    onClient: () => undefined,
   });
   return { folder, key, asked, shown, waits, run: () => renewer.run(stop.signal) };
 }

@@ -2,11 +2,17 @@
 // A stream makes a new buffer for each read, which costs as much processor time as the reading itself.
 import { open } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
-import type { FileBody } from './routes/call.ts';
 
 const BUFFER_BYTES = 256 * 1024;
 /** Buffers that are kept for the next answers. */
 const MAX_KEPT = 32;
+
+/** Bytes `start` to `end`, both included, of a file. */
+export interface FileBody {
+  readonly path: string;
+  readonly start: number;
+  readonly end: number;
+}
 
 export interface FileSender {
   /** Ends the response with the bytes; resolves when they are sent, or when the client has left. */

@@ -1,0 +1,167 @@
+// A repository's files at one commit, by the git program of the machine. Of git's configuration it sees a file made here
+// alone: no hooks, no filters, no credential helpers, no submodules, no protocol but that of the address.
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WindlassError } from '../../lib/errors.ts';
+import { bytePath } from '../../oci/layers/file-system-calls.ts';
+import { findProgram } from '../../runtime-shim/oci-runtime/runtime.ts';
+import { withoutSecrets } from './fetch-url.ts';
+import type { GitAddress } from './git-url.ts';
+import { createIgnoreRules } from './ignore.ts';
+import { openSource } from './source-path.ts';
+
+const CONFIG = `[safe]
+	directory = *
+[core]
+	hooksPath = /dev/null
+	fsmonitor = false
+	autocrlf = false
+	symlinks = true
+	attributesFile = /dev/null
+[submodule]
+	recurse = false
+[http]
+	followRedirects = false
+[credential]
+	helper =
+[advice]
+	detachedHead = false
+[init]
+	defaultBranch = main
+`;
+const COMMIT = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
+const MAX_OUTPUT = 64 * 1024;
+
+export interface GitOptions {
+  /** Existing folder, in which one for the repository is made. */
+  readonly workDir: string;
+  readonly keepGitDir: boolean;
+  /** Commit that has to be found. */
+  readonly checksum?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+export interface GitCheckout {
+  /** Folder of the address within the repository. */
+  readonly root: string;
+  readonly commit: string;
+  /** When it was committed. */
+  readonly commitSeconds: number;
+}
+
+/**
+ * Fetches one commit without its history and checks it out. Throws Unimplemented without a git program, Unavailable when
+ * the repository cannot be fetched, Invalid for a ref or a folder that is not in it.
+ */
+export async function fetchGit(address: GitAddress, options: GitOptions): Promise<GitCheckout> {
+  const git = findProgram('git');
+  if (git === undefined) {
+    throw new WindlassError('Unimplemented', 'a git context needs the program git, which is not installed');
+  }
+  const folder = await mkdtemp(join(options.workDir, 'git-'));
+  const tree = join(folder, 'tree');
+  const run = createRunner(git, folder, address, options.signal);
+  await mkdir(tree, { mode: 0o755 });
+  await writeFile(join(folder, 'config'), CONFIG, { mode: 0o600 });
+  await run(['init', '--quiet', '--template=', tree]);
+  const commit = await fetchCommit(run, tree, address);
+  if (options.checksum !== undefined && (options.checksum === '' || !commit.startsWith(options.checksum))) {
+    throw new WindlassError('Invalid', `${shownOf(address)} is at commit ${commit}, want ${options.checksum}`);
+  }
+  await run(['-C', tree, 'checkout', '--quiet', '--force', '--detach', commit]);
+  const committed = await run(['-C', tree, 'show', '--no-patch', '--no-show-signature', '--format=%ct', commit]);
+  if (!options.keepGitDir) await rm(join(tree, '.git'), { recursive: true, force: true });
+  return { root: findFolder(tree, address), commit, commitSeconds: Number(committed.trim()) };
+}
+
+type Run = (args: readonly string[]) => Promise<string>;
+
+async function fetchCommit(run: Run, tree: string, { remote, ref = 'HEAD' }: GitAddress): Promise<string> {
+  const fetch = ['-C', tree, 'fetch', '--quiet', '--no-tags', '--no-recurse-submodules', '--no-write-commit-graph'];
+  try {
+    await run([...fetch, '--depth=1', '--end-of-options', remote, ref]);
+  } catch (error) {
+    // Some servers give away only what a branch or a tag points to: then everything has to come.
+    if (!COMMIT.test(ref) || !/not our ref|unadvertised object|not found/i.test(String(error))) throw error;
+    await run([
+      ...fetch,
+      '--end-of-options',
+      remote,
+      '+refs/heads/*:refs/remotes/origin/*',
+      '+refs/tags/*:refs/tags/*',
+    ]);
+    return (await run(['-C', tree, 'rev-parse', '--verify', '--end-of-options', `${ref}^{commit}`])).trim();
+  }
+  return (await run(['-C', tree, 'rev-parse', '--verify', 'FETCH_HEAD^{commit}'])).trim();
+}
+
+function createRunner(git: string, folder: string, address: GitAddress, signal: AbortSignal): Run {
+  const env = {
+    PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
+    LC_ALL: 'C',
+    HOME: folder,
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_CONFIG_GLOBAL: join(folder, 'config'),
+    GIT_ATTR_NOSYSTEM: '1',
+    GIT_TERMINAL_PROMPT: '0',
+    GIT_ASKPASS: '/bin/false',
+    SSH_ASKPASS: '/bin/false',
+    // Keys and known hosts are those of the user that builds; nobody is asked anything.
+    GIT_SSH_COMMAND: 'ssh -o BatchMode=yes',
+    GIT_ALLOW_PROTOCOL: address.isLocal ? 'file' : 'http:https:ssh:git',
+    GIT_OPTIONAL_LOCKS: '0',
+  };
+  return async (args) => {
+    signal.throwIfAborted();
+    // A group of its own, so that its helpers end with it.
+    const child = spawn(git, args, { env, cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const kill = (): void => {
+      if (child.pid !== undefined && child.exitCode === null) killGroup(child.pid);
+    };
+    signal.addEventListener('abort', kill, { once: true });
+    try {
+      let [stdout, stderr] = ['', ''];
+      child.stdout.on('data', (text) => (stdout = `${stdout}${String(text)}`.slice(0, MAX_OUTPUT)));
+      child.stderr.on('data', (text) => (stderr = `${stderr}${String(text)}`.slice(-MAX_OUTPUT)));
+      const code = await new Promise<number | null>((resolve, reject) => {
+        child.once('error', reject);
+        child.once('close', resolve);
+      });
+      signal.throwIfAborted();
+      if (code !== 0) throw gitError(address, stderr);
+      return stdout;
+    } finally {
+      signal.removeEventListener('abort', kill);
+    }
+  };
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // All of it has ended.
+  }
+}
+
+function gitError(address: GitAddress, stderr: string): WindlassError {
+  const complaint = stderr.trim().replaceAll(address.remote, withoutSecrets(address.remote));
+  const isMissing = /couldn't find remote ref|not our ref/i.test(complaint);
+  const what = isMissing ? `there is no ${JSON.stringify(address.ref ?? 'HEAD')}` : complaint.slice(-2000);
+  return new WindlassError(isMissing ? 'Invalid' : 'Unavailable', `failed to fetch ${shownOf(address)}: ${what}`, {
+    cause: new Error(complaint),
+  });
+}
+
+function findFolder(tree: string, address: GitAddress): string {
+  const label = `repository ${shownOf(address)}`;
+  const source = { root: tree, label, isContext: true, ignore: [] };
+  using found = openSource(source, createIgnoreRules([]), bytePath(address.folder).split('/'));
+  if (!found?.stat.isDirectory()) {
+    throw new WindlassError('Invalid', `there is no folder ${JSON.stringify(address.folder)} in ${label}`);
+  }
+  return [tree, ...found.parts.map((part) => Buffer.from(part, 'latin1').toString('utf8'))].join('/');
+}
+
+const shownOf = ({ remote }: GitAddress): string => withoutSecrets(remote);

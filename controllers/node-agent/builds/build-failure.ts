@@ -1,0 +1,34 @@
+// A failed build in words: where it is to be looked for, and what the command said. Pure.
+import type { BuildFailure } from '../runtime/node-runtime.ts';
+
+const TAIL_LINES = 10;
+const TAIL_BYTES = 1500;
+
+/** The condition's reason for what the Dockerfile, its files or its commands are to blame for. */
+export function failureReason({ message, line, instruction }: BuildFailure): string {
+  // The parser knows where, but has no instruction yet that could have run.
+  if (line > 0 && instruction === '') return 'DockerfileInvalid';
+  return /\bsecret\b.*\b(not found|is not given|required)\b/.test(message) ? 'SecretNotFound' : 'BuildFailed';
+}
+
+/** `Dockerfile:7:1: RUN make: exit code 2`, and below it the end of the log when a command is what failed. */
+export function describeFailure(failure: BuildFailure, log: string): string {
+  const { message, file, line, column, instruction } = failure;
+  const where = file === '' ? '' : [file, line, column].filter((part) => part !== 0).join(':');
+  const parts = [where, instruction].filter((part) => part !== '' && !message.includes(part));
+  const text = [...parts, message].join(': ');
+  const tail = instruction === '' ? '' : lastLines(log, message);
+  return tail === '' ? text : `${text}\n${tail}`;
+}
+
+function lastLines(log: string, message: string): string {
+  const lines = log
+    .trimEnd()
+    .split('\n')
+    .slice(-TAIL_LINES - 1);
+  // The log ends with the failure itself.
+  const told = lines.filter((line) => line !== '' && line !== `ERROR: ${message}` && !message.includes(line));
+  let tail = told.slice(-TAIL_LINES).join('\n');
+  if (tail.length > TAIL_BYTES) tail = `... ${tail.slice(-TAIL_BYTES)}`;
+  return tail;
+}

@@ -1,0 +1,102 @@
+// Blobs that belong to no image and are kept all the same: archives that were uploaded to be built from. Somebody declares
+// which; what was just brought in is kept for a while before it must have been.
+import { createHash } from 'node:crypto';
+import { createReadStream, readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import type { ContentStore } from '../../oci/content-store.ts';
+import { digestMismatch, isDigest, type Digest } from '../../oci/digest.ts';
+import { writeRecordFile } from '../store/record-file.ts';
+import type { Lease, Leases } from './leases.ts';
+
+const FRESH_MS = 3600 * 1000;
+
+export interface KeptBlobs {
+  /**
+   * Makes a file of the same file system a blob; the file is gone then. Throws NotFound without the file, Invalid, and
+   * leaves the file, when its bytes are others.
+   */
+  adopt(path: string, digest: string): Promise<void>;
+  /** Declares all that is to be kept; gives those that are not here. The others go with the next sweep. */
+  declare(digests: readonly string[]): readonly string[];
+}
+
+interface Kept {
+  readonly declared: readonly string[];
+  /** When each was brought in. */
+  readonly fresh: Readonly<Record<string, number>>;
+}
+
+/** Opens the list in `file`; from now on the blobs on it are leased. */
+export function openKeptBlobs(file: string, store: ContentStore, leases: Leases, now = Date.now): KeptBlobs {
+  let kept = readKept(file);
+  let lease: Lease | undefined;
+  const protect = (): void => {
+    const next = leases.open();
+    for (const digest of [...kept.declared, ...Object.keys(kept.fresh)]) next.protect(digest);
+    lease?.[Symbol.dispose]();
+    lease = next;
+  };
+  const change = (next: Kept): void => {
+    if (JSON.stringify(next) === JSON.stringify(kept)) return;
+    writeRecordFile(file, JSON.stringify(next));
+    kept = next;
+    protect();
+  };
+  protect();
+  return {
+    async adopt(path, text) {
+      const digest = toDigest(text);
+      if (!store.has(digest)) {
+        const found = await hashFile(path);
+        if (found !== digest) throw digestMismatch(`file ${path}`, digest, found);
+        await flush(path);
+      }
+      change({ ...kept, fresh: { ...kept.fresh, [digest]: now() } });
+      await store.adopt(path, digest);
+    },
+    declare(digests) {
+      const declared = [...new Set(digests.map(toDigest))].toSorted();
+      const fresh = Object.entries(kept.fresh).filter(
+        ([digest, atMs]) => now() - atMs < FRESH_MS && !declared.includes(digest as Digest),
+      );
+      change({ declared, fresh: Object.fromEntries(fresh) });
+      return declared.filter((digest) => !store.has(digest));
+    },
+  };
+}
+
+function toDigest(text: string): Digest {
+  if (isDigest(text) && text.startsWith('sha256:')) return text;
+  throw new WindlassError('Invalid', `digest: want sha256: and 64 hex digits, not ${JSON.stringify(text)}`);
+}
+
+function readKept(file: string): Kept {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Kept;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return { declared: [], fresh: {} };
+    throw new WindlassError('Internal', `the list of kept blobs ${file} is damaged`, { cause: error });
+  }
+}
+
+async function hashFile(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  try {
+    await pipeline(createReadStream(path, { highWaterMark: 1024 * 1024 }), hash);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') throw new WindlassError('NotFound', `${path} does not exist`, { cause: error });
+    throw error;
+  }
+  return `sha256:${hash.digest('hex')}`;
+}
+
+async function flush(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
