@@ -1,16 +1,24 @@
 // "Did you mean": the known word that a mistyped one is nearest to.
 
-/** Words longer than this are no typos of ours, and comparing takes time with their length. */
-const MAX_LENGTH = 64;
+/** Longer words are seldom typos, and comparing takes time with their length. */
+const MAX_LENGTH = 32;
+/** Candidates beyond this are not looked at. */
+const MAX_CANDIDATES = 1000;
 
-/** The candidate at most two edits away from `word`, the nearest and first of them; case counts. Undefined: none is. */
+/**
+ * The candidate at most two edits away from `word`, and fewer than it has characters: the nearest and first of them;
+ * case counts. Undefined: none is.
+ */
 export function closestWord(word: string, candidates: Iterable<string>): string | undefined {
   if (word.length > MAX_LENGTH) return undefined;
   let closest: { candidate: string; distance: number } | undefined;
+  let seen = 0;
   for (const candidate of candidates) {
+    seen += 1;
+    if (seen > MAX_CANDIDATES) break;
     if (Math.abs(candidate.length - word.length) > 2) continue;
     const distance = editDistance(word, candidate);
-    if (distance <= 2 && distance < (closest?.distance ?? 3)) closest = { candidate, distance };
+    if (distance < Math.min(word.length, closest?.distance ?? 3)) closest = { candidate, distance };
   }
   return closest?.candidate;
 }

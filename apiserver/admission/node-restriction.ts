@@ -117,9 +117,29 @@ function eventRefusal({ node, old, object }: Write): string | undefined {
   return `node "${node}" may not change whom it is about, or who reports it`;
 }
 
-function imageRefusal({ node, old }: Write): string | undefined {
+/** Other nodes than the one that fetches it say of themselves whether they have it. */
+function imageRefusal({ node, old, object }: Write): string | undefined {
   const holder = old ? annotation(old, PULL_NODE_ANNOTATION) : undefined;
-  return holder === node ? undefined : `it is fetched by node "${holder ?? ''}"`;
+  if (holder === node) return undefined;
+  if (old && object && isDeepStrictEqual(withoutPresence(old, node), withoutPresence(object, node))) return undefined;
+  return `it is fetched by node "${holder ?? ''}": node "${node}" may only say of itself whether it has it`;
+}
+
+/** The status of an Image without what `node` says of itself. */
+function withoutPresence(object: StoredObject, node: string): object {
+  const {
+    nodes = [],
+    lacking = [],
+    ...rest
+  } = (object['status'] ?? {}) as {
+    nodes?: readonly string[];
+    lacking?: readonly { nodeName?: string }[];
+  };
+  return {
+    ...{ rest, labels: object.metadata.labels, annotations: object.metadata.annotations },
+    nodes: nodes.filter((name) => name !== node),
+    lacking: lacking.filter(({ nodeName }) => nodeName !== node),
+  };
 }
 
 function networkRefusal({ node, old, object }: Write): string | undefined {

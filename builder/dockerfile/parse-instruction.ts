@@ -21,10 +21,9 @@ import { parseWorkdir } from '../instructions/workdir.ts';
 import type { Checks, Escape, FromInstruction, Heredoc, Instruction, Position, Warning } from './ast.ts';
 import { addWarning, skipsOf } from './checks.ts';
 import { takeFlags } from './flags.ts';
-import { findHeredocs, type HeredocStart } from './heredoc.ts';
+import { findHeredocs } from './heredoc.ts';
 import type { InstructionSource } from './instruction-source.ts';
 import type { LineReader, LogicalLine } from './logical-lines.ts';
-import { withPlace } from './problem.ts';
 import { dockerfileError, quote } from './syntax-error.ts';
 import { parseJsonForm } from './words.ts';
 
@@ -125,16 +124,11 @@ function cutTrigger(piece: Piece, context: ParseContext): Piece {
 function takeHeredocs(piece: Piece, own: Piece, reader: LineReader, { file }: ParseContext): Heredoc[] {
   if (!WITH_HEREDOCS.includes(own.kind) || parseJsonForm(own.rest)?.kind === 'strings') return [];
   const { line } = piece;
-  const fail = (problem: string, cause?: unknown): Error =>
-    dockerfileError(file, line.locate(Math.max(line.text.indexOf('<<'), 0)), problem, {
-      instruction: line.text.trim(),
-      cause,
-    });
-  const starts: HeredocStart[] = withPlace(fail, () => findHeredocs(line.text));
-  return starts.map((start) => {
+  return findHeredocs(line.text).map((start) => {
     const content = reader.takeHeredoc(start.name, start.stripsTabs);
     if (content !== undefined) return { ...start, content };
-    throw fail(`here-document ${quote(start.name)} has no end: no line after it is ${start.name} alone`);
+    const problem = `here-document ${quote(start.name)} has no end: no line after it is ${start.name} alone`;
+    throw dockerfileError(file, line.locate(line.text.indexOf('<<')), problem, { instruction: line.text.trim() });
   });
 }
 

@@ -27,6 +27,7 @@ import type { CopyPlan, PlannedEntry, PlannedSource } from './copy-plan.ts';
 import { makeDirectories, resolveDestination, type Owner } from './destination.ts';
 import { hashOpen, openFile } from './read-content.ts';
 import { lookAt, textOf } from './source-path.ts';
+import type { Unpacked } from './unpack-archive.ts';
 
 /** Smaller ones are read and written in one go, larger ones copied by the kernel. */
 const PIECE = 1024 * 1024;
@@ -38,7 +39,7 @@ export interface ApplyContext {
   readonly owner: Owner | undefined;
   readonly pause?: () => Promise<void> | undefined;
   /** Unpacks an archive into a folder and gives that as a source; undefined when the file is no archive. */
-  readonly unpack: (source: PlannedSource) => Promise<PlannedSource | undefined>;
+  readonly unpack: (source: PlannedSource) => Promise<Unpacked | undefined>;
 }
 
 /**
@@ -50,8 +51,8 @@ export async function applyPlan(plan: CopyPlan, root: string, context: ApplyCont
     const mustBeFolder = plan.destination.endsWith('/');
     const singles = plan.sources.filter(({ isDirectory }) => !isDirectory).length + plan.files.length;
     for (const source of plan.sources) {
-      const unpacked = source.isUnpacked ? await context.unpack(source) : undefined;
-      await applySource(plan.destination, root, unpacked ?? source, singles, context);
+      using unpacked = source.isUnpacked ? await context.unpack(source) : undefined;
+      await applySource(plan.destination, root, unpacked?.source ?? source, singles, context);
     }
     for (const file of plan.files) {
       if (/^\.{0,2}$|[/\0]/.test(file.name)) {

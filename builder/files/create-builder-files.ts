@@ -2,6 +2,7 @@
 // large ones on two threads, of which one reads (and remembers what it read) and the other writes.
 import { lstatSync, opendirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { reasonOf } from '../../lib/errors.ts';
 import { bytePath, nativePath } from '../../oci/layers/file-system-calls.ts';
 import { createLayerFiles } from '../../runtime-shim/host/layer-files.ts';
 import type { BuilderFiles, BuilderFilesOptions, ResolvedCopy } from './builder-files.ts';
@@ -13,10 +14,12 @@ import { createFileThread } from './file-thread.ts';
 import type { PackedCopy } from './file-worker.ts';
 import type { PlannedCopy } from './plan-copy.ts';
 import { createPause } from './turns.ts';
-import { looksPacked } from './unpack-archive.ts';
 
 /** What the event loop does faster than a thread starts. */
 const SMALL = { entries: 500, bytes: 4 * 1024 * 1024 } as const;
+
+/** Of archives among it; one that holds more is unpacked by the thread. */
+const SMALL_ARCHIVES = { maxBytes: SMALL.bytes, maxEntries: SMALL.entries } as const;
 
 class NotSmall extends Error {}
 
@@ -50,8 +53,15 @@ export function createBuilderFiles(options: BuilderFilesOptions = {}): BuilderFi
     },
     async applyCopy(resolved, root, { signal, workDir, usersRoot = root }) {
       const job = { kind: 'apply', plan: resolved.plan as CopyPlan | PackedPlan, root, usersRoot, workDir } as const;
-      if (isSmallPlan(resolved)) await runApplyJob(job, here(signal));
-      else await writer.apply(job, signal);
+      if (isSmallPlan(resolved)) {
+        try {
+          return await runApplyJob(job, { ...here(signal), archiveLimits: SMALL_ARCHIVES });
+        } catch (error) {
+          // What was copied so far is copied again, over itself.
+          if (reasonOf(error) !== 'Invalid' || !hasArchive(resolved)) throw error;
+        }
+      }
+      await writer.apply(job, signal);
     },
     async writeLayer(upperDir, target, { signal, ...layerOptions }) {
       const job = { kind: 'layer', upperDir, target, options: layerOptions } as const;
@@ -71,9 +81,11 @@ export function createBuilderFiles(options: BuilderFilesOptions = {}): BuilderFi
 }
 
 function isSmallPlan({ plan, entries, sizeBytes }: ResolvedCopy): boolean {
-  const known = plan as CopyPlan | PackedPlan;
-  if ('packed' in known || entries > SMALL.entries || sizeBytes > SMALL.bytes) return false;
-  return !known.sources.some(({ isUnpacked, origin }) => isUnpacked && looksPacked(origin));
+  return !('packed' in (plan as CopyPlan | PackedPlan)) && entries <= SMALL.entries && sizeBytes <= SMALL.bytes;
+}
+
+function hasArchive({ plan }: ResolvedCopy): boolean {
+  return (plan as CopyPlan).sources.some(({ isUnpacked }) => isUnpacked);
 }
 
 function isSmallTree(folder: string): boolean {

@@ -79,21 +79,25 @@ type Run = (args: readonly string[]) => Promise<string>;
 
 async function fetchCommit(run: Run, tree: string, { remote, ref = 'HEAD' }: GitAddress): Promise<string> {
   const fetch = ['-C', tree, 'fetch', '--quiet', '--no-tags', '--no-recurse-submodules', '--no-write-commit-graph'];
-  try {
-    await run([...fetch, '--depth=1', '--end-of-options', remote, ref]);
-  } catch (error) {
-    // Some servers give away only what a branch or a tag points to: then everything has to come.
-    if (!COMMIT.test(ref) || !/not our ref|unadvertised object|not found/i.test(String(error))) throw error;
-    await run([
-      ...fetch,
-      '--end-of-options',
-      remote,
-      '+refs/heads/*:refs/remotes/origin/*',
-      '+refs/tags/*:refs/tags/*',
-    ]);
-    return (await run(['-C', tree, 'rev-parse', '--verify', '--end-of-options', `${ref}^{commit}`])).trim();
+  const ways = [
+    ['--depth=1', '--end-of-options', remote, ref],
+    // Servers that only give away files know nothing of a history that is cut off.
+    ['--end-of-options', remote, ref],
+    // Others give away only what a branch or a tag points to: then everything has to come.
+    ['--end-of-options', remote, '+refs/heads/*:refs/remotes/origin/*', '+refs/tags/*:refs/tags/*'],
+  ];
+  const isCommit = COMMIT.test(ref);
+  for (const [index, way] of ways.entries()) {
+    try {
+      await run([...fetch, ...way]);
+      const found = index === 2 ? ref : 'FETCH_HEAD';
+      return (await run(['-C', tree, 'rev-parse', '--verify', '--end-of-options', `${found}^{commit}`])).trim();
+    } catch (error) {
+      const isHelpless = index === 0 ? /shallow/i.test(String(error)) || isCommit : isCommit;
+      if (!isHelpless || index === ways.length - 1) throw error;
+    }
   }
-  return (await run(['-C', tree, 'rev-parse', '--verify', 'FETCH_HEAD^{commit}'])).trim();
+  throw new WindlassError('Internal', 'no way to fetch a repository is left');
 }
 
 function createRunner(git: string, folder: string, address: GitAddress, signal: AbortSignal): Run {

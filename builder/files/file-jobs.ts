@@ -1,5 +1,6 @@
 // The three jobs of builder-files.ts as data, so that either thread can do them.
 import { deserialize, serialize } from 'node:v8';
+import type { ApplyOptions } from '../../oci/layers/apply.ts';
 import { writeLayer, type LayerOptions, type WrittenLayer } from '../../oci/layers/diff-layer.ts';
 import type { FileSystemCalls } from '../../oci/layers/file-system-calls.ts';
 import type { CopyOperation } from '../operations.ts';
@@ -41,6 +42,8 @@ export interface JobContext {
   readonly memo: ContentMemo;
   readonly onWork?: (entries: number, bytes: number) => void;
   readonly pause?: () => Promise<void> | undefined;
+  /** Of what an ADD unpacks. */
+  readonly archiveLimits?: Partial<ApplyOptions>;
 }
 
 export function runPlanJob(job: PlanJob, { calls, memo, pause, onWork }: JobContext): Promise<PlannedCopy> {
@@ -48,13 +51,15 @@ export function runPlanJob(job: PlanJob, { calls, memo, pause, onWork }: JobCont
   return planCopy(job.operation, job.sources, { calls, memo, onWork: onWork ?? noLimit, ...(pause ? { pause } : {}) });
 }
 
-export async function runApplyJob(job: ApplyJob, { calls, pause }: JobContext): Promise<void> {
+export async function runApplyJob(job: ApplyJob, { calls, pause, archiveLimits }: JobContext): Promise<void> {
   const plan = 'packed' in job.plan ? unpackPlan(job.plan) : job.plan;
+  const paused = pause ? { pause } : {};
   await applyPlan(plan, job.root, {
     calls,
     owner: plan.chown === undefined ? undefined : resolveOwner(job.usersRoot, plan.chown),
-    unpack: (source) => unpackArchive(source, job.workDir, calls),
-    ...(pause ? { pause } : {}),
+    unpack: (source) =>
+      unpackArchive(source, job.workDir, calls, { ...paused, ...(archiveLimits && { limits: archiveLimits }) }),
+    ...paused,
   });
 }
 

@@ -62,7 +62,7 @@ export function openSource(tree: SourceTree, rules: IgnoreRules, parts: readonly
       if (stat.isSymbolicLink()) {
         links += 1;
         if (links > MAX_LINKS) throw new WindlassError('Invalid', `too many links in source ${shown(parts)}`);
-        const target = readlinkSync(nativePath(path), { encoding: 'latin1' });
+        const target = readLink(path);
         // As in a container: an absolute link starts again at the root of the tree.
         if (target.startsWith('/')) for (const { fd } of folders.splice(1)) closeSync(fd);
         todo.push(...target.split('/').toReversed());
@@ -108,6 +108,17 @@ export function lookAt(path: string): BigIntStats | undefined {
   } catch (error) {
     if (['ENOTDIR', 'ENAMETOOLONG'].includes(errnoOf(error) ?? '')) return undefined;
     throw error;
+  }
+}
+
+/** Target of a link; Conflict when it is none any more. */
+export function readLink(path: string): string {
+  try {
+    return readlinkSync(nativePath(path), { encoding: 'latin1' });
+  } catch (error) {
+    if (!['EINVAL', 'ENOENT'].includes(errnoOf(error) ?? '')) throw error;
+    const name = textOf(path.slice(path.lastIndexOf('/') + 1));
+    throw new WindlassError('Conflict', `${JSON.stringify(name)} was changed while it was read`, { cause: error });
   }
 }
 

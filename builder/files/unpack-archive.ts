@@ -1,9 +1,10 @@
 // ADD of an archive: unpacked into a folder of the build by the extractor of layers, with its limits, and copied from there.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, createReadStream, fstatSync, mkdirSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, read, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
+import { promisify } from 'node:util';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { createLayerApplier, DEFAULT_APPLY_OPTIONS, type ApplyOptions } from '../../oci/layers/apply.ts';
 import { bytePath, type FileSystemCalls } from '../../oci/layers/file-system-calls.ts';
@@ -18,7 +19,10 @@ import { openSource } from './source-path.ts';
 import { walkSource } from './walk-source.ts';
 import { createIgnoreRules } from './ignore.ts';
 
+const readPiece = promisify(read);
 const CHUNK = 1024 * 1024;
+/** What is unpacked between two pauses. */
+const SLICE = 64 * 1024;
 /** An archive may grow to this many times its size, once it is larger than the floor. */
 const MAX_RATIO = 200;
 const RATIO_FLOOR_BYTES = 1024 ** 3;
@@ -26,22 +30,22 @@ const MAX_XZ_MEMORY = '512MiB';
 
 type Packing = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
 
-const MAGIC: readonly (readonly [Packing, string])[] = [
-  ['gzip', '1f8b'],
-  ['zstd', '28b52ffd'],
-  ['bzip2', '425a68'],
-  ['xz', 'fd377a585a00'],
+const MAGIC: readonly (readonly [Packing, RegExp])[] = [
+  ['gzip', /^1f8b08/],
+  ['zstd', /^28b52ffd/],
+  // The mark of a block as well: the first three letters are those of many a text.
+  ['bzip2', /^425a683[1-9]314159265359/],
+  ['xz', /^fd377a585a00/],
 ];
 
-/** Whether the file may be an archive, by its first bytes. */
-export function looksPacked(path: string): boolean {
-  const fd = openFile(path);
-  try {
-    const block = readStart(fd);
-    return packingOf(block) !== 'none' || isTarHeader(block);
-  } finally {
-    closeSync(fd);
-  }
+/** What was in an archive, as a source, until it is disposed of. */
+export interface Unpacked extends Disposable {
+  readonly source: PlannedSource;
+}
+
+export interface UnpackOptions {
+  readonly limits?: Partial<ApplyOptions>;
+  readonly pause?: () => Promise<void> | undefined;
 }
 
 /**
@@ -52,9 +56,10 @@ export async function unpackArchive(
   source: PlannedSource,
   workDir: string,
   calls: FileSystemCalls,
-  limits: Partial<ApplyOptions> = {},
-): Promise<PlannedSource | undefined> {
+  { limits, pause }: UnpackOptions = {},
+): Promise<Unpacked | undefined> {
   const entry = source.entries[0] as PlannedEntry;
+  const target = join(workDir, `unpack-${randomUUID()}`);
   const fd = openFile(source.origin);
   try {
     const stat = fstatSync(fd, { bigint: true });
@@ -65,7 +70,6 @@ export async function unpackArchive(
     try {
       const head = await readHead(tar);
       if (!isTarHeader(head)) return undefined;
-      const target = join(workDir, `unpack-${randomUUID()}`);
       mkdirSync(target, { mode: 0o755 });
       const options = { ...DEFAULT_APPLY_OPTIONS, ...limits, hasWhiteouts: false };
       const applier = createLayerApplier(bytePath(target), calls, options);
@@ -74,15 +78,23 @@ export async function unpackArchive(
       for (let chunk: Buffer | undefined = head; chunk; chunk = (await tar.next()).value as Buffer | undefined) {
         total += chunk.length;
         if (total > maxBytes) throw new WindlassError('Invalid', `it unpacks to more than ${MAX_RATIO} times its size`);
-        applier.reader.write(chunk);
+        for (let at = 0; at < chunk.length; at += SLICE) {
+          applier.reader.write(chunk.subarray(at, at + SLICE));
+          const waiting = pause?.();
+          if (waiting) await waiting;
+        }
       }
       applier.reader.end();
       const { implicitDirectories } = applier.finish();
-      return { ...source, ...planUnpacked(target, calls, new Set(implicitDirectories)) };
+      return {
+        source: { ...source, ...planUnpacked(target, calls, new Set(implicitDirectories)) },
+        [Symbol.dispose]: () => rmSync(target, { recursive: true, force: true }),
+      };
     } finally {
       await tar.return?.(undefined);
     }
   } catch (error) {
+    rmSync(target, { recursive: true, force: true });
     throw archiveError(source.label, error);
   } finally {
     closeSync(fd);
@@ -112,8 +124,17 @@ async function* unpacked(fd: number, label: string): AsyncGenerator<Buffer> {
     yield* filterThrough(packing, fd, label);
     return;
   }
-  const file = createReadStream('', { fd, start: 0, autoClose: false, highWaterMark: CHUNK });
-  yield* decompress(file, packing);
+  yield* decompress(Readable.from(pieces(fd)), packing);
+}
+
+/** Reads an open file that stays open, which a stream would close. */
+async function* pieces(fd: number): AsyncGenerator<Buffer> {
+  for (let position = 0; ;) {
+    const { bytesRead, buffer } = await readPiece(fd, Buffer.allocUnsafe(CHUNK), 0, CHUNK, position);
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+    position += bytesRead;
+  }
 }
 
 /** What Debian's program of that name makes of the file. */
@@ -137,10 +158,10 @@ async function* filterThrough(packing: 'bzip2' | 'xz', fd: number, label: string
   let complaint = '';
   child.stderr?.on('data', (text) => (complaint = `${complaint}${String(text)}`.slice(0, 500)));
   try {
-    yield* child.stdout as Readable as AsyncIterable<Buffer>;
+    yield* child.stdout as AsyncIterable<Buffer>;
     const { code, error } = await ended;
     if (code !== 0) {
-      throw new WindlassError('Invalid', `${packing} failed: ${error?.message ?? complaint.trim()}`);
+      throw new DamagedFile(`${packing} failed: ${error?.message ?? complaint.trim()}`);
     }
   } finally {
     child.kill('SIGKILL');
@@ -148,14 +169,20 @@ async function* filterThrough(packing: 'bzip2' | 'xz', fd: number, label: string
   }
 }
 
+/** The first block and what came with it; empty for what cannot even be decompressed so far. */
 async function readHead(tar: AsyncIterator<Buffer>): Promise<Buffer> {
   let head = Buffer.alloc(0);
-  while (head.length < BLOCK) {
-    const next = await tar.next();
-    if (next.done === true) break;
-    head = Buffer.concat([head, next.value]);
+  try {
+    while (head.length < BLOCK) {
+      const next = await tar.next();
+      if (next.done === true) break;
+      head = Buffer.concat([head, next.value]);
+    }
+    return head;
+  } catch (error) {
+    if (isDamage(error) || error instanceof DamagedFile) return Buffer.alloc(0);
+    throw error;
   }
-  return head;
 }
 
 function isTarHeader(block: Buffer): boolean {
@@ -174,15 +201,21 @@ function readStart(fd: number): Buffer {
 }
 
 function packingOf(start: Buffer): Packing {
-  const hex = start.toString('hex', 0, 8);
-  return MAGIC.find(([, magic]) => hex.startsWith(magic))?.[0] ?? 'none';
+  const hex = start.toString('hex', 0, 16);
+  return MAGIC.find(([, magic]) => magic.test(hex))?.[0] ?? 'none';
 }
 
 function archiveError(label: string, error: unknown): unknown {
-  const code = errnoOf(error) ?? '';
-  if (/^(Z_|ZSTD_|ERR_ZSTD)/.test(code)) {
+  if (isDamage(error)) {
     return new WindlassError('Invalid', `archive ${label}: its compressed data is damaged`, { cause: error });
+  }
+  if (error instanceof DamagedFile) {
+    return new WindlassError('Invalid', `archive ${label}: ${error.message}`, { cause: error });
   }
   if (!(error instanceof WindlassError) || error.reason === 'Conflict') return error;
   return new WindlassError(error.reason, `archive ${label}: ${error.message}`, { cause: error });
 }
+
+const isDamage = (error: unknown): boolean => /^(Z_|ZSTD_|ERR_ZSTD)/.test(errnoOf(error) ?? '');
+
+class DamagedFile extends Error {}

@@ -1,9 +1,9 @@
 // Everything below a folder of a tree that is taken, sorted bytewise folder by folder. Folders are opened one from the
 // other (source-path.ts), and a folder that is left out appears all the same once something below it is taken.
-import { closeSync, readdirSync, fstatSync, readlinkSync, type BigIntStats } from 'node:fs';
+import { closeSync, fstatSync, readdirSync, type BigIntStats } from 'node:fs';
 import { nativePath } from '../../oci/layers/file-system-calls.ts';
 import type { FolderMatch, IgnoreRules } from './ignore.ts';
-import { lookAt, openFolder, textOf, type OpenedSource } from './source-path.ts';
+import { lookAt, openFolder, readLink, textOf, type OpenedSource } from './source-path.ts';
 
 /** Something that decides about paths: rules that leave out what they match, or take nothing else. */
 export interface PathFilter {
@@ -72,9 +72,7 @@ export function* walkSource(source: OpenedSource, filters: readonly PathFilter[]
         above.pending = undefined;
       }
       if (fd !== undefined) continue;
-      yield stat.isSymbolicLink()
-        ? { path, openPath, stat, linkName: readlinkSync(nativePath(openPath), { encoding: 'latin1' }) }
-        : { path, openPath, stat };
+      yield stat.isSymbolicLink() ? { path, openPath, stat, linkName: readLink(openPath) } : { path, openPath, stat };
     }
   } finally {
     for (const { fd } of levels) if (fd !== undefined) closeSync(fd);

@@ -30,6 +30,8 @@ export interface Change {
   readonly operation?: Operation;
 }
 
+/** Words with more unknown variables than this were not meant for us: no guessing. */
+const MAX_HINTS = 10;
 /** Longest content of a here-document after expansion. */
 const MAX_CONTENT = 16 * 1024 * 1024;
 
@@ -50,7 +52,7 @@ export function createScope(state: StageState, instruction: Instruction, warning
     );
     for (const name of expanded.unset) {
       if (state.args.has(name)) continue;
-      const meant = closestWord(name, variables.names());
+      const meant = expanded.unset.size > MAX_HINTS ? undefined : closestWord(name, variables.names());
       warn('UndefinedVar', `variable $${name} is not defined${meant === undefined ? '' : `: did you mean $${meant}?`}`);
     }
     return expanded;

@@ -48,7 +48,8 @@ export function createStepRemover({
     const folder = join(steps, stepId);
     if (listNames(folder).some((name) => isMountPoint(join(folder, name)))) umountTree(folder);
     rmSync(folder, { recursive: true, force: true });
-    await removeTree(join(scratch, stepId));
+    // Most have none, and to see that costs less than to look whether it is small.
+    if (existsSync(join(scratch, stepId))) await removeTree(join(scratch, stepId));
   }
 
   return Object.assign(remove, {

@@ -84,6 +84,7 @@ function expandArgs(word: string, { dockerfile, globals, warn }: BaseContext): E
 
 /** An image that nobody can build without arguments is easily broken without anyone seeing it. */
 function warnOfDefault(word: string, { dockerfile, defaults, warn }: BaseContext): void {
+  if (!word.includes('$')) return;
   try {
     toReference(expand(word, { escape: dockerfile.escape, variables: defaults }).text);
   } catch (error) {

@@ -62,14 +62,12 @@ export const archiveOf = ({ spec }: Pick<Image, 'spec'>): string | undefined =>
   spec.build?.context.archive ?? spec.import?.archive;
 
 /**
- * The node that has still to let go of a deleted Image which nobody uses; undefined when none has, or when it cannot be
- * waited for: it left the cluster or does not answer.
+ * The nodes that have still to let go of a deleted Image which nobody uses, without those that cannot be waited for: they
+ * left the cluster or do not answer.
  */
-export function releasingNode({ metadata, status }: Image, nodes: readonly Node[]): string | undefined {
-  const name = metadata.annotations?.[PULL_NODE_ANNOTATION];
-  if (name === undefined || !status?.nodes?.includes(name)) return undefined;
-  const node = nodes.find((one) => one.metadata.name === name);
-  return node && isReady(node) ? name : undefined;
+export function releasingNodes({ status }: Pick<Image, 'status'>, nodes: readonly Node[]): string[] {
+  const answering = new Set(nodes.filter(isReady).map(({ metadata }) => metadata.name));
+  return (status?.nodes ?? []).filter((name) => answering.has(name));
 }
 
 /** What an Image is made from that is on one node only: its field, and where it says which node. */

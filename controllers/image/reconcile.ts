@@ -12,7 +12,7 @@ import { hasFinalizer, IN_USE_FINALIZER, isDeleting, joinKey } from '../runtime/
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { removeFinalizer, writeStatus } from '../runtime/write.ts';
 import { listNames } from '../volume/plan.ts';
-import { planImage, planImageConditions, planPrepull, releasingNode, RELEASING_REASON, usesMeaning } from './plan.ts';
+import { planImage, planImageConditions, planPrepull, releasingNodes, RELEASING_REASON, usesMeaning } from './plan.ts';
 
 export interface ImageDeps {
   readonly client: KindClient<Image>;
@@ -63,9 +63,9 @@ export function createImageReconciler(deps: ImageDeps): Reconcile {
     const users = usesMeaning(image).flatMap((use) => deps.usersOf.get(use));
     if (isDeleting(image)) {
       if (users.length === 0) {
-        const nodeName = releasingNode(image, deps.nodes.list());
-        if (nodeName !== undefined) {
-          const message = `node ${nodeName} removes what nothing else uses of it`;
+        const nodes = releasingNodes(image, deps.nodes.list());
+        if (nodes.length > 0) {
+          const message = `what nothing else uses of it is removed from node(s) ${listNames(nodes)}`;
           await say(image, [{ type: 'Ready', status: 'False', reason: RELEASING_REASON, message }], signal);
           return {};
         }

@@ -27,7 +27,8 @@ import { readVersion } from '../../lib/version.ts';
 import { HOST_ROUTES_ANNOTATION, RUNTIME_FEATURES_ANNOTATION, keyOf, splitKey } from '../runtime/object-key.ts';
 import { portConflictsAnnotation, type PortConflicts } from '../runtime/port-conflicts.ts';
 import { createLoopMetrics } from '../runtime/queue-metrics.ts';
-import { archivePath, findArchive } from './archives/archives.ts';
+import { archivePath, findArchiveBlob } from './archives/archives.ts';
+import { fetchArchive } from './archives/fetch-archive.ts';
 import { prepareUploads } from './archives/receive-archive.ts';
 import { createImageBuilder } from './builds/image-builder.ts';
 import { cleanUpContainer } from './clean-up.ts';
@@ -89,7 +90,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const { clock, log, nodeName, instance, runtime, registry } = options;
   const client = createApiClient(options.connection, { userAgent: 'windlass-node-agent', registry });
   const informers = createInformerSet({ client, log, clock, metrics: createInformerMetrics(registry) });
-  const { watched, cluster, companions, hasTables } = watchCluster({ client, nodeName, clock, log }, informers);
+  const { watched, cluster, companions, hasTables, ownNode } = watchCluster(
+    { client, nodeName, clock, log },
+    informers,
+  );
   const events = createEventRecorder({ client, component: 'node-agent', host: nodeName, clock, log });
   const recorder =
     <T extends KubernetesObject>(kind: CustomKind<T>) =>
@@ -110,7 +114,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const own = (): Container[] => cluster.containers.list().filter(({ spec }) => spec.nodeName === nodeName);
 
   const networks = createNodeNetworks(cluster.networks, runtime, nodeName);
-  const peers = createPeers({ ...options, client });
+  const content = paths.content(instance);
+  const archives = { archives: cluster.archives, runtime, nodeName };
+  const peers = createPeers({
+    ...options,
+    client,
+    findArchiveBlob: (digest) => findArchiveBlob(archives, content, digest),
+  });
   await peers.listen();
   const puller = createImagePuller(runtime, clock, signal, peers.socketPath);
   const memory = createMemoryStore();
@@ -165,8 +175,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
 
   const buildLogs = paths.buildLogs(instance);
   const builder = createImageBuilder({ runtime, logs: buildLogs, clock }, signal);
-  const archives = { archives: cluster.archives, runtime, nodeName };
-  prepareUploads(paths.uploads(instance));
+  const uploads = paths.uploads(instance);
+  prepareUploads(uploads);
   const agentServer = createAgentServer({
     tls: options.tls,
     log,
@@ -178,7 +188,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     builder,
     buildLogs,
     archives: {
-      ...{ runtime, nodeName, uploads: paths.uploads(instance) },
+      ...{ runtime, nodeName, uploads },
       diskProblem: () => diskProblem(instance.home, options.diskReserve),
     },
     ...peers.served,
@@ -342,8 +352,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
           recordImage: recorder(imageKind),
           builds: {
             ...{ builder, buildLogs, networks },
-            fetchArchive: (namespace, digest) => findArchive(archives, namespace, digest),
-            archivePath: (digest) => archivePath(paths.content(instance), digest),
+            fetchArchive: (...asked) => fetchArchive({ ...archives, peers, uploads, content }, ...asked),
+            archivePath: (digest) => archivePath(content, digest),
+            ownNode,
           },
         }),
         createLogRotator({ containers: own, cache, runtime, podLogs, clock, log }),

@@ -1,4 +1,5 @@
 // The agent's controllers beside that of Containers: what is watched, and which keys a change leads to.
+import { isDeepStrictEqual } from 'node:util';
 import type { ApiClient } from '../../client/client.ts';
 import type { ContainerEndpoint } from '../../crds/container-endpoint.ts';
 import type { Container } from '../../crds/container.ts';
@@ -6,7 +7,7 @@ import { isIngress } from '../../crds/network.ts';
 import { imageKind, type Image } from '../../crds/image.ts';
 import { volumeKind, type Volume } from '../../crds/volume.ts';
 import type { RunPart } from '../../lib/run-all.ts';
-import { createController, watch, type LoopDeps } from '../runtime/controller.ts';
+import { createController, watch, type LoopDeps, type Watch } from '../runtime/controller.ts';
 import { archiveOf } from '../image/plan.ts';
 import { keyOf } from '../runtime/object-key.ts';
 import { keepArchives } from './archives/archives.ts';
@@ -40,7 +41,10 @@ export interface ObjectControllerDeps {
   readonly puller: ImagePuller;
   readonly pusher: ImagePusher;
   readonly recordImage: ImageReconcilerDeps['record'];
-  readonly builds: Pick<ImageReconcilerDeps, 'builder' | 'buildLogs' | 'networks' | 'fetchArchive' | 'archivePath'>;
+  readonly builds: Pick<
+    ImageReconcilerDeps,
+    'builder' | 'buildLogs' | 'networks' | 'fetchArchive' | 'archivePath' | 'ownNode'
+  >;
   readonly networkDeps: NetworkReconcilerDeps;
   readonly tables: ServiceTablesReconciler;
   readonly queues: { readonly networks: LateQueue; readonly tables: LateQueue };
@@ -64,6 +68,7 @@ function imageController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
     workers: 4,
     watches: [
       watch(watched.images, (image) => [keyOf(image)]),
+      ownLabels(deps),
       watch(watched.archives, ({ metadata, digest }) =>
         cluster.images
           .list(metadata.namespace)
@@ -84,6 +89,18 @@ function imageController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
       enqueue: queue.add,
     }),
   });
+}
+
+/** Labels decide what a node is to have before anybody asks for it. */
+function ownLabels({ watched, cluster }: ObjectControllerDeps): Watch {
+  return {
+    synced: (signal) => watched.nodes.synced(signal),
+    subscribe: (queue) =>
+      watched.nodes.subscribe(({ object, previous }) => {
+        if (previous && isDeepStrictEqual(previous.metadata.labels, object.metadata.labels)) return;
+        for (const image of cluster.images.list()) if (image.spec.prepull) queue.add(keyOf(image));
+      }),
+  };
 }
 
 function archiveController(loop: LoopDeps, { watched, cluster, runtime, nodeName }: ObjectControllerDeps): RunPart {

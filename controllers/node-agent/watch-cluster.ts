@@ -2,7 +2,7 @@
 import type { ApiClient } from '../../client/client.ts';
 import type { InformerSet } from '../../client/informer-set.ts';
 import { archiveKind, type Archive } from '../../crds/archive.ts';
-import { configMapKind, secretKind, type ConfigMap, type Secret } from '../../crds/builtin.ts';
+import { configMapKind, nodeKind, secretKind, type ConfigMap, type Node, type Secret } from '../../crds/builtin.ts';
 import { containerEndpointKind, type ContainerEndpoint } from '../../crds/container-endpoint.ts';
 import { containerKind, type Container } from '../../crds/container.ts';
 import { imageKind, type Image } from '../../crds/image.ts';
@@ -22,6 +22,8 @@ import { withLastKnown } from './server-away.ts';
 export interface AgentWatches extends ContainerWatches {
   readonly endpoints: WatchedKind<ContainerEndpoint>;
   readonly archives: WatchedKind<Archive>;
+  /** The Node of this agent alone. */
+  readonly nodes: WatchedKind<Node>;
 }
 
 /**
@@ -37,12 +39,15 @@ export function watchCluster(
   companions: Companions;
   /** Whether all that the tables of Services are made of is in the cache. */
   hasTables: () => boolean;
+  /** The Node of this agent. */
+  ownNode: () => Node | undefined;
 } {
   const own = informers.add<Container>(containerKind, { fieldSelector: `spec.nodeName=${nodeName}` });
   const companions = createCompanions({ client, own, nodeName, clock, log });
   const endpoints = informers.add<ContainerEndpoint>(containerEndpointKind, {
     fieldSelector: `spec.nodeName!=${nodeName}`,
   });
+  const nodes = informers.add<Node>(nodeKind, { fieldSelector: `metadata.name=${nodeName}` });
   const others = {
     images: informers.add<Image>(imageKind),
     archives: informers.add<Archive>(archiveKind),
@@ -80,7 +85,13 @@ export function watchCluster(
   };
   const hasTables = (): boolean =>
     [own, endpoints, others.networks, others.services].every((informer) => informer.hasSynced());
-  return { watched: { containers, endpoints, ...others }, cluster, companions, hasTables };
+  return {
+    watched: { containers, endpoints, nodes, ...others },
+    cluster,
+    companions,
+    hasTables,
+    ownNode: () => nodes.get(nodeName),
+  };
 }
 
 function listerOf<T extends KubernetesObject>(informer: {

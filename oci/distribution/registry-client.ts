@@ -41,6 +41,8 @@ export interface BlobCall extends RegistryCall {
 export interface PushBlobCall extends BlobCall {
   /** Repositories of the same registry that may have the blob: asked to share it before any byte is sent. */
   readonly mountFrom: readonly string[];
+  /** Makes the bytes present in the store; called when they are about to be sent. */
+  readonly prepare?: () => Promise<void>;
 }
 
 export type PushedBlob = 'exists' | 'mounted' | 'uploaded';

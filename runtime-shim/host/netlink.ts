@@ -98,7 +98,7 @@ export function decodeMessages(bytes: Buffer): NetlinkMessage[] {
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
 const SOL_NETLINK = 270;
-const OPTION = { addMembership: 1, capAck: 10, extAck: 11 } as const;
+const OPTION = { addMembership: 1, capAck: 10, extAck: 11, strictCheck: 12 } as const;
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
 const MSG_DONTWAIT = 0x40;
@@ -135,6 +135,20 @@ export class NetlinkSocket implements Disposable {
     const { first, bytes } = this.#encode(requests);
     check(libc.send(this.#fd, bytes, bytes.length, 0), 'send', 'netlink');
     return this.#answers(first, requests);
+  }
+
+  /**
+   * Does `work`, for whose requests the kernel leaves out of a list what the request does not name, instead of sending all
+   * that it has. Undefined, with nothing done, by a kernel before 4.20, which cannot.
+   */
+  strictly<T>(work: () => T): T | undefined {
+    const set = (value: number): number => libc.setsockopt(this.#fd, SOL_NETLINK, OPTION.strictCheck, u32(value), 4);
+    if (set(1) !== 0) return undefined;
+    try {
+      return work();
+    } finally {
+      set(0);
+    }
   }
 
   /**

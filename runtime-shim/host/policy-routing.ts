@@ -6,6 +6,7 @@ import {
   text,
   u32,
   type Attribute,
+  type NetlinkMessage,
   type NetlinkRequest,
   type NetlinkSocket,
 } from './netlink.ts';
@@ -66,23 +67,27 @@ export function deleteRule(socket: NetlinkSocket, rule: RoutingRule): void {
   request(socket, ruleRequest(rule, false), 'ENOENT');
 }
 
-/** Table -> where its default route leads, of the tables from `first` to `last`. */
+/** Table -> where its default route leads, of these tables alone: a router's host may have a million routes in others. */
 export function listDefaultRoutes(
   socket: NetlinkSocket,
-  first: number,
-  last: number,
+  tables: ReadonlySet<number>,
 ): Map<number, { readonly gateway: string; readonly link: number }> {
-  const header = Buffer.alloc(12);
-  header[0] = AF_INET;
-  const messages = socket.request([
-    { type: RTM.getRoute, flags: NLM_F.dump, body: header, effect: 'list routes of all tables' },
-  ]);
+  if (tables.size === 0) return new Map();
+  const list = (effect: string, attributes: readonly Attribute[]): NetlinkMessage[] => {
+    const body = Buffer.concat([Buffer.of(AF_INET, ...Buffer.alloc(11)), encodeAttributes(attributes)]);
+    return socket.request([{ type: RTM.getRoute, flags: NLM_F.dump, body, effect }]);
+  };
+  // One list at a time, as the kernel has it. A table that does not exist has no routes.
+  const named = socket.strictly(() =>
+    [...tables].flatMap((table) => list(`list routes of table ${table}`, [[RTA.table, u32(table)]])),
+  );
+  const messages = named ?? list('list routes of all tables', []);
   return new Map(
     messages.flatMap((message) => {
       const attributes = decodeAttributes(message.body.subarray(12));
       const table = attributes.get(RTA.table)?.readUInt32LE(0) ?? 0;
       const gateway = attributes.get(RTA.gateway)?.join('.');
-      if (message.body[1] !== 0 || table < first || table > last || gateway === undefined) return [];
+      if (message.body[1] !== 0 || !tables.has(table) || gateway === undefined) return [];
       return [[table, { gateway, link: attributes.get(RTA.oif)?.readUInt32LE(0) ?? 0 }] as const];
     }),
   );

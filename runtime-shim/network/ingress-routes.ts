@@ -82,7 +82,10 @@ export function removeIngressRoutes(instance: Instance, socket: NetlinkSocket): 
   syncRoutes(socket, instance, { rules: [], gateways: new Map() }, 0);
 }
 
-/** Tables first: while there are any, there are rules, and a host that has neither need not list all of its routes. */
+/**
+ * A table is filled after its rule is there, and emptied before that goes: whatever ends this in between, the rules name
+ * every table there is, and nobody has to list all routes of the host to find them.
+ */
 function syncRoutes(
   socket: NetlinkSocket,
   instance: Instance,
@@ -91,9 +94,22 @@ function syncRoutes(
 ): number {
   const { preference } = rangesOf(instance);
   const present = listRules(socket, preference, preference + RULES - 1).filter((rule) => isOwnRule(instance, rule));
-  if (rules.length + present.length === 0) return 0;
-  return syncTables(socket, instance, gateways, link) + syncRules(socket, present, rules);
+  const [has, wants] = [new Set(present.map(keyOfRule)), new Set(rules.map(keyOfRule))];
+  const add = rules.filter((rule) => !has.has(keyOfRule(rule)));
+  const remove = present.filter((rule) => !wants.has(keyOfRule(rule)));
+  // The target of a jump first.
+  for (const rule of add.toReversed()) addRule(socket, rule);
+  const tables = new Set([...gateways.keys(), ...present.flatMap(tableOfRule)]);
+  const changes = syncTables(socket, tables, gateways, link);
+  for (const rule of remove) deleteRule(socket, rule);
+  return add.length + changes + remove.length;
 }
+
+const keyOfRule = ({ preference, mark, inputLink, action }: RoutingRule): string =>
+  JSON.stringify([preference, mark?.value, mark?.mask, inputLink, action]);
+
+const tableOfRule = ({ action }: RoutingRule): number[] =>
+  action !== 'nop' && 'table' in action ? [action.table] : [];
 
 /** Clients' addresses come in by this link, although the way to them is another one: the mark tells the filter why. */
 function allowSources(bridge: string): void {
@@ -111,26 +127,13 @@ export function isOwnRule(instance: Instance, { preference, mark, inputLink, act
   return action.table >= table && action.table <= table + PEER.max;
 }
 
-function syncRules(socket: NetlinkSocket, present: readonly RoutingRule[], wanted: readonly RoutingRule[]): number {
-  const key = ({ preference: at, mark, inputLink, action }: RoutingRule): string =>
-    JSON.stringify([at, mark?.value, mark?.mask, inputLink, action]);
-  const [has, wants] = [new Set(present.map(key)), new Set(wanted.map(key))];
-  const add = wanted.filter((rule) => !has.has(key(rule)));
-  const remove = present.filter((rule) => !wants.has(key(rule)));
-  for (const rule of remove) deleteRule(socket, rule);
-  // The target of a jump first.
-  for (const rule of add.toReversed()) addRule(socket, rule);
-  return add.length + remove.length;
-}
-
 function syncTables(
   socket: NetlinkSocket,
-  instance: Instance,
+  tables: ReadonlySet<number>,
   wanted: ReadonlyMap<number, string>,
   link: number,
 ): number {
-  const { table } = rangesOf(instance);
-  const present = listDefaultRoutes(socket, table, table + PEER.max);
+  const present = listDefaultRoutes(socket, tables);
   let changes = 0;
   for (const [number, gateway] of wanted) {
     const route = present.get(number);

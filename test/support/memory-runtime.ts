@@ -1,5 +1,6 @@
 // A container runtime that is nothing but memory: for tests of the node agent's wiring, where no kernel is wanted. It
 // writes no logs and runs no processes; a test ends a container by hand.
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type {
@@ -53,7 +54,8 @@ export function createMemoryRuntime(): MemoryRuntime {
       await onEvent({ kind: 'step', step: 1, steps: 1, instruction: 'FROM busybox' });
       await onEvent({ kind: 'log', text: `#1 [1/1] FROM busybox (${context.kind})\n` });
       const digest = `sha256:${String(builds.length).padStart(64, '0')}`;
-      for (const reference of references) images.set(reference, { ...makeImage(reference), digest, references });
+      for (const reference of references)
+        images.set(reference, { ...makeImage(reference), id: digest, digest, references });
       return { kind: 'built', digest, cachedSteps: 0, commit: '' };
     },
   };
@@ -208,18 +210,27 @@ export function createMemoryRuntime(): MemoryRuntime {
     portForward: async () => {
       throw new WindlassError('Unimplemented', 'port forwarding is not in memory');
     },
-    inspectImage: async (image) => images.get(image),
-    async pullImage(reference) {
+    inspectImage: async (image) => {
+      const named = images.get(image);
+      if (named) return named;
+      const all = [...images.entries()].filter(([, { digest, id }]) => digest === image || id === image);
+      const [first] = all;
+      return first && { ...first[1], references: all.map(([reference]) => reference) };
+    },
+    async pullImage(reference, _credentials, _onProgress, _signal, peers) {
       calls.push(`pull ${reference}`);
       const why = broken.get(reference);
       if (why !== undefined) throw new WindlassError('Unavailable', why);
-      images.set(reference, makeImage(reference));
+      const image = makeImage(reference);
+      const digest = peers?.digest ?? `sha256:${createHash('sha256').update(reference).digest('hex')}`;
+      images.set(reference, { ...image, id: digest, digest });
     },
     findBlob: async () => undefined,
-    async pushImage(_, reference) {
+    async pushImage(image, reference) {
       calls.push(`push ${reference}`);
       const why = broken.get(reference);
       if (why !== undefined) throw new WindlassError('Unavailable', why);
+      return image;
     },
     async importImage(_, references) {
       for (const reference of references) images.set(reference, makeImage(reference));
@@ -239,7 +250,10 @@ export function createMemoryRuntime(): MemoryRuntime {
       declared = digests;
       return digests.filter((digest) => !blobs.has(digest));
     },
-    tagImage: async () => undefined,
+    async tagImage(image, reference) {
+      const found = [...images.values()].find(({ id, digest }) => id === image || digest === image);
+      if (found) images.set(reference, { ...found, references: [...found.references, reference] });
+    },
     untagImage: async (reference) => void images.delete(reference),
     copyUp: async () => false,
     async ensureNetwork({ id }) {

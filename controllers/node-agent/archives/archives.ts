@@ -1,9 +1,12 @@
 // Archives of which this node has the bytes: the runtime is told which to keep, and whoever builds from one finds it.
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { archiveName, type Archive } from '../../../crds/archive.ts';
+import { errnoOf } from '../../../lib/errors.ts';
 import type { Lister } from '../cluster.ts';
 import type { Problem } from '../builds/build-image.ts';
 import type { NodeRuntime } from '../runtime/node-runtime.ts';
+import type { SharedBlob } from '../server/blobs.ts';
 
 export interface ArchiveDeps {
   readonly archives: Lister<Archive>;
@@ -15,6 +18,23 @@ export interface ArchiveDeps {
 export async function keepArchives({ archives, runtime, nodeName }: ArchiveDeps): Promise<readonly string[]> {
   const own = archives.list().filter(({ nodes }) => nodes.includes(nodeName));
   return runtime.keepBlobs([...new Set(own.map(({ digest }) => digest))].toSorted());
+}
+
+/** The bytes of an archive that this node keeps, for other nodes. */
+export async function findArchiveBlob(
+  { archives, nodeName }: Pick<ArchiveDeps, 'archives' | 'nodeName'>,
+  content: string,
+  digest: string,
+): Promise<SharedBlob | undefined> {
+  if (!archives.list().some((archive) => archive.digest === digest && archive.nodes.includes(nodeName)))
+    return undefined;
+  const path = archivePath(content, digest);
+  try {
+    return { path, sizeBytes: (await stat(path)).size, mediaType: 'application/octet-stream' };
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** Why an Image of `namespace` cannot be made from that archive on this node; undefined when it can. */

@@ -21,6 +21,7 @@ import { pushAll, type PushOutcome } from './image-pushes.ts';
 import { droppedTags } from './image-tags.ts';
 import { importImage, type ImportDeps } from './import-image.ts';
 import { readCredentials } from './prepare-image.ts';
+import { prepullImage, sayOf, type PrepullDeps } from './prepull.ts';
 import { normaliseReference } from './reference.ts';
 
 const RECHECK_MS = 5 * 60_000;
@@ -29,7 +30,7 @@ const RECHECK_MS = 5 * 60_000;
 export const SWEEP_KEY = 'sweep';
 const SWEEP_MS = 10 * 60_000;
 
-export interface ImageReconcilerDeps extends BuildImageDeps, ImportDeps {
+export interface ImageReconcilerDeps extends BuildImageDeps, ImportDeps, PrepullDeps {
   readonly cluster: Cluster;
   readonly client: Pick<KindClient<Image>, 'mergePatch'>;
   readonly runtime: Pick<NodeRuntime, 'inspectImage' | 'importImage' | 'tagImage' | 'untagImage'>;
@@ -51,11 +52,11 @@ export function createImageReconciler(deps: ImageReconcilerDeps) {
     const image = deps.cluster.images.get(namespace, name);
     // It is gone, perhaps with another of its name in its place, or another node's: what was built here is nobody's.
     await dropStrayBuilds(deps);
+    if (image?.metadata.deletionTimestamp !== undefined) return release(deps, image, signal);
     if (image?.metadata.annotations?.[PULL_NODE_ANNOTATION] !== deps.nodeName) {
       await sweep(deps);
-      return {};
+      return image ? prepull(deps, image, key, signal) : {};
     }
-    if (image.metadata.deletionTimestamp !== undefined) return release(deps, image, signal);
     const fetch = await fetchImage(deps, image, key, signal);
     if (fetch.kind !== 'here') {
       await writeStatus(deps, image, fetch, signal);
@@ -112,8 +113,25 @@ async function release(deps: ImageReconcilerDeps, image: Image, signal: AbortSig
     const onNode = deps.cluster.containers.list().filter((container) => container.spec.nodeName === deps.nodeName);
     for (const name of namesToRelease(image, deps.cluster.images.list(), onNode)) await deps.runtime.untagImage(name);
   }
+  // Another node may say the same of itself in this moment: then this one looks again.
   await patchStatus(deps, image, { nodes: nodes.filter((node) => node !== deps.nodeName) }, signal);
   return {};
+}
+
+/** On a node that does not fetch it: each writes of itself alone. */
+async function prepull(deps: ImageReconcilerDeps, image: Image, key: string, signal: AbortSignal): Promise<Result> {
+  const looked = await prepullImage(deps, image, () => deps.enqueue(key), signal);
+  if (!looked) return {};
+  const said = sayOf(image.status ?? {}, deps.nodeName, looked);
+  if (said) {
+    const wrote = await patchStatus(deps, image, said, signal);
+    if (wrote && looked.lack)
+      deps.record(image, 'Warning', looked.lack.reason, `node ${deps.nodeName}: ${looked.lack.message}`);
+    else if (wrote && looked.isHere) {
+      deps.record(image, 'Normal', 'Prepulled', `${image.status?.digest ?? ''} is on node ${deps.nodeName}`);
+    }
+  }
+  return { requeueAfterMs: looked.result.requeueAfterMs ?? RECHECK_MS };
 }
 
 function push(
@@ -212,15 +230,20 @@ async function tagAll(deps: ImageReconcilerDeps, image: Image, inspected: Inspec
   for (const tag of droppedTags(image, inspected, deps.cluster.images.list())) await deps.runtime.untagImage(tag);
 }
 
-/** False when the Image is gone, or another one of its name has come. */
+/**
+ * False when the Image is gone, or another one of its name has come, or it has changed under a write of what several nodes
+ * write: there is another event of it then.
+ */
 async function patchStatus(
   { client }: ImageReconcilerDeps,
-  { metadata: { name, namespace, uid } }: Image,
-  status: object,
+  { metadata: { name, namespace, uid, resourceVersion } }: Image,
+  status: Partial<ImageStatus>,
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    await client.mergePatch(name, namespace, { metadata: { uid }, status }, { subresource: 'status' }, signal);
+    const isShared = 'nodes' in status || 'lacking' in status;
+    const metadata = { uid, ...(isShared ? { resourceVersion } : {}) };
+    await client.mergePatch(name, namespace, { metadata, status }, { subresource: 'status' }, signal);
     return true;
   } catch (error) {
     if (!isNotFound(error) && !isConflict(error)) throw error;

@@ -1,6 +1,6 @@
 // Where the image of a Container comes from: an Image of the namespace, the node, or the registry. Pure.
 import type { Container } from '../../../crds/container.ts';
-import type { Image } from '../../../crds/image.ts';
+import { PULL_NODE_ANNOTATION, type Image } from '../../../crds/image.ts';
 import { referencesOf } from '../../image/plan.ts';
 import { normaliseReference } from './reference.ts';
 
@@ -22,6 +22,8 @@ export type ImageSource =
       readonly reference: string;
       readonly policy: 'IfNotPresent' | 'Always' | 'Never';
       readonly nodes: readonly string[];
+      /** The node that makes it. */
+      readonly home: string | undefined;
     }
   | { readonly kind: 'missing'; readonly reason: string; readonly message: string };
 
@@ -85,5 +87,6 @@ function fromImage(
     reference:
       asked ?? (image.spec.tags?.[0] === undefined ? localReference(image) : normaliseReference(image.spec.tags[0])),
     nodes: image.status?.nodes ?? [],
+    home: image.metadata.annotations?.[PULL_NODE_ANNOTATION],
   };
 }

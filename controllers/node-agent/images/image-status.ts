@@ -92,7 +92,8 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
       ...(fetch.build ? { build: fetch.build } : {}),
       ...(progress === undefined ? {} : { progress: { phase: 'Pushing', ...progress } }),
       tags: [...new Set(references)],
-      nodes: [...new Set([...(old?.nodes ?? []), nodeName])].toSorted(),
+      // What other nodes have is what it was before, when it is another image now.
+      nodes: [...new Set([...(old?.digest === found.digest ? (old?.nodes ?? []) : []), nodeName])].toSorted(),
       ...(fetch.fetched || old?.resolvedAt === undefined ? { resolvedAt: rfc3339(now) } : {}),
       ...(generation === undefined ? {} : { observedGeneration: generation }),
     },

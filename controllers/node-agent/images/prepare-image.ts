@@ -107,11 +107,12 @@ async function prepareLocal(
 ): Promise<ImageNeed> {
   const { reference, digest, imageName } = source;
   // A name means here what it did when the bytes came, but where they are made: there it may be ahead of the status.
-  const isHome = source.nodes.includes(nodeName);
+  const isHome = source.home === nodeName;
   const image = (await lookUp(digest)) ?? (isHome ? await lookUp(reference) : undefined);
   if (image) return { state: 'Ready', image, reference };
+  const others = source.nodes.filter((name) => name !== nodeName);
   const where = source.nodes.length > 0 ? `node ${source.nodes.join(', ')}` : 'no node';
-  if (isHome || source.nodes.length === 0 || source.policy === 'Never') {
+  if (isHome || others.length === 0 || source.policy === 'Never') {
     return {
       state: 'Waiting',
       reason: 'ImageNotOnNode',
@@ -123,7 +124,7 @@ async function prepareLocal(
     sinceMs: Date.now(),
     waiter: container.metadata.uid ?? '',
     onEnd: (end) => options.onPullEnd(reference, end),
-    known: { digest, nodes: source.nodes, isLocal: true },
+    known: { digest, nodes: others, isLocal: true },
   });
   if (pull.state === 'Pulling') {
     return { state: 'Waiting', reason: 'Pulling', message: `getting image "${imageName}" from ${where}` };

@@ -65,6 +65,14 @@ test('a node writes the status of Images that it fetches, and of Networks what i
     refusal('windlass.dev', 'images', image(node, {}), image(node, { digest: 'sha256:1' }));
   assert.equal(images('n1'), undefined);
   assert.match(images('n2') ?? '', /it is fetched by node "n2"/);
+  const says = (before: object, after: object): string | undefined =>
+    refusal('windlass.dev', 'images', image('n2', before), image('n2', after));
+  const lack = (nodeName: string): object => ({ nodeName, reason: 'ErrImagePull', message: 'm' });
+  assert.equal(says({ nodes: ['n2'] }, { nodes: ['n1', 'n2'] }), undefined);
+  assert.equal(says({ nodes: ['n1', 'n2'] }, { nodes: ['n2'], lacking: [lack('n1')] }), undefined);
+  assert.match(says({ nodes: ['n2', 'n3'] }, { nodes: ['n1', 'n2'] }) ?? '', /may only say of itself/);
+  assert.match(says({ lacking: [lack('n3')] }, { lacking: [lack('n1')] }) ?? '', /may only say of itself/);
+  assert.match(says({ nodes: ['n2'] }, { nodes: ['n1', 'n2'], digest: 'sha256:1' }) ?? '', /may only say of itself/);
 
   const [own, other] = [
     { name: 'n1', underlayIP: '192.0.2.1' },

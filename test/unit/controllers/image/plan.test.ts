@@ -5,7 +5,7 @@ import {
   planImage,
   planImageConditions,
   planPrepull,
-  releasingNode,
+  releasingNodes,
   usesMeaning,
 } from '../../../../controllers/image/plan.ts';
 import { RUNTIME_FEATURES_ANNOTATION } from '../../../../controllers/runtime/object-key.ts';
@@ -142,10 +142,10 @@ test('usesMeaning() covers the name and every spelling of the references', () =>
   assert.deepEqual([{ image: 'busybox:1' }, { imageName: 'j' }].map(isUser), [false, false]);
 });
 
-test('releasingNode() waits for a node that holds the bytes and answers, for no other', () => {
+test('releasingNodes() waits for nodes that hold the bytes and answer, for no others', () => {
   const held: Image = { ...assigned('a'), status: { nodes: ['a'] } };
-  assert.equal(releasingNode(held, [makeNode('a')]), 'a');
-  assert.equal(releasingNode(held, [makeNode('a', { ready: 'Unknown' })]), undefined);
-  assert.equal(releasingNode(held, [makeNode('b')]), undefined);
-  assert.equal(releasingNode({ ...held, status: { nodes: [] } }, [makeNode('a')]), undefined);
+  assert.deepEqual(releasingNodes(held, [makeNode('a')]), ['a']);
+  assert.deepEqual(releasingNodes(held, [makeNode('a', { ready: 'Unknown' })]), []);
+  assert.deepEqual(releasingNodes(held, [makeNode('b')]), []);
+  assert.deepEqual(releasingNodes({ ...held, status: { nodes: [] } }, [makeNode('a')]), []);
 });

@@ -8,7 +8,7 @@ import { findCredentials } from '../../../../../controllers/node-agent/images/pu
 import { normaliseReference, registryOf } from '../../../../../controllers/node-agent/images/reference.ts';
 import type { Cluster } from '../../../../../controllers/node-agent/cluster.ts';
 import type { InspectedImage } from '../../../../../controllers/node-agent/runtime/node-runtime.ts';
-import type { Image } from '../../../../../crds/image.ts';
+import { PULL_NODE_ANNOTATION, type Image } from '../../../../../crds/image.ts';
 import { IMAGE, makeContainer, NOW } from '../make.ts';
 
 const image = (name: string, spec: object, status?: Image['status']): Image => ({
@@ -48,6 +48,7 @@ test('findImageSource() looks among the Images first, and never pulls over an im
     policy: 'IfNotPresent',
     reference: 'docker.io/library/busybox:latest',
     nodes: ['n2'],
+    home: undefined,
   });
   const always = findImageSource(makeContainer(), [pulled]);
   assert.deepEqual(always, {
@@ -67,7 +68,8 @@ test('findImageSource() looks among the Images first, and never pulls over an im
 });
 
 test('prepareImage() gets from another node what no registry has, by the digest that the Image has now', async () => {
-  const built = image('web', { import: { hostPath: '/x' } }, { digest: 'sha256:new', nodes: ['n2'] });
+  const made = image('web', { import: { hostPath: '/x' } }, { digest: 'sha256:new', nodes: ['n2'] });
+  const built = { ...made, metadata: { ...made.metadata, annotations: { [PULL_NODE_ANNOTATION]: 'n2' } } };
   const here = new Map<string, { id: string }>();
   const asked: object[] = [];
   const prepare = (nodeName: string, policy?: 'Never') =>
