@@ -196,7 +196,7 @@ async function carryOut(
   const { space, usersRoot, copy } = place;
   if (operation.kind === 'run') return run(runner, build, operation, space.root, onOutput);
   if (operation.kind === 'workdir') {
-    makeWorkdir(space.root, operation.path);
+    makeWorkdir(space.root, operation);
     return NOTHING_COPIED;
   }
   if (!copy) throw new Error('a copy was not resolved');

@@ -1,5 +1,5 @@
 // Asks the builders of this machine what they make of each Dockerfile of the corpus, and writes that down for the tests.
-//   node_modules/.bin/node scripts/record-build-facts.ts [--only <part of a name>] [--peers docker,buildah]
+//   node_modules/.bin/node scripts/record-build-facts.ts [--only <regular expression of names>] [--peers docker,buildah]
 // Asked are dockerd (its client from before version 23 too), buildah, and buildkitd with buildctl, whichever the PATH has.
 // Each runs on folders of its own and is stopped afterwards. What a builder that is missing said before stays.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -34,7 +34,7 @@ const bases: Record<BuildCase['base'], FileTree> = {
   busybox: layTree(images.find(({ name }) => name === 'busybox')?.image.tars ?? []),
   scratch: new Map(),
 };
-const cases = readCases().filter(({ name }) => name.includes(values.only));
+const cases = readCases().filter(({ name }) => new RegExp(values.only).test(name));
 const root = mkdtempSync(join(tmpdir(), 'windlass-build-facts-'));
 try {
   for (const start of [startDockerPeers, startBuildkit, startBuildah]) {

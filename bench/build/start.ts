@@ -1,9 +1,10 @@
-// A build of ten instructions (3 RUN, 2 COPY), cold and from the cache, beside the builders that the machine has: docker's
-// legacy builder and its BuildKit, BuildKit by itself, buildah.
-//   node_modules/.bin/node bench/build/start.ts [--rounds 10]
+// A build of ten instructions (3 RUN, 2 COPY), or of one COPY (20,000 small files, or one of 1 GB), cold and from the
+// cache, beside the builders that the machine has: docker's legacy builder and its BuildKit, BuildKit by itself, buildah.
+//   node_modules/.bin/node bench/build/start.ts [--project steps|small-files|large-file] [--rounds 10]
 // Ours is the shim's BuildImage call from request to answer, theirs the command line as people type it. In each round
-// everybody gets the same new folder; what a cold build starts from is there. Rounds alternate, so that what else the
-// machine does hits all alike: compare the ratios of one run.
+// everybody gets the same folder, whose Dockerfile is new from its second instruction on; what a cold build starts from is
+// there. Rounds alternate, so that what else the machine does hits all alike: compare the ratios of one run.
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,8 +20,35 @@ import { startBuildkit } from './peers/buildkit.ts';
 import { startDockerPeers } from './peers/docker.ts';
 import type { BuildPeer } from './peers/peer.ts';
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '10' } } });
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '10' }, project: { type: 'string', default: 'steps' } },
+});
 const rounds = Number(values.rounds);
+
+const STEPS = [
+  'WORKDIR /app',
+  'COPY package.json .',
+  'RUN mkdir node_modules && cp package.json node_modules/',
+  'COPY src ./src',
+  'RUN cat src/*.js >bundle.js',
+  'RUN rm -r src && chmod 444 bundle.js',
+  'EXPOSE 8080',
+  'CMD ["cat", "bundle.js"]',
+];
+
+interface Project {
+  /** What follows FROM and the instruction that is another one in each round. */
+  readonly instructions: readonly string[];
+  writeFiles(folder: string): void;
+}
+
+const PROJECTS: Readonly<Record<string, Project>> = {
+  steps: { instructions: STEPS, writeFiles: writeService },
+  'small-files': { instructions: ['COPY files /srv/'], writeFiles: writeSmallFiles },
+  'large-file': { instructions: ['COPY large /srv/'], writeFiles: writeLargeFile },
+};
+const project = PROJECTS[values.project];
+if (project === undefined) throw new Error(`--project: want one of ${Object.keys(PROJECTS).join(', ')}`);
 
 interface Builder {
   readonly name: string;
@@ -53,12 +81,15 @@ try {
     },
     ...peers.map((peer) => ({
       name: peer.version,
-      build: (folder: string, tag: string) => peer.build({ folder, dockerfile: 'Dockerfile', tag }),
+      build: (context: string, tag: string) => peer.build({ folder: context, dockerfile: 'Dockerfile', tag }),
     })),
   ];
+  const folder = join(root, 'project');
+  mkdirSync(folder);
+  project.writeFiles(folder);
   // The first build of each warms programs and page cache, and is not counted.
   for (let round = -1; round < rounds; round += 1) {
-    const folder = writeProject(round);
+    writeDockerfile(folder, project, round);
     for (const builder of round % 2 === 0 ? builders : builders.toReversed()) {
       for (const what of ['cold', 'cached'] as const) {
         await waitForQuiet();
@@ -75,27 +106,30 @@ try {
   rmSync(root, { recursive: true, force: true });
 }
 
-/** Small files as a service has them; the second instruction differs from round to round, and so does all after it. */
-function writeProject(round: number): string {
-  const folder = join(root, `round-${round}`);
+function writeDockerfile(folder: string, { instructions }: Project, round: number): void {
+  const lines = ['FROM busybox', `ENV ROUND=${round}`, ...instructions];
+  writeFileSync(join(folder, 'Dockerfile'), `${lines.join('\n')}\n`);
+}
+
+/** Files as a small service has them. */
+function writeService(folder: string): void {
   mkdirSync(join(folder, 'src'), { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{ "name": "service" }\n');
   for (let index = 0; index < 20; index += 1)
     writeFileSync(join(folder, 'src', `file${index}.js`), `export const value = ${index};\n`.repeat(50));
-  const dockerfile = [
-    'FROM busybox',
-    `ENV ROUND=${round}`,
-    'WORKDIR /app',
-    'COPY package.json .',
-    'RUN mkdir node_modules && cp package.json node_modules/',
-    'COPY src ./src',
-    'RUN cat src/*.js >bundle.js',
-    'RUN rm -r src && chmod 444 bundle.js',
-    'EXPOSE 8080',
-    'CMD ["cat", "bundle.js"]',
-  ];
-  writeFileSync(join(folder, 'Dockerfile'), `${dockerfile.join('\n')}\n`);
-  return folder;
+}
+
+function writeSmallFiles(folder: string): void {
+  for (let index = 0; index < 20_000; index += 1) {
+    const path = join(folder, 'files', `folder${Math.floor(index / 100)}`);
+    if (index % 100 === 0) mkdirSync(path, { recursive: true });
+    writeFileSync(join(path, `file${index}.txt`), `content of ${index}\n`.repeat(20));
+  }
+}
+
+function writeLargeFile(folder: string): void {
+  const piece = randomBytes(1024 * 1024);
+  for (let count = 0; count < 1024; count += 1) writeFileSync(join(folder, 'large'), piece, { flag: 'a' });
 }
 
 function report(builders: readonly Builder[]): void {

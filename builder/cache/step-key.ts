@@ -40,7 +40,7 @@ function dependsOnParent(operation: Operation): boolean {
 export const looksUpNames = ({ chown }: CopyOperation): boolean => /[^\d:]/.test(chown ?? '');
 
 function essence({ operation, files, mounts }: StepInput): unknown {
-  if (operation.kind === 'workdir') return ['workdir', operation.path];
+  if (operation.kind === 'workdir') return ['workdir', operation.path, operation.user];
   if (operation.kind === 'copy') {
     const { destination, chown, chmod, link, parents, unpack, keepGitDir, instruction } = operation;
     return ['copy', instruction, files, destination, chown, chmod, link, parents, unpack, keepGitDir];

@@ -43,13 +43,14 @@ export function makeDirectories(root: string, path: string, owner: Owner | undef
 }
 
 /**
- * Who `user[:group]` is, by the files of the image below `root`. A number alone is the group as well, a name alone has
- * the group that /etc/passwd says. Throws Invalid for an unknown name.
+ * Who `[user][:group]` is, by the files of the image below `root`. A number alone is the group as well, a name alone has
+ * the group that /etc/passwd says, a group alone is root's. Throws Invalid for an unknown name.
  */
 export function resolveOwner(root: string, chown: string): Owner {
   const isNumber = /^\d+$/.test(chown);
+  const named = chown.startsWith(':') ? `0${chown}` : chown;
   const { uid, gid } = resolveUser(root, {
-    user: isNumber ? `${chown}:${chown}` : chown,
+    user: isNumber ? `${chown}:${chown}` : named,
     supplementalGroups: [],
     policy: 'Strict',
   });

@@ -31,9 +31,9 @@ interface Made {
 export interface MountPoints {
   /**
    * Sees to it that something can be mounted at `path`: absolute, without links, `.` or `..`. Invalid when something of
-   * another kind is there.
+   * another kind is there. What is made for one that `isKept` stays in the layer.
    */
-  ensure(path: string, kind: PointKind, label: string): void;
+  ensure(path: string, kind: PointKind, label: string, isKept?: boolean): void;
   /**
    * Takes away what was made and is still as it was. To be called when nobody else changes the root. Returns the folders
    * (relative to the root, deepest first) that the kernel copied into the upper one to make something in them.
@@ -46,7 +46,7 @@ export function createMountPoints(root: string): MountPoints {
   const made: Made[] = [];
   const copied = new Set<string>();
   return {
-    ensure(path, kind, label) {
+    ensure(path, kind, label, isKept = false) {
       const parts = path.split('/').filter((part) => part !== '');
       for (let depth = 1; depth <= parts.length; depth += 1) {
         const own = parts.slice(0, depth);
@@ -63,10 +63,10 @@ export function createMountPoints(root: string): MountPoints {
         }
         const parent = join(root, ...own.slice(0, -1));
         const before = timesOf(parent);
-        for (let above = depth - 1; above > 0; above -= 1) copied.add(parts.slice(0, above).join('/'));
+        if (!isKept) for (let above = depth - 1; above > 0; above -= 1) copied.add(parts.slice(0, above).join('/'));
         if (wanted === 'directory') mkdirSync(at, { mode: 0o755 });
         else closeSync(openSync(at, 'wx', 0o644));
-        made.push({ parts: own, kind: wanted, before, after: timesOf(parent) });
+        if (!isKept) made.push({ parts: own, kind: wanted, before, after: timesOf(parent) });
       }
     },
     remove() {

@@ -36,6 +36,8 @@ interface Part {
   readonly kind: PointKind;
   readonly label: string;
   readonly mount: OciMount;
+  /** The place stays when the step is over. */
+  readonly isKept?: boolean;
 }
 
 /**
@@ -69,12 +71,12 @@ export async function prepareMounts(
   return { mounts: ordered.map(({ mount }) => mount), env };
 
   /** Below another mount the runtime makes the place, in what is mounted there. */
-  function placePart({ destination, kind, label }: Part, earlier: readonly Part[]): void {
+  function placePart({ destination, kind, label, isKept = false }: Part, earlier: readonly Part[]): void {
     if (earlier.some((other) => other.destination === destination)) {
       throw new WindlassError('Invalid', `${label}: another mount of the instruction is at ${destination}`);
     }
     if (isWithin(destination, '/dev') || earlier.some((other) => isWithin(destination, other.destination))) return;
-    points.ensure(destination, kind, label);
+    points.ensure(destination, kind, label, isKept);
   }
 
   function target(path: string, label: string): string {
@@ -93,13 +95,14 @@ export async function prepareMounts(
     return [...new Set(places)].filter(isFree).map(volumePart);
   }
 
+  /** The folder that a volume is at is kept, as Docker keeps it. */
   function volumePart(path: string): Part {
     const label = `volume ${path}`;
     const destination = target(path, label);
     const { stat, hostPath } = resolveInRoot(context.root, destination);
     if (stat && !stat.isDirectory()) throw new WindlassError('Invalid', `${label}: it is a file in this stage`);
     const source = stat ? mountThrowAway(hostPath) : makeEmpty();
-    return folderPart(destination, label, source, ['rbind', 'rw', 'nodev']);
+    return { ...folderPart(destination, label, source, ['rbind', 'rw', 'nodev']), isKept: true };
   }
 
   async function bindPart(mount: Extract<RunMount, { type: 'bind' }>, label: string): Promise<Part> {

@@ -23,6 +23,7 @@ const CASES = fileURLToPath(new URL('../../conformance/build/cases/', import.met
 const OPTIONS_FILE = 'case.json';
 /** 2024-01-01, in seconds. */
 const FIRST_TIME = 1_704_067_200;
+const SECONDS_EACH = 1000;
 
 /** Who can be asked: docker's legacy builder, BuildKit inside dockerd, BuildKit by itself, buildah. */
 export const PEERS = ['docker', 'docker-buildkit', 'buildkit', 'buildah'] as const;
@@ -103,16 +104,16 @@ export function writeContext(buildCase: BuildCase, folder: string): void {
     // Last: a change of owner takes the setuid bit away.
     if (made.mode !== undefined) chmodSync(path, parseInt(made.mode, 8));
   }
-  setTimes(folder);
+  setTimes(folder, FIRST_TIME + SECONDS_EACH * readdirSync(CASES).sort().indexOf(buildCase.name));
 }
 
 /**
- * The same times whenever it is written, and another one for each file: BuildKit takes a file of the same size and time
- * for the same one.
+ * The same times whenever it is written, and another one for each file of each case: BuildKit takes a file of the same
+ * path, size and time for the one that it was sent before.
  */
-function setTimes(folder: string): void {
+function setTimes(folder: string, first: number): void {
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
-  for (const [index, name] of names.entries()) lutimesSync(join(folder, name), FIRST_TIME + index, FIRST_TIME + index);
+  for (const [index, name] of names.entries()) lutimesSync(join(folder, name), first + index, first + index);
 }
 
 function copyFolder(from: string, to: string, except: readonly string[] = []): void {

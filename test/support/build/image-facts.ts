@@ -1,6 +1,7 @@
 // What an image is, as far as builders have to agree: its configuration and the files that the build changed. Read from
 // the archives that every builder can write.
 import { readFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { describeChanges, layTree, readTar, type FileTree } from './file-tree.ts';
 
@@ -76,7 +77,21 @@ export function factsOf({ config, layers }: StoredImage, base: FileTree): ImageF
   return { config: facts, ...describeChanges(layTree(layers), base) };
 }
 
-/** `baseLayers`: how many of the layers the base has. */
+/** One line for each field and path in which two images differ; none when they are the same. */
+export function compareFacts(made: ImageFacts, wanted: ImageFacts): string[] {
+  const line = (what: string, is: unknown, should: unknown): string =>
+    `${what}: is ${JSON.stringify(is)}, should be ${JSON.stringify(should)}`;
+  const compare = (what: string, is: Readonly<Record<string, unknown>>, should: typeof is): string[] =>
+    [...new Set([...Object.keys(is), ...Object.keys(should)])]
+      .filter((key) => !isDeepStrictEqual(is[key], should[key]))
+      .map((key) => line(`${what} ${key}`, is[key], should[key]));
+  return [
+    ...compare('config', made.config, wanted.config),
+    ...compare('file', made.files, wanted.files),
+    ...(isDeepStrictEqual(made.removed, wanted.removed) ? [] : [line('removed', made.removed, wanted.removed)]),
+  ];
+}
+
 export function historyOf({ config, layers }: StoredImage): HistoryFacts {
   return { entries: config.history?.length ?? 0, layers: layers.length };
 }

@@ -38,7 +38,7 @@ export function writeRecorded(name: string, recorded: RecordedCase): void {
 const TRUST: readonly Recorder[] = ['reference', 'buildkit', 'docker-buildkit', 'docker', 'buildah'];
 
 /** The image that a case has to make: that of who is followed, else of the first in TRUST that built it. */
-export function expectedOf({ follow }: BuildCase, { outcomes }: RecordedCase): ImageFacts | undefined {
+export function expectedOf({ follow }: BuildCase, { outcomes }: RecordedCase): (Outcome & ImageFacts) | undefined {
   for (const recorder of follow === undefined ? TRUST : [follow]) {
     const outcome = outcomes.find(({ of }) => of.includes(recorder));
     if (outcome !== undefined && !('failure' in outcome)) return outcome;
