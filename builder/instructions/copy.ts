@@ -21,10 +21,9 @@ export function parseCopy(source: InstructionSource): CopyInstruction {
 
 export function evaluateCopy(instruction: CopyInstruction, scope: Scope): Change {
   const { state } = scope;
-  const { written, operation: files } = evaluateFiles(instruction, scope);
+  const { written, operation: files } = evaluateFiles(instruction, sourceOf(instruction, scope), scope);
   const operation: CopyOperation = {
     ...files,
-    from: sourceOf(instruction, scope),
     parents: instruction.parents,
     keepGitDir: false,
   };

@@ -64,9 +64,9 @@ function bindMount(options: MountOptions, scope: Scope): RunMount {
     options.get('readwrite') === undefined || !readSwitch(options, 'readwrite', false),
   );
   const from = readFrom(options, scope) ?? { kind: 'context' };
-  if (from !== 'scratch') return { type: 'bind', target, from, source: readSource(options), isWritable };
+  if (from !== 'scratch') return { type: 'bind', target, from, source: readSource(options, from), isWritable };
   // Nothing, and what is written there is thrown away: that is what a tmpfs is.
-  if (isWritable && readSource(options) === '/') return { type: 'tmpfs', target };
+  if (isWritable && !options.has('source')) return { type: 'tmpfs', target };
   throw new Problem('scratch has no files: mount a tmpfs, or add rw for an empty folder');
 }
 
@@ -80,7 +80,7 @@ function cacheMount(options: MountOptions, scope: Scope): RunMount {
     target,
     id: readId(options.get('id') || target),
     ...(from === 'scratch' ? {} : { from }),
-    source: readSource(options),
+    source: from === 'scratch' ? '/' : readSource(options, from),
     sharing: readSharing(options),
     isReadOnly,
     mode: readMode(options, 0o755),
@@ -137,9 +137,9 @@ function readFrom(options: MountOptions, { state }: Scope): FileSource | 'scratc
 }
 
 /** Absolute below the root of where it comes from. */
-function readSource(options: MountOptions): string {
+function readSource(options: MountOptions, from: FileSource): string {
   const source = options.get('source') ?? '';
-  checkSourcePath(source);
+  checkSourcePath(source, from);
   return posix.resolve('/', source);
 }
 

@@ -177,7 +177,7 @@ test('RUN --mount refuses what is wrong, by name', () => {
     'type=bind,source=a': 'a target is needed',
     'target=/': 'the target must not be /',
     'target=/a/..': 'the target must not be /',
-    'target=/a,source=../b': '"../b" leads out of the folder that files are taken from',
+    'target=/a,source=../b': '"../b" leads out of the build context',
     'target=/a,size=1m':
       'option size is none of a mount of type bind, which has target, source, from, readonly, readwrite',
     'target=/a,ro=maybe': 'readonly must be true or false, not "maybe"',
@@ -315,11 +315,11 @@ test('ADD takes addresses, and says what is to be done with archives and reposit
 
 test('COPY and ADD refuse sources, modes and digests that cannot be', () => {
   checkFailures({
-    'COPY ../a /b': '"../a" leads out of the folder that files are taken from',
-    'COPY a/../../b /c': '"a/../../b" leads out of the folder that files are taken from',
-    'COPY /../a /b': '"/../a" leads out of the folder that files are taken from',
-    'ADD ../a /b': '"../a" leads out of the folder that files are taken from',
-    'COPY --from=x /../etc/passwd /b': '"/../etc/passwd" leads out of the folder that files are taken from',
+    'COPY ../a /b': '"../a" leads out of the build context',
+    'COPY a/../../b /c': '"a/../../b" leads out of the build context',
+    'COPY /../a /b': '"/../a" leads out of the build context',
+    'ADD ../a /b': '"../a" leads out of the build context',
+    'COPY --from=x ../../etc/passwd /b': '',
     'COPY https://h.example/a /b': 'COPY does not fetch "https://h.example/a": ADD does',
     'COPY git@h.example:a.git /b': 'COPY does not fetch "git@h.example:a.git": ADD does',
     'ADD file:///etc/passwd /b':
