@@ -34,7 +34,7 @@ export const MAX_WORD = 131_071;
 const PLAIN = /[^\s$<'"\\`/}]+/y;
 const MAX_DEPTH = 100;
 /** Characters of patterns times characters of values that one word may cost. */
-const MAX_PATTERN_WORK = 16 * 1024 * 1024;
+const MAX_PATTERN_WORK = 4 * 1024 * 1024;
 
 /** Expands one word, which may have blanks. Throws Problem. */
 export function expand(source: string, options: ExpandOptions): Expanded {

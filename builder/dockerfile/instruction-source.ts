@@ -38,11 +38,16 @@ export function commonFields({ position, endLine, text, keyword, flags, heredocs
   return { position, endLine, text, keyword, flags: plain, heredocs, skips };
 }
 
-/** The strings of the JSON form; undefined for the other form. Throws Invalid for an array of other things. */
-export function jsonStrings(source: InstructionSource): readonly string[] | undefined {
-  const json = parseJsonForm(source.rest);
-  if (json?.kind === 'other') throw source.error('the JSON form takes strings only', 0);
-  return json?.kind === 'strings' ? json.strings : undefined;
+/**
+ * The strings of the JSON form; undefined for the other form. `offset` is where it begins in `rest`. Throws Invalid for
+ * an array of other things, and for a string that no program can be given.
+ */
+export function jsonStrings(source: InstructionSource, offset = 0): readonly string[] | undefined {
+  const json = parseJsonForm(source.rest.slice(offset));
+  if (json?.kind === 'other') throw source.error('the JSON form takes strings only', offset);
+  if (json?.kind !== 'strings') return undefined;
+  if (json.strings.some((text) => text.includes('\0'))) throw source.error('NUL characters are not allowed', offset);
+  return json.strings;
 }
 
 /** Arguments of the JSON form, or words between blanks. */

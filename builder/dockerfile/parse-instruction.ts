@@ -25,7 +25,7 @@ import { findHeredocs } from './heredoc.ts';
 import type { InstructionSource } from './instruction-source.ts';
 import type { LineReader, LogicalLine } from './logical-lines.ts';
 import { dockerfileError, quote } from './syntax-error.ts';
-import { parseJsonForm } from './words.ts';
+import { parseJsonForm, skipBlanks } from './words.ts';
 
 type Kind = Exclude<Instruction['kind'] | 'FROM', 'ONBUILD'>;
 
@@ -96,8 +96,8 @@ function parsePiece(
 }
 
 function cutPiece(line: LogicalLine, from: number, { file, escape }: ParseContext): Piece {
-  const [blanks = '', keyword = ''] = [/^\s*/.exec(line.text.slice(from))?.[0], /\S+/.exec(line.text.slice(from))?.[0]];
-  const offset = from + blanks.length;
+  const offset = skipBlanks(line.text, from);
+  const keyword = /^\S*/.exec(line.text.slice(offset))?.[0] ?? '';
   const kind = keyword.toUpperCase();
   if (!KEYWORDS.includes(kind)) {
     const meant = closestWord(kind, KEYWORDS);

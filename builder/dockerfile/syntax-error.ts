@@ -23,6 +23,9 @@ export function dockerfileError(
   });
 }
 
+/** An option as a message shows it: not too long. */
+export const shown = (text: string): string => shorten(text, 300);
+
 /** Text of a file as a message shows it: quoted, and short. */
 export function quote(text: string): string {
   return JSON.stringify(shorten(text, 100));

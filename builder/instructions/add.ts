@@ -23,12 +23,11 @@ export function parseAdd(source: InstructionSource): AddInstruction {
 
 export function evaluateAdd(instruction: AddInstruction, scope: Scope): Change {
   const { state } = scope;
-  const { written, operation: files } = evaluateFiles(instruction, scope);
+  const { written, operation: files } = evaluateFiles(instruction, { kind: 'context' }, scope);
   const checksum = instruction.checksum === undefined ? '' : scope.expand(instruction.checksum);
   if (checksum !== '') checkChecksum(checksum, files.sources, scope);
   const operation: CopyOperation = {
     ...files,
-    from: { kind: 'context' },
     parents: false,
     ...(checksum === '' ? {} : { checksum }),
     ...(instruction.unpack === undefined ? {} : { unpack: instruction.unpack }),

@@ -2,6 +2,7 @@ import type { CopyInstruction } from '../dockerfile/ast.ts';
 import { readFlags } from '../dockerfile/flags.ts';
 import { commonFields, type InstructionSource } from '../dockerfile/instruction-source.ts';
 import { withPlace } from '../dockerfile/problem.ts';
+import { shown } from '../dockerfile/syntax-error.ts';
 import type { CopyOperation } from '../operations.ts';
 import { resolveFrom } from '../stages/resolve-from.ts';
 import { describeFiles, evaluateFiles, FILE_FLAGS, parseFiles } from './files.ts';
@@ -21,10 +22,9 @@ export function parseCopy(source: InstructionSource): CopyInstruction {
 
 export function evaluateCopy(instruction: CopyInstruction, scope: Scope): Change {
   const { state } = scope;
-  const { written, operation: files } = evaluateFiles(instruction, scope);
+  const { written, operation: files } = evaluateFiles(instruction, sourceOf(instruction, scope), scope);
   const operation: CopyOperation = {
     ...files,
-    from: sourceOf(instruction, scope),
     parents: instruction.parents,
     keepGitDir: false,
   };
@@ -35,7 +35,7 @@ function sourceOf({ from }: CopyInstruction, scope: Scope): CopyOperation['from'
   if (from === undefined) return { kind: 'context' };
   const { index, plan } = scope.state;
   const resolved = withPlace(
-    (problem, cause) => scope.error(`--from=${from}: ${problem}`, cause),
+    (problem, cause) => scope.error(`--from=${shown(from)}: ${problem}`, cause),
     () => resolveFrom(from, index, plan),
   );
   if (resolved === 'scratch') throw scope.error('--from=scratch: scratch has no files');

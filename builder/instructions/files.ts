@@ -8,7 +8,7 @@ import { type InstructionSource, jsonStrings, kindOf } from '../dockerfile/instr
 import { withPlace } from '../dockerfile/problem.ts';
 import { quote } from '../dockerfile/syntax-error.ts';
 import { splitBlanks } from '../dockerfile/words.ts';
-import type { CopyOperation, InlineFile } from '../operations.ts';
+import type { CopyOperation, FileSource, InlineFile } from '../operations.ts';
 import type { Scope } from './scope.ts';
 import { checkSourcePath, sourceKind } from './source-path.ts';
 import { workdirOf } from './workdir.ts';
@@ -43,10 +43,10 @@ export function parseFiles(source: InstructionSource, flags: Flags<keyof typeof 
 }
 
 /** The parts of the operation that COPY and ADD build alike, with words expanded. */
-export function evaluateFiles(instruction: AddInstruction | CopyInstruction, scope: Scope) {
+export function evaluateFiles(instruction: AddInstruction | CopyInstruction, from: FileSource, scope: Scope) {
   const { kind } = instruction;
   const sources = instruction.sources.map((source) => scope.expand(source));
-  for (const source of sources) checkSource(kind, source, scope);
+  for (const source of sources) checkSource(kind, source, from, scope);
   const chown = instruction.chown === undefined ? '' : scope.expand(instruction.chown);
   const chmod = instruction.chmod === undefined ? '' : scope.expand(instruction.chmod);
   if (/[\s\p{C}]/u.test(chown)) throw scope.error(`--chown must be USER or USER:GROUP, not ${quote(chown)}`);
@@ -57,6 +57,7 @@ export function evaluateFiles(instruction: AddInstruction | CopyInstruction, sco
     operation: {
       kind: 'copy',
       instruction: kind,
+      from,
       sources,
       files: instruction.heredocs.map((heredoc) => {
         const text = heredocText(heredoc);
@@ -84,11 +85,11 @@ export function describeFiles(operation: CopyOperation, written: string): string
   ].join(' ');
 }
 
-function checkSource(kind: 'ADD' | 'COPY', source: string, scope: Scope): void {
+function checkSource(kind: 'ADD' | 'COPY', source: string, from: FileSource, scope: Scope): void {
   withPlace(scope.error, () => {
     const where = sourceKind(source);
     if (where !== 'local' && kind === 'COPY') throw scope.error(`COPY does not fetch ${quote(source)}: ADD does`);
-    if (where === 'local') checkSourcePath(source);
+    if (where === 'local') checkSourcePath(source, from);
   });
 }
 

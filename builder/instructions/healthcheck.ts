@@ -1,8 +1,7 @@
 import type { HealthcheckInstruction } from '../dockerfile/ast.ts';
 import { readFlags, type Flags } from '../dockerfile/flags.ts';
-import { commonFields, type InstructionSource } from '../dockerfile/instruction-source.ts';
+import { commonFields, type InstructionSource, jsonStrings } from '../dockerfile/instruction-source.ts';
 import { quote } from '../dockerfile/syntax-error.ts';
-import { parseJsonForm } from '../dockerfile/words.ts';
 import { warnOfBrokenJson } from './command-form.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { formatList } from './history-text.ts';
@@ -45,9 +44,8 @@ function parseCheck(
   command: string,
   offset: number,
 ): NonNullable<HealthcheckInstruction['check']> {
-  const json = parseJsonForm(command);
-  if (json?.kind === 'other') throw source.error('the JSON form takes strings only', offset);
-  if (command === '' || (json?.kind === 'strings' && json.strings.length === 0)) {
+  const args = jsonStrings(source, offset);
+  if (command === '' || args?.length === 0) {
     throw source.error('HEALTHCHECK CMD needs a command');
   }
   warnOfBrokenJson(source, command);
@@ -62,7 +60,7 @@ function parseCheck(
     throw source.error(`--retries must be a number from 0 on, not ${quote(retries)}`);
   }
   return {
-    command: json?.kind === 'strings' ? { form: 'exec', args: json.strings } : { form: 'shell', line: command },
+    command: args === undefined ? { form: 'shell', line: command } : { form: 'exec', args },
     interval: duration('interval'),
     timeout: duration('timeout'),
     startPeriod: duration('start-period'),

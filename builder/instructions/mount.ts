@@ -2,7 +2,7 @@
 import { posix } from 'node:path';
 import { closestWord } from '../../lib/closest-word.ts';
 import { Problem, withPlace } from '../dockerfile/problem.ts';
-import { quote } from '../dockerfile/syntax-error.ts';
+import { quote, shown } from '../dockerfile/syntax-error.ts';
 import type { FileSource, RunMount } from '../operations.ts';
 import { resolveFrom } from '../stages/resolve-from.ts';
 import { checkMountKeys, type MountKey, type MountOptions, readMountType, splitMount } from './mount-options.ts';
@@ -19,7 +19,7 @@ export function evaluateMounts(values: readonly string[], scope: Scope): RunMoun
   const targets = new Set<string>();
   return values.map((value) =>
     withPlace(
-      (problem, cause) => scope.error(`--mount=${value}: ${problem}`, cause),
+      (problem, cause) => scope.error(`--mount=${shown(value)}: ${problem}`, cause),
       () => {
         const mount = evaluateMount(expandOptions(splitMount(value), scope), scope);
         if (mount.target !== undefined && targets.has(mount.target)) {
@@ -58,31 +58,26 @@ function evaluateMount(options: MountOptions, scope: Scope): RunMount {
 
 function bindMount(options: MountOptions, scope: Scope): RunMount {
   const target = readTarget(options, scope);
-  const isWritable = !readSwitch(
-    options,
-    'readonly',
-    options.get('readwrite') === undefined || !readSwitch(options, 'readwrite', false),
-  );
+  const isWritable = readWritable(options, false);
   const from = readFrom(options, scope) ?? { kind: 'context' };
-  if (from !== 'scratch') return { type: 'bind', target, from, source: readSource(options), isWritable };
+  if (from !== 'scratch') return { type: 'bind', target, from, source: readSource(options, from), isWritable };
   // Nothing, and what is written there is thrown away: that is what a tmpfs is.
-  if (isWritable && readSource(options) === '/') return { type: 'tmpfs', target };
+  if (isWritable && !options.has('source')) return { type: 'tmpfs', target };
   throw new Problem('scratch has no files: mount a tmpfs, or add rw for an empty folder');
 }
 
 function cacheMount(options: MountOptions, scope: Scope): RunMount {
   const target = readTarget(options, scope);
   const from = readFrom(options, scope) ?? 'scratch';
-  const isReadOnly = readSwitch(options, 'readonly', !readSwitch(options, 'readwrite', true));
   if (from === 'scratch' && options.has('source')) throw new Problem('source needs a from');
   return {
     type: 'cache',
     target,
     id: readId(options.get('id') || target),
     ...(from === 'scratch' ? {} : { from }),
-    source: readSource(options),
+    source: from === 'scratch' ? '/' : readSource(options, from),
     sharing: readSharing(options),
-    isReadOnly,
+    isReadOnly: !readWritable(options, true),
     mode: readMode(options, 0o755),
     uid: readOwner(options, 'uid'),
     gid: readOwner(options, 'gid'),
@@ -91,7 +86,7 @@ function cacheMount(options: MountOptions, scope: Scope): RunMount {
 
 function tmpfsMount(options: MountOptions, scope: Scope): RunMount {
   const target = readTarget(options, scope);
-  if (!readSwitch(options, 'readwrite', true)) throw new Problem('a tmpfs that cannot be written to is of no use');
+  if (!readWritable(options, true)) throw new Problem('a tmpfs that cannot be written to is of no use');
   const written = options.get('size');
   if (written === undefined) return { type: 'tmpfs', target };
   return { type: 'tmpfs', target, sizeBytes: parseSize(written) };
@@ -102,7 +97,7 @@ function secretMount(options: MountOptions, scope: Scope): RunMount {
     throw new Problem('source is another name of id: one of them is enough');
   const written = options.get('target');
   const id = readId(options.get('id') || options.get('source') || posix.basename(written ?? ''));
-  if (!readSwitch(options, 'readonly', true)) throw new Problem('a secret cannot be written to');
+  if (readWritable(options, false)) throw new Problem('a secret cannot be written to');
   const env = options.get('env') === '' ? id : options.get('env');
   if (env !== undefined && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(env))
     throw new Problem(`${quote(env)} is no name of a variable`);
@@ -137,9 +132,9 @@ function readFrom(options: MountOptions, { state }: Scope): FileSource | 'scratc
 }
 
 /** Absolute below the root of where it comes from. */
-function readSource(options: MountOptions): string {
+function readSource(options: MountOptions, from: FileSource): string {
   const source = options.get('source') ?? '';
-  checkSourcePath(source);
+  checkSourcePath(source, from);
   return posix.resolve('/', source);
 }
 
@@ -161,6 +156,11 @@ function readId(id: string): string {
   if (id.split('/').some((part) => part === '..' || part === '.'))
     throw new Problem(`id ${quote(id)} has . or .. between slashes`);
   return id;
+}
+
+function readWritable(options: MountOptions, fallback: boolean): boolean {
+  if (options.has('readonly') && options.has('readwrite')) throw new Problem('it is either readonly or readwrite');
+  return options.has('readonly') ? !readSwitch(options, 'readonly', true) : readSwitch(options, 'readwrite', fallback);
 }
 
 function readSwitch(options: MountOptions, key: 'readonly' | 'readwrite' | 'required', fallback: boolean): boolean {

@@ -1,10 +1,10 @@
 import type { Heredoc, RunInstruction } from '../dockerfile/ast.ts';
 import { MAX_WORD } from '../dockerfile/expand.ts';
-import { readFlags } from '../dockerfile/flags.ts';
+import { type Flags, readFlags } from '../dockerfile/flags.ts';
 import { heredocText, parseHeredocStart } from '../dockerfile/heredoc.ts';
 import { commonFields, type InstructionSource } from '../dockerfile/instruction-source.ts';
 import { withPlace } from '../dockerfile/problem.ts';
-import { quote } from '../dockerfile/syntax-error.ts';
+import { quote, shown } from '../dockerfile/syntax-error.ts';
 import type { RunOperation } from '../operations.ts';
 import { commandArgs, parseCommand } from './command-form.ts';
 import { evaluateMounts } from './mount.ts';
@@ -17,25 +17,10 @@ const FLAGS = { mount: 'list', network: 'text', security: 'text', device: 'list'
 
 export function parseRun(source: InstructionSource): RunInstruction {
   const flags = readFlags(source, FLAGS);
-  const flagAt = (name: keyof typeof FLAGS) => source.flags.find((flag) => flag.name === name);
-  const refuse = (name: keyof typeof FLAGS, problem: string): Error => {
-    const flag = flagAt(name);
-    return flag === undefined ? source.error(problem) : source.flagError(problem, flag);
-  };
-  const security = flags.text('security')?.toLowerCase() ?? 'sandbox';
-  if (security === 'insecure') throw refuse('security', '--security=insecure is refused: no build is granted that');
-  if (security !== 'sandbox') throw refuse('security', `--security takes sandbox, not ${quote(security)}`);
-  if (flags.list('device').length > 0)
-    throw refuse('device', '--device is refused: builds have no devices of the node');
-  const network = flags.text('network')?.toLowerCase();
-  if (network === 'host')
-    throw refuse('network', "--network=host is refused: no build is granted the node's own network");
-  if (network !== undefined && network !== 'default' && network !== 'none') {
-    throw refuse('network', `--network takes default or none, not ${quote(network)}`);
-  }
+  const network = checkRights(source, flags);
   for (const flag of source.flags.filter(({ name }) => name === 'mount')) {
     withPlace(
-      (problem) => source.flagError(`--mount=${flag.value ?? ''}: ${problem}`, flag),
+      (problem) => source.flagError(`--mount=${shown(flag.value ?? '')}: ${problem}`, flag),
       () => splitMount(flag.value ?? ''),
     );
   }
@@ -43,6 +28,26 @@ export function parseRun(source: InstructionSource): RunInstruction {
   if (command.form === 'exec' && command.args.length === 0) throw source.error('RUN needs a command');
   const mounts = flags.list('mount');
   return { kind: 'RUN', ...commonFields(source), command, mounts, ...(network === undefined ? {} : { network }) };
+}
+
+/** Refuses what would need a grant: there is none to be had. Gives the network. */
+function checkRights(source: InstructionSource, flags: Flags<keyof typeof FLAGS>): string | undefined {
+  const refuse = (name: keyof typeof FLAGS, problem: string): Error => {
+    const flag = source.flags.find((other) => other.name === name);
+    return flag === undefined ? source.error(problem) : source.flagError(problem, flag);
+  };
+  const security = flags.text('security')?.toLowerCase() ?? 'sandbox';
+  if (security === 'insecure') throw refuse('security', '--security=insecure is refused: no build is granted that');
+  if (security !== 'sandbox') throw refuse('security', `--security takes sandbox, not ${quote(security)}`);
+  if (flags.list('device').length > 0) {
+    throw refuse('device', '--device is refused: builds have no devices of the node');
+  }
+  const network = flags.text('network')?.toLowerCase();
+  if (network === undefined || network === 'default' || network === 'none') return network;
+  if (network === 'host') {
+    throw refuse('network', "--network=host is refused: no build is granted the node's own network");
+  }
+  throw refuse('network', `--network takes default or none, not ${quote(network)}`);
 }
 
 export function evaluateRun(instruction: RunInstruction, scope: Scope): Change {

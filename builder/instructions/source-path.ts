@@ -2,6 +2,7 @@
 import { posix } from 'node:path';
 import { Problem } from '../dockerfile/problem.ts';
 import { quote } from '../dockerfile/syntax-error.ts';
+import type { FileSource } from '../operations.ts';
 
 /** Where a source of ADD is. */
 export type SourceKind = 'local' | 'http' | 'git';
@@ -19,13 +20,14 @@ export function sourceKind(source: string): SourceKind {
       `${quote(source)}: addresses of ${scheme}:// are not fetched, those of http, https, git and ssh are`,
     );
   }
-  return /^[^?#]*\.git(?:[?#]|$)/.test(source) ? 'git' : 'http';
+  return /^[^?#]*\.git(?:#|$)/.test(source) ? 'git' : 'http';
 }
 
-/** Throws Problem for a path that leads out of where it begins. */
-export function checkSourcePath(path: string): void {
+/** Throws Problem for a path that leads out of the context. Above the root of a stage or an image there is the root again. */
+export function checkSourcePath(path: string, from: FileSource): void {
+  if (from.kind !== 'context') return;
   const normal = posix.normalize(path.replace(/^\/+/, ''));
   if (normal === '..' || normal.startsWith('../')) {
-    throw new Problem(`${quote(path)} leads out of the folder that files are taken from`);
+    throw new Problem(`${quote(path)} leads out of the build context`);
   }
 }

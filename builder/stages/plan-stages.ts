@@ -19,11 +19,12 @@ export interface PlanOptions {
 
 /**
  * Decides which stages of a Dockerfile are built, on what, and in which order. Throws Invalid where a stage takes from
- * itself, from a later one or from what cannot be, also in stages that are not needed, and for a target that is not
- * there.
+ * itself, from a later one or from what cannot be, also in stages that are not needed, for a target that is not there,
+ * and for arguments that no program could have in its environment.
  */
 export function planStages(dockerfile: Dockerfile, options: PlanOptions): StagePlan {
   const { args, targetPlatform } = options;
+  checkArgs(args);
   const warnings: Warning[] = [];
   const target = findTarget(dockerfile, options.target);
   const predefined = predefinedArgs({ ...options, target: options.target ?? dockerfile.stages[target]?.from.name });
@@ -101,6 +102,17 @@ export function unusedArgs(plan: StagePlan, states: readonly StageState[]): Warn
     );
   }
   return warnings;
+}
+
+function checkArgs(args: ReadonlyMap<string, string>): void {
+  for (const [name, value] of args) {
+    const problem = /^[^=\0]+$/.test(name)
+      ? value.includes('\0')
+        ? 'its value has a NUL character'
+        : undefined
+      : 'bad name';
+    if (problem !== undefined) throw new WindlassError('Invalid', `build argument ${JSON.stringify(name)}: ${problem}`);
+  }
 }
 
 function findTarget({ file, stages }: Dockerfile, target: string | undefined): number {

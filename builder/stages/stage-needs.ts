@@ -1,7 +1,7 @@
 // What instructions take from elsewhere, told from the instructions alone.
 import type { Instruction } from '../dockerfile/ast.ts';
 import { Problem, withPlace } from '../dockerfile/problem.ts';
-import { dockerfileError } from '../dockerfile/syntax-error.ts';
+import { dockerfileError, shown } from '../dockerfile/syntax-error.ts';
 import { splitMount } from '../instructions/mount-options.ts';
 import { sourceKind } from '../instructions/source-path.ts';
 import type { FileSource } from '../operations.ts';
@@ -57,7 +57,7 @@ function mountSources(value: string, index: number, names: StageNames): FileSour
 
 function resolve(written: string, from: string, index: number, names: StageNames): FileSource | 'scratch' {
   return withPlace(
-    (problem, cause) => new Problem(`${written}: ${problem}`, { cause }),
+    (problem, cause) => new Problem(`${shown(written)}: ${problem}`, { cause }),
     () => resolveFrom(from, index, names),
   );
 }

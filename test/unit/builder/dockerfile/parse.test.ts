@@ -153,6 +153,8 @@ test('RUN, CMD and ENTRYPOINT have a shell form and a JSON form', () => {
     'CMD ["a", 1]': '2:5: the JSON form takes strings only',
     'RUN [["a"]]': '2:5: the JSON form takes strings only',
     'RUN []': '2:1: RUN needs a command',
+    'CMD ["a\\u0000"]': '2:5: NUL characters are not allowed',
+    'HEALTHCHECK CMD ["\\u0000"]': '2:17: NUL characters are not allowed',
     RUN: '2:1: RUN needs a command',
     'CMD   ': '2:1: CMD needs a command',
     ENTRYPOINT: '2:1: ENTRYPOINT needs a command',

@@ -212,6 +212,17 @@ test('unusedArgs() warns of arguments that no ARG declares', () => {
   );
 });
 
+test('planStages() refuses arguments that no environment can have', () => {
+  const cases: Readonly<Record<string, string>> = {
+    'A=B': 'bad name',
+    '': 'bad name',
+    A: 'its value has a NUL character',
+  };
+  for (const [name, problem] of Object.entries(cases)) {
+    assert.equal(failure('FROM a', { args: { [name]: '\0' } }), `build argument ${JSON.stringify(name)}: ${problem}`);
+  }
+});
+
 test('planStages() takes proxies in both cases that programs look for', () => {
   assert.deepEqual(plan('FROM a', { args: { HTTP_PROXY: 'p', no_proxy: 'n', NO_PROXY: 'N', OTHER: 'x' } }).proxyEnv, [
     'HTTP_PROXY=p',
