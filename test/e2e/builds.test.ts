@@ -2,15 +2,16 @@
 // builds that a restart of the node's processes interrupts.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { readUpState } from '../../cli/up-state.ts';
-import { createCriClient } from '../../cri/client.ts';
-import { describeInstance, paths } from '../../lib/instance.ts';
-import { importBusybox } from '../support/busybox.ts';
-import { createInstance, runCommand, type TestInstance } from '../support/instance.ts';
+import { describeInstance } from '../../lib/instance.ts';
+import { busyboxTar, importBusybox } from '../support/busybox.ts';
+import { canBuild } from '../support/can-build.ts';
+import { createInstance, runCommand } from '../support/instance.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -23,16 +24,6 @@ interface Status {
   readonly config?: { readonly labels?: Readonly<Record<string, string>>; readonly cmd?: readonly string[] };
   readonly history?: readonly { readonly createdBy?: string }[];
   readonly conditions?: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
-}
-
-/** Whether the runtime of the instance builds images. */
-async function canBuild(instance: TestInstance): Promise<boolean> {
-  const client = createCriClient({ socketPath: paths.criSocket(describeInstance(instance.home, instance.run)) });
-  try {
-    return (await client.node.describe({})).features.includes('build');
-  } finally {
-    client[Symbol.dispose]();
-  }
 }
 
 test('images are built as resources', async (t) => {
@@ -164,11 +155,11 @@ test('images are built as resources', async (t) => {
     await reach('archive', 'Built');
     assert.equal(await run('from-archive', { imageName: 'archive' }), 'from an archive\n');
     const tar = join(folder, 'rootfs.tar.gz');
-    execFileSync('tar', ['-C', '/bin', '-czf', tar, 'busybox']);
+    writeFileSync(tar, gzipSync(readFileSync(await busyboxTar())));
     const path = '/apis/windlass.dev/v1/namespaces/default/archives';
     const made = JSON.parse(await instance.kubectlOk(['create', '--raw', path, '-f', tar])) as { digest: string };
     await apply('imported', {
-      import: { archive: made.digest, config: { command: ['/busybox', 'echo', 'imported'] } },
+      import: { archive: made.digest, config: { command: ['sh', '-c', 'echo imported'] } },
     });
     assert.equal(await run('from-import', { imageName: 'imported' }), 'imported\n');
     const expiry = () => instance.kubectlOk(['get', 'archives', '-o', 'jsonpath={.items[*].expiresAt}']);

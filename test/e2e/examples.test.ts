@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { freePorts } from '../../cli/ports.ts';
 import { describeInstance, paths } from '../../lib/instance.ts';
+import { canBuild } from '../support/can-build.ts';
 import { importBusybox } from '../support/busybox.ts';
 import {
   deleteContainers,
@@ -161,6 +162,17 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     async check({ ready, port }) {
       await ready('on-the-node');
       await answers(`http://127.0.0.1:${port(8083)}/`, 'hello');
+    },
+  },
+  'build.yaml': {
+    async check({ instance, ready }) {
+      await instance.kubectlOk(['wait', '--for=condition=Built', 'img/greeter', '--timeout=90s'], {
+        timeoutMs: 100_000,
+      });
+      await ready('greeter');
+      await waitFor(async () => (await instance.kubectlOk(['logs', 'greeter'])) === 'good morning from a build\n');
+      const log = '/apis/windlass.dev/v1/namespaces/default/images/greeter/log';
+      assert.match(await instance.kubectlOk(['get', '--raw', log]), /COPY --chmod=0755 greet/);
     },
   },
   'image.yaml': {
@@ -478,6 +490,7 @@ test('examples', async (t) => {
   for (const [name, { prepare, check }] of Object.entries(EXAMPLES)) {
     await t.test(name, async (step) => {
       if (name === 'image.yaml' && !requirePrograms(step, 'docker-registry')) return;
+      if (name === 'build.yaml' && !(await canBuild(instance))) return step.skip('the runtime does not build images');
       const before = leftOvers();
       let text = readFileSync(new URL(name, FOLDER), 'utf8').replaceAll(/\b808[1-6]\b/g, (found) =>
         String(port(Number(found))),

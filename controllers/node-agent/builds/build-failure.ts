@@ -4,10 +4,12 @@ import type { BuildFailure } from '../runtime/node-runtime.ts';
 const TAIL_LINES = 10;
 const TAIL_BYTES = 1500;
 
-/** The condition's reason for what the Dockerfile, its files or its commands are to blame for. */
-export function failureReason({ message, line, instruction }: BuildFailure): string {
-  // The parser knows where, but has no instruction yet that could have run.
-  if (line > 0 && instruction === '') return 'DockerfileInvalid';
+/**
+ * The condition's reason for what the Dockerfile, its files or its commands are to blame for. All of a Dockerfile is read
+ * before its first step.
+ */
+export function failureReason({ message, line }: BuildFailure, hasBegun: boolean): string {
+  if (line > 0 && !hasBegun) return 'DockerfileInvalid';
   return /\bsecret\b.*\b(not found|is not given|required)\b/.test(message) ? 'SecretNotFound' : 'BuildFailed';
 }
 
@@ -15,8 +17,10 @@ export function failureReason({ message, line, instruction }: BuildFailure): str
 export function describeFailure(failure: BuildFailure, log: string): string {
   const { message, file, line, column, instruction } = failure;
   const where = file === '' ? '' : [file, line, column].filter((part) => part !== 0).join(':');
-  const parts = [where, instruction].filter((part) => part !== '' && !message.includes(part));
-  const text = [...parts, message].join(': ');
+  // The message may say the one or the other already.
+  const rest = where !== '' && message.startsWith(`${where}: `) ? message.slice(where.length + 2) : message;
+  const parts = [where, ...(rest.includes(instruction) ? [] : [instruction]), rest];
+  const text = parts.filter((part) => part !== '').join(': ');
   const tail = instruction === '' ? '' : lastLines(log, message);
   return tail === '' ? text : `${text}\n${tail}`;
 }

@@ -117,8 +117,9 @@ export function createImageBuilder({ runtime, logs, clock }: ImageBuilderDeps, s
       await log.write(`ERROR: ${outcome.message}`);
       const message = describeFailure(outcome, log.tail());
       if (!outcome.isFinal) return failed(build, message, BUILD_BACKOFF);
+      const hasBegun = build.state.state === 'Building' && build.state.step !== undefined;
       const retryAtMs = refreshMs === undefined ? undefined : clock.now() + refreshMs;
-      return { state: 'Failed', reason: failureReason(outcome), message, retryAtMs };
+      return { state: 'Failed', reason: failureReason(outcome, hasBegun), message, retryAtMs };
     } catch (error) {
       await log.write(stop.aborted ? 'CANCELED' : `ERROR: ${messageOf(error)}`);
       throw error;

@@ -214,6 +214,7 @@ test('a change during a build ends it and starts another; deleting the Image end
 
 test('a failure names the place, the instruction and the end of the output, and waits for a change', async () => {
   runtime.builder.build = async (_, { onEvent }) => {
+    await onEvent({ kind: 'step', step: 3, steps: 3, instruction: 'RUN make' });
     await onEvent({ kind: 'log', text: '#4 [3/3] RUN make\nmake: *** No rule to make target.  Stop.\n' });
     return {
       ...{ kind: 'failed', message: 'the command ended with 2', file: 'Dockerfile', line: 7, column: 1 },

@@ -31,14 +31,16 @@ test('describeFailure() says where, what, and how the output ended', () => {
   assert.equal(describeFailure(parse, 'log\n'), 'Dockerfile:3:5: unknown instruction FRM');
   const told = { ...failure, message: 'Dockerfile:3:5: RUN make: m' };
   assert.equal(describeFailure(told, ''), told.message);
+  const half = { ...failure, instruction: 'RNU make', message: 'Dockerfile:3:5: unknown instruction "RNU"' };
+  assert.equal(describeFailure(half, ''), 'Dockerfile:3:5: RNU make: unknown instruction "RNU"');
   const long = describeFailure(failure, `${'x'.repeat(5000)}\n`.repeat(20));
   assert.ok(long.length < 2000, String(long.length));
 });
 
 test('failureReason() tells a Dockerfile that cannot be read from a command that fails', () => {
-  assert.equal(failureReason({ ...failure, instruction: '' }), 'DockerfileInvalid');
-  assert.equal(failureReason(failure), 'BuildFailed');
-  assert.equal(failureReason({ ...failure, message: 'secret npm is not given' }), 'SecretNotFound');
+  assert.equal(failureReason(failure, false), 'DockerfileInvalid');
+  assert.equal(failureReason(failure, true), 'BuildFailed');
+  assert.equal(failureReason({ ...failure, message: 'secret npm is not given' }, true), 'SecretNotFound');
 });
 
 test('hashInputs() changes with what is built and the versions of its Secrets, not with names', () => {
