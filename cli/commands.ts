@@ -7,6 +7,7 @@ import { registryCommand } from './commands/registry.ts';
 import { serverCommand } from './commands/server.ts';
 import { tokenCommand } from './commands/token.ts';
 import { upCommand } from './commands/up.ts';
+import { uploadCommand } from './commands/upload.ts';
 import { versionCommand } from './commands/version.ts';
 
 /** Every sub-command, in the order in which the help shows them. */
@@ -15,6 +16,7 @@ export const commands: readonly Command[] = [
   serverCommand,
   nodeCommand,
   tokenCommand,
+  uploadCommand,
   registryCommand,
   downCommand,
   recoverCommand,

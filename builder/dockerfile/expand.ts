@@ -31,6 +31,7 @@ export interface Expanded {
 
 /** What the kernel takes as one argument or one variable. */
 export const MAX_WORD = 131_071;
+const PLAIN = /[^\s$<'"\\`/}]+/y;
 const MAX_DEPTH = 100;
 /** Characters of patterns times characters of values that one word may cost. */
 const MAX_PATTERN_WORK = 16 * 1024 * 1024;
@@ -56,6 +57,9 @@ export function expand(source: string, options: ExpandOptions): Expanded {
     const words = createWordList();
     let text = '';
     while (!isAtEnd()) {
+      const plain = readPlain();
+      words.add(plain);
+      text += plain;
       const character = source[at] ?? '';
       if (character === stop) {
         at += 1;
@@ -78,7 +82,7 @@ export function expand(source: string, options: ExpandOptions): Expanded {
         words.add(part);
       } else {
         part = character;
-        at += 1;
+        at += character.length;
         words.addSplit(part);
       }
       text += part;
@@ -86,6 +90,14 @@ export function expand(source: string, options: ExpandOptions): Expanded {
     }
     if (stop !== undefined) fail(`missing ${stop}`);
     return { text, words: words.end() };
+  }
+
+  /** What has no meaning in any setting, taken in one go. */
+  function readPlain(): string {
+    PLAIN.lastIndex = at;
+    const plain = PLAIN.exec(source)?.[0] ?? '';
+    at += plain.length;
+    return plain;
   }
 
   function readSingleQuoted(): string {

@@ -48,7 +48,8 @@ export function readFlags<Name extends string>(
     if (kind === 'boolean' && !/^(?:true|false)$/i.test(value)) {
       throw source.flagError(`--${flag.name} takes true or false, not ${quote(value)}`, flag);
     }
-    values.set(flag.name, [...earlier, value]);
+    earlier.push(value);
+    values.set(flag.name, earlier);
   }
   return {
     text: (name) => values.get(name)?.[0],

@@ -16,6 +16,9 @@ import { parseInstruction, type ParseContext } from './parse-instruction.ts';
 import { splitSource } from './source-lines.ts';
 import { dockerfileError } from './syntax-error.ts';
 
+/** Each adds to the history of an image, which tools have to read. */
+const MAX_INSTRUCTIONS = 10_000;
+
 /** A stage while its instructions are gathered. */
 interface OpenStage {
   readonly from: FromInstruction;
@@ -35,12 +38,17 @@ export function parseDockerfile(source: Buffer, file: string): Dockerfile {
   const globalArgs: ArgInstruction[] = [];
   const stages: OpenStage[] = [];
   const names = new Map<string, Position>();
+  let instructions = 0;
   for (let line = reader.next(); line !== undefined; line = reader.next()) {
     const instruction = parseInstruction(line, reader, context);
     if (line.emptyLine !== undefined) {
       const place = { ...instruction, position: line.emptyLine };
       const message = 'empty line in a continued instruction: Docker will refuse it one day';
       addWarning(context.warnings, context, place, { rule: 'NoEmptyContinuation', message });
+    }
+    instructions += 1;
+    if (instructions > MAX_INSTRUCTIONS) {
+      throw dockerfileError(file, instruction.position, `the file has more than ${MAX_INSTRUCTIONS} instructions`);
     }
     const stage = stages.at(-1);
     if (instruction.kind === 'FROM') {

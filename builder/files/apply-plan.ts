@@ -176,12 +176,12 @@ function createWriter(source: PlannedSource, target: string, { calls, owner }: A
     const from = source.isDirectory ? `${source.origin}/${entry.path}` : source.origin;
     const fd = openFile(from);
     try {
-      const isKnown = identityOf(fstatSync(fd, { bigint: true })) === entry.identity;
+      const isKnown = identityOf(fstatSync(fd, { bigint: true }), source.isContext) === entry.identity;
       if (!isKnown) throw changed(source, entry);
       const to = createFile(path);
       try {
         copyContent(fd, to, entry.sizeBytes ?? 0);
-        const isSame = identityOf(fstatSync(fd, { bigint: true })) === entry.identity;
+        const isSame = identityOf(fstatSync(fd, { bigint: true }), source.isContext) === entry.identity;
         if (!isSame || (entry.isFresh && hashOpen(to) !== entry.sha256)) throw changed(source, entry);
         // Owner before mode: chown clears setuid; attributes last: chown clears file capabilities.
         fchownSync(to, owner?.uid ?? entry.uid, owner?.gid ?? entry.gid);

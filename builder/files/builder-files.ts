@@ -83,7 +83,7 @@ export interface ResolvedCopy {
   readonly newestSeconds: number | undefined;
   readonly entries: number;
   readonly sizeBytes: number;
-  /** For applyCopy() of the same object alone. */
+  /** For applyCopy(), for as long as the trees are where they were. */
   readonly plan: unknown;
 }
 

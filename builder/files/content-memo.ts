@@ -41,9 +41,13 @@ export function createContentMemo(packed?: Uint8Array): ContentMemo {
   };
 }
 
-/** What a file is known by: any change of it, or another file in its place, gives another one. */
-export function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
-  return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`;
+/**
+ * What a file is known by: any change of it, or another file in its place, gives another identity. The device counts in a
+ * context, which may be on a file system that says what it likes; images are all on one, under a number that each mount of
+ * their overlay gives anew.
+ */
+export function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats, isContext: boolean): string {
+  return `${isContext ? dev : 'image'}:${ino}:${size}:${mtimeNs}:${ctimeNs}`;
 }
 
 /** Whether its identity tells, for a file whose reading began at `nowMs`. */

@@ -30,6 +30,8 @@ export interface PlannedSource {
   readonly label: string;
   /** Folder on the host that the paths of entries start at, or the file. */
   readonly origin: string;
+  /** Of a context, which its files' identities depend on (content-memo.ts). */
+  readonly isContext: boolean;
   /** Its name below a destination that is a directory. */
   readonly name: string;
   /** Its entries go into the destination; else it has one entry, which becomes the destination or goes into it. */

@@ -1,14 +1,22 @@
 // The paths that a COPY's pattern means: each folder is searched for what one component matches (filepath.Match), and no
 // link is followed on the way through components with wildcards.
-import { readdirSync } from 'node:fs';
+import { readdirSync, type BigIntStats } from 'node:fs';
 import { bytePath, nativePath } from '../../oci/layers/file-system-calls.ts';
 import type { SourceTree } from './builder-files.ts';
 import type { IgnoreRules } from './ignore.ts';
 import { compilePattern, hasWildcard, literalOf } from './pattern.ts';
 import { lookAt, openSource, partsOf, textOf } from './source-path.ts';
 
-/** Paths below the root of `tree` as components (byte strings), sorted; without wildcards the path itself. */
-export function expandPattern(tree: SourceTree, rules: IgnoreRules, pattern: string): string[][] {
+/**
+ * Paths below the root of `tree` as components (byte strings), sorted; without wildcards the path itself. `onFolder` is
+ * told of a folder before its names are read.
+ */
+export function expandPattern(
+  tree: SourceTree,
+  rules: IgnoreRules,
+  pattern: string,
+  onFolder?: (stat: BigIntStats) => void,
+): string[][] {
   const parts = partsOf(tree, pattern);
   const first = parts.findIndex(hasWildcard);
   const fixed = parts.slice(0, first === -1 ? parts.length : first).map((part) => bytePath(literalOf(part)));
@@ -20,7 +28,9 @@ export function expandPattern(tree: SourceTree, rules: IgnoreRules, pattern: str
     const matches = compilePattern(part, { isGlobstar: false });
     const names = (above: readonly string[]): string[] => {
       const folder = [start.path, ...above].join('/');
-      if (above.length > 0 && !lookAt(folder)?.isDirectory()) return [];
+      const stat = above.length > 0 ? lookAt(folder) : start.stat;
+      if (!stat?.isDirectory()) return [];
+      onFolder?.(stat);
       return readdirSync(nativePath(folder), { encoding: 'latin1' }).filter((name) => matches(textOf(name)));
     };
     found = found.flatMap((above) => names(above).map((name) => [...above, name]));

@@ -31,6 +31,8 @@ export function createFileThread(compileCacheDir?: string): FileThread {
     clearTimeout(timer);
     const ended = worker;
     worker = undefined;
+    // Whoever waits for the end is not to be left without an event loop.
+    ended?.ref();
     await ended?.terminate();
   }
 

@@ -1,7 +1,8 @@
 // A COPY or ADD whose sources are all on this machine, looked up: what is copied, and the digest of it. Runs on whichever
 // thread has the time (builder-files.ts is the contract, create-builder-files.ts the choice).
 import { createHash } from 'node:crypto';
-import { WindlassError } from '../../lib/errors.ts';
+import type { BigIntStats } from 'node:fs';
+import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { bytePath, type FileSystemCalls } from '../../oci/layers/file-system-calls.ts';
 import type { CopyOperation } from '../operations.ts';
@@ -16,6 +17,9 @@ import { createEntryReader } from './planned-entry.ts';
 import { createContentReader } from './read-content.ts';
 import { openSource, partsOf, textOf, type OpenedSource } from './source-path.ts';
 import { walkSource, type Found, type PathFilter } from './walk-source.ts';
+
+/** Reading so many bytes of a file takes as long as reading one byte of a folder. */
+const FOLDER_WEIGHT = 16;
 
 /** One source of the operation and where it is. */
 export interface SourceRequest {
@@ -87,6 +91,8 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
   const reader = createContentReader(context.memo, context.calls, (bytes) => context.onWork(0, bytes));
   const excludes = createIgnoreRules(parseIgnoreFile(operation.exclude.join('\n')));
   const isExcluding = operation.exclude.length > 0;
+  // What a folder takes on disk is the names in it, which are read all at once.
+  const onFolder = ({ size }: BigIntStats): void => context.onWork(0, Math.max(0, Number(size) - 4096) * FOLDER_WEIGHT);
   const total = { newestSeconds: undefined as number | undefined, entries: 0, sizeBytes: 0 };
 
   function add(kind: string, words: readonly (string | number)[]): void {
@@ -108,7 +114,7 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
     if (operation.parents) return await planParents(source, rules);
     const planned: PlannedSource[] = [];
     const isPattern = hasWildcard(source.pattern);
-    for (const parts of expandPattern(source.tree, rules, source.pattern)) {
+    for (const parts of expandPattern(source.tree, rules, source.pattern, onFolder)) {
       using opened = openSource(source.tree, rules, parts);
       const name = parts.at(-1) ?? '';
       if (!opened || opened.stat.isSocket()) {
@@ -131,7 +137,7 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
     const wanted = partsOf(source.tree, rest).join('/');
     const include = createIgnoreRules([wanted === '' ? '**' : wanted]);
     const planned: PlannedSource[] = [];
-    for (const parts of expandPattern(source.tree, rules, before)) {
+    for (const parts of expandPattern(source.tree, rules, before, onFolder)) {
       using opened = openSource(source.tree, rules, parts);
       if (!opened?.stat.isDirectory()) continue;
       const one = await planOpened(source, rules, opened, '', [{ rules: include, prefix: '', takesMatches: true }]);
@@ -162,7 +168,7 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
     });
     const take = (found: Found): Promise<void> | undefined => {
       context.onWork(1, 0);
-      const entry = describe(found);
+      const entry = describeNow(describe, found);
       entries.push(entry);
       addEntry(entry, tree.times !== 'none');
       return context.pause?.();
@@ -171,14 +177,22 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
       const at = textOf(opened.parts.map((part) => `${part}/`).join(''));
       const filters: PathFilter[] = [{ rules, prefix: at, takesMatches: false }, ...includes];
       if (isExcluding) filters.push({ rules: excludes, prefix: '', takesMatches: false });
-      for (const found of walkSource(opened, filters)) {
+      for (const found of walkSource(opened, filters, onFolder)) {
         const waiting = take(found);
         if (waiting) await waiting;
       }
     } else {
       await take({ path: '', openPath: opened.path, stat: opened.stat });
     }
-    return { label: pattern, origin, name, isDirectory, isUnpacked: isUnpacked && opened.stat.isFile(), entries };
+    return {
+      label: pattern,
+      origin,
+      isContext: tree.isContext,
+      name,
+      isDirectory,
+      isUnpacked: isUnpacked && opened.stat.isFile(),
+      entries,
+    };
   }
 
   return {
@@ -186,6 +200,17 @@ function createPlanner(operation: CopyOperation, chmod: ModeChange | undefined, 
     add,
     finish: () => ({ ...total, digest: `sha256:${hash.digest('hex')}` as Digest }),
   };
+}
+
+/** What was there a moment ago and is not now is being changed, which whoever does that can be told. */
+function describeNow(describe: (found: Found) => PlannedEntry, found: Found): PlannedEntry {
+  try {
+    return describe(found);
+  } catch (error) {
+    if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw error;
+    const name = JSON.stringify(textOf(found.path));
+    throw new WindlassError('Conflict', `${name} was changed while it was read`, { cause: error });
+  }
 }
 
 function compileIgnored({ ignore, ignoreFile = 'the ignore file' }: SourceTree): IgnoreRules {

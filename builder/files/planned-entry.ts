@@ -30,8 +30,15 @@ export function createEntryReader(options: EntryOptions): (found: Found) => Plan
   }
 
   function file(openPath: string, stat: BigIntStats): Partial<PlannedEntry> {
-    if (!options.contents) return { sizeBytes: Number(stat.size), identity: identityOf(stat), ...xattrsOf(openPath) };
-    const { sha256, hasXattrs, identity, isFresh, stat: opened } = options.contents.read(openPath, stat);
+    if (!options.contents)
+      return { sizeBytes: Number(stat.size), identity: identityOf(stat, tree.isContext), ...xattrsOf(openPath) };
+    const {
+      sha256,
+      hasXattrs,
+      identity,
+      isFresh,
+      stat: opened,
+    } = options.contents.read(openPath, stat, tree.isContext);
     const known = { sizeBytes: Number(opened.size), identity, sha256, ...(hasXattrs ? xattrsOf(openPath) : {}) };
     return isFresh ? { ...known, isFresh } : known;
   }
@@ -49,7 +56,8 @@ export function createEntryReader(options: EntryOptions): (found: Found) => Plan
     const first = stat.nlink > 1n ? linked.get(inode) : undefined;
     if (first !== undefined) return { ...common, type: 'hardlink', linkName: first };
     if (stat.nlink > 1n) linked.set(inode, path);
-    if (linkName !== undefined) return { ...common, ...xattrsOf(openPath), type: 'symlink', linkName };
+    // Links cannot have attributes of the kinds that are kept.
+    if (linkName !== undefined) return { ...common, type: 'symlink', linkName };
     if (stat.isFile()) return { ...common, ...file(openPath, stat), type: 'file' };
     if (stat.isFIFO()) return { ...common, type: 'fifo' };
     return { ...common, type: stat.isBlockDevice() ? 'block' : 'char', ...deviceNumbers(stat.rdev) };

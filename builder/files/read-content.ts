@@ -20,7 +20,7 @@ export interface FileContent extends Content {
 
 export interface ContentReader {
   /** From the memo, or by reading the file at `path`; Conflict when it changes meanwhile or is no file any more. */
-  read(path: string, stat: BigIntStats): FileContent;
+  read(path: string, stat: BigIntStats, isContext: boolean): FileContent;
 }
 
 /** `onRead` is told, before a file is read, how many bytes it has. */
@@ -30,8 +30,8 @@ export function createContentReader(
   onRead: (bytes: number) => void,
 ): ContentReader {
   return {
-    read(path, stat) {
-      const identity = identityOf(stat);
+    read(path, stat, isContext) {
+      const identity = identityOf(stat, isContext);
       const known = memo.find(identity);
       if (known) return { ...known, stat, identity, isFresh: false };
       onRead(Number(stat.size));
@@ -39,11 +39,12 @@ export function createContentReader(
       try {
         const opened = fstatSync(fd, { bigint: true });
         if (!opened.isFile()) throw changed(path);
+        const openedAs = identityOf(opened, isContext);
         const isFresh = !isSettled(opened, Date.now());
         const content = { sha256: hashOpen(fd), hasXattrs: keptXattrs(calls.readXattrs(path)).size > 0 };
-        if (identityOf(fstatSync(fd, { bigint: true })) !== identityOf(opened)) throw changed(path);
-        if (!isFresh) memo.remember(identityOf(opened), content);
-        return { ...content, stat: opened, identity: identityOf(opened), isFresh };
+        if (identityOf(fstatSync(fd, { bigint: true }), isContext) !== openedAs) throw changed(path);
+        if (!isFresh) memo.remember(openedAs, content);
+        return { ...content, stat: opened, identity: openedAs, isFresh };
       } finally {
         closeSync(fd);
       }

@@ -7,6 +7,8 @@ import type { SourceTree } from './builder-files.ts';
 import { cleanPath, type IgnoreRules } from './ignore.ts';
 
 const MAX_LINKS = 40;
+/** Each folder on the way is kept open. */
+const MAX_DEPTH = 1000;
 
 export interface OpenedSource extends Disposable {
   /** Components below the root, without links. Byte strings. */
@@ -67,6 +69,8 @@ export function openSource(tree: SourceTree, rules: IgnoreRules, parts: readonly
         if (target.startsWith('/')) for (const { fd } of folders.splice(1)) closeSync(fd);
         todo.push(...target.split('/').toReversed());
       } else if (stat.isDirectory()) {
+        if (folders.length > MAX_DEPTH)
+          throw new WindlassError('Invalid', `source ${shown(parts).slice(0, 100)} is too deep`);
         const fd = openFolder(path);
         if (fd === undefined) todo.push(part);
         else folders.push({ fd, name: part });

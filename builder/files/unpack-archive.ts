@@ -63,7 +63,7 @@ export async function unpackArchive(
   const fd = openFile(source.origin);
   try {
     const stat = fstatSync(fd, { bigint: true });
-    if (identityOf(stat) !== entry.identity) {
+    if (identityOf(stat, source.isContext) !== entry.identity) {
       throw new WindlassError('Conflict', `source ${source.label} was changed while it was copied`);
     }
     const tar = unpacked(fd, source.label)[Symbol.asyncIterator]();
@@ -105,7 +105,7 @@ function planUnpacked(
   root: string,
   calls: FileSystemCalls,
   implicit: ReadonlySet<string>,
-): Pick<PlannedSource, 'origin' | 'isDirectory' | 'isUnpacked' | 'isArchive' | 'entries'> {
+): Pick<PlannedSource, 'origin' | 'isContext' | 'isDirectory' | 'isUnpacked' | 'isArchive' | 'entries'> {
   const tree = { root, label: 'the archive', isContext: false, ignore: [] };
   const rules = createIgnoreRules([]);
   using top = openSource(tree, rules, []);
@@ -115,7 +115,7 @@ function planUnpacked(
     const entry = read(found);
     entries.push(implicit.has(entry.path) ? { ...entry, isImplied: true } : entry);
   }
-  return { origin: bytePath(root), isDirectory: true, isUnpacked: false, isArchive: true, entries };
+  return { origin: bytePath(root), isContext: false, isDirectory: true, isUnpacked: false, isArchive: true, entries };
 }
 
 async function* unpacked(fd: number, label: string): AsyncGenerator<Buffer> {

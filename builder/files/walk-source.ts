@@ -1,9 +1,13 @@
 // Everything below a folder of a tree that is taken, sorted bytewise folder by folder. Folders are opened one from the
 // other (source-path.ts), and a folder that is left out appears all the same once something below it is taken.
 import { closeSync, fstatSync, readdirSync, type BigIntStats } from 'node:fs';
+import { WindlassError } from '../../lib/errors.ts';
 import { nativePath } from '../../oci/layers/file-system-calls.ts';
 import type { FolderMatch, IgnoreRules } from './ignore.ts';
 import { lookAt, openFolder, readLink, textOf, type OpenedSource } from './source-path.ts';
+
+/** As for archives (rooted-paths.ts); each level keeps a folder open. */
+const MAX_DEPTH = 1000;
 
 /** Something that decides about paths: rules that leave out what they match, or take nothing else. */
 export interface PathFilter {
@@ -35,17 +39,32 @@ interface Level {
   pending: Found | undefined;
 }
 
-/** Walks the opened folder. What vanishes meanwhile is left out; links are never followed. */
-export function* walkSource(source: OpenedSource, filters: readonly PathFilter[]): Generator<Found> {
+/**
+ * Walks the opened folder. What vanishes meanwhile is left out; links are never followed. `onFolder` is told of a folder
+ * before its names are read.
+ */
+export function* walkSource(
+  source: OpenedSource,
+  filters: readonly PathFilter[],
+  onFolder?: (stat: BigIntStats) => void,
+): Generator<Found> {
   const levels: Level[] = [];
-  const enter = (openPath: string, fd: number | undefined, prefix: string, matches: readonly FolderMatch[]): Level => {
-    const names = readdirSync(nativePath(openPath), { encoding: 'latin1' });
-    const level: Level = { fd, openPath, prefix, matches, todo: names.toSorted().reverse(), pending: undefined };
-    levels.push(level);
-    return level;
+  const enter = (level: Omit<Level, 'todo'>, stat: BigIntStats): void => {
+    // From here on it is closed whatever happens.
+    const entered = { ...level, todo: [] as string[] };
+    levels.push(entered);
+    if (levels.length > MAX_DEPTH) {
+      throw new WindlassError(
+        'Invalid',
+        `folders are nested deeper than ${MAX_DEPTH}: ${textOf(level.prefix.slice(0, 100))}...`,
+      );
+    }
+    onFolder?.(stat);
+    entered.todo = readdirSync(nativePath(level.openPath), { encoding: 'latin1' }).toSorted().reverse();
   };
   try {
-    enter(source.path, undefined, '', filters.map(topOf));
+    const matches = filters.map(topOf);
+    enter({ fd: undefined, openPath: source.path, prefix: '', matches, pending: undefined }, source.stat);
     for (let level = levels.at(-1); level; level = levels.at(-1)) {
       const name = level.todo.pop();
       if (name === undefined) {
@@ -54,7 +73,7 @@ export function* walkSource(source: OpenedSource, filters: readonly PathFilter[]
         continue;
       }
       const path = `${level.prefix}${name}`;
-      const { isTaken, mayHoldTaken, matches } = decide(filters, textOf(path), level.matches);
+      const { isTaken, mayHoldTaken, matches: below } = decide(filters, textOf(path), level.matches);
       if (!isTaken && !mayHoldTaken) continue;
       const openPath = `${level.openPath}/${name}`;
       const stat = lookAt(openPath);
@@ -63,8 +82,10 @@ export function* walkSource(source: OpenedSource, filters: readonly PathFilter[]
       if (stat.isDirectory() && fd === undefined) continue;
       if (fd !== undefined) {
         const inside = `/proc/self/fd/${fd}`;
-        const below = enter(inside, fd, `${path}/`, matches);
-        below.pending = { path, openPath: inside, stat: fstatSync(fd, { bigint: true }) };
+        const opened = fstatSync(fd, { bigint: true });
+        // With a dot at its end, the folder and not the link in /proc is meant by calls that do not follow links.
+        const pending = { path, openPath: `${inside}/.`, stat: opened };
+        enter({ fd, openPath: inside, prefix: `${path}/`, matches: below, pending }, opened);
       }
       if (!isTaken || stat.isSocket()) continue;
       for (const above of levels) {

@@ -6,6 +6,8 @@ import { splitQuoted } from '../dockerfile/words.ts';
 import { type Change, type Scope, splitEnv } from './scope.ts';
 import { warnOfSecret } from './secret-names.ts';
 
+const MAX_ARGS = 1000;
+
 export function parseArg(source: InstructionSource): ArgInstruction {
   refuseFlags(source);
   const words = splitQuoted(source.rest, source.escape);
@@ -37,6 +39,7 @@ export function evaluateArg(instruction: ArgInstruction, scope: Scope): Change {
       warn('ArgHiddenByEnv', `ARG ${name} has no effect: ENV ${name} is set, and wins`);
     }
     args.set(name, value ?? args.get(name));
+    if (args.size > MAX_ARGS) throw scope.error(`the stage has more than ${MAX_ARGS} ARGs`);
     shown.push(value === undefined ? name : `${name}=${value}`);
   }
   return { state, createdBy: `ARG ${shown.join(' ')}` };

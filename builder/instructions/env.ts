@@ -8,6 +8,7 @@ import { warnOfSecret } from './secret-names.ts';
 
 /** What the kernel lets a program start with is not much more. */
 const MAX_ENVIRONMENT = 2 * 1024 * 1024;
+const MAX_VARIABLES = 1000;
 
 export function parseEnv(source: InstructionSource): EnvInstruction {
   refuseFlags(source);
@@ -24,6 +25,7 @@ export function evaluateEnv(instruction: EnvInstruction, scope: Scope): Change {
     warnOfSecret('ENV', key, scope);
     env.set(key, `${key}=${value}`);
   }
+  if (env.size > MAX_VARIABLES) throw scope.error(`the image has more than ${MAX_VARIABLES} variables`);
   const Env = [...env.values()];
   const size = Env.reduce((sum, entry) => sum + entry.length + 1, 0);
   if (size > MAX_ENVIRONMENT)

@@ -54,10 +54,13 @@ export function createStepRemover({
 
   return Object.assign(remove, {
     async strays() {
-      // An OCI runtime that was at work when its process was killed has the step's folder among its arguments.
-      const working = findByArgument((argument) => argument.startsWith(`${steps}/`));
-      await endProcesses(working, 0, AbortSignal.timeout(STEP_MS));
-      for (const stepId of new Set([steps, scratch].flatMap(listNames))) {
+      const found = new Set([steps, scratch].flatMap(listNames));
+      if (found.size > 0) {
+        // An OCI runtime that was at work when its process was killed has the step's folder among its arguments.
+        const working = findByArgument((argument) => argument.startsWith(`${steps}/`));
+        await endProcesses(working, 0, AbortSignal.timeout(STEP_MS));
+      }
+      for (const stepId of found) {
         try {
           await remove(stepId);
           log.info({ step: stepId }, 'removed what was left of a build step');

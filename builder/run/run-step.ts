@@ -29,6 +29,9 @@ import { createRedactor, createStepOutput, type StepOutput } from './step-output
 import { planStepSpec } from './step-spec.ts';
 import { createStepRemover } from './remove-step.ts';
 
+/** For the compiled filter, a millisecond after each other: a runtime that starts has it within a few. */
+const MAX_LOOKS = 2000;
+
 interface Step {
   /** Of the container, its folders and its control group. */
   readonly id: string;
@@ -124,19 +127,25 @@ export function createRunner(parts: RunnerParts): Runner {
       cgroups.signalAll(step.group);
       if (identity) killTree(identity);
     };
-    signal.addEventListener('abort', kill, { once: true });
+    const { promise: aborted, resolve: onAborted } = Promise.withResolvers<void>();
+    const onAbort = (): void => {
+      kill();
+      onAborted();
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
     const reading = output.read(reader);
     // Whoever takes the lines may fail: the step must not stay blocked in a write for ever.
     reading.catch(kill);
     try {
       if (known === spec && runtime.kind === 'crun') void keepFilter(step, child.exited);
       const exit = await child.exited;
-      // The command has ended, and with it all in its pid namespace; nobody is left to hold the pipe open.
-      await reading;
+      // The command has ended, and with it all in its pid namespace; nobody is left to hold the pipe open. Of a step that
+      // is given up, what was not taken yet is not waited for.
+      await Promise.race([reading, aborted]);
       filters.learn(step.id, spec);
       return exit;
     } finally {
-      signal.removeEventListener('abort', kill);
+      signal.removeEventListener('abort', onAbort);
       reader.destroy();
     }
   }
@@ -146,7 +155,7 @@ export function createRunner(parts: RunnerParts): Runner {
     let isOver = false;
     void exited.then(() => (isOver = true));
     const filter = join(folders.runtime, step.id, 'seccomp.bpf');
-    while (!isOver) {
+    for (let looks = 0; looks < MAX_LOOKS && !isOver; looks += 1) {
       try {
         return linkSync(filter, filterFile(step.id));
       } catch (error) {
@@ -176,7 +185,10 @@ export function createRunner(parts: RunnerParts): Runner {
       try {
         const spec = await prepare(step, operation, context, points, leases);
         const exit = await runContainer(step, spec, output, signal);
-        const complaint = readComplaint(join(step.folder, 'log'));
+        // Where the parts of a step are on the host says nothing to whoever wrote the instruction.
+        const complaint = readComplaint(join(step.folder, 'log'))
+          .replaceAll(step.folder, '')
+          .replaceAll(context.root, '');
         const args = operation.args.map(redact);
         failure = describeFailure({
           args,

@@ -16,6 +16,7 @@ export interface StepEnd {
 
 const SIGNAL_BASE = 128;
 const MAX_SHOWN = 200;
+const MAX_SHOWN_COMPLAINT = 300;
 
 /** Undefined for a step that succeeded. */
 export function describeFailure({ args, exit, oomKills, complaint, tail }: StepEnd): WindlassError | undefined {
@@ -37,16 +38,23 @@ export function describeFailure({ args, exit, oomKills, complaint, tail }: StepE
 }
 
 function describeNoStart(args: readonly string[], complaint: string): WindlassError {
+  // What it was about comes last.
+  const reason = complaint.slice(-MAX_SHOWN_COMPLAINT);
   const program = JSON.stringify(args[0] ?? '');
-  const details = { complaint: shorten(complaint), output: [] };
-  if (!/not found|no such file or directory/i.test(complaint)) {
-    const isCommands = /exec|permission denied|cwd|chdir|not a directory/i.test(complaint);
-    const message = `program ${program} cannot be run: ${shorten(complaint)}`;
-    return new WindlassError(isCommands ? 'Invalid' : 'Internal', message, { details });
+  const details = { complaint: reason, output: [] };
+  const fail = (word: 'Invalid' | 'Internal', message: string): WindlassError =>
+    new WindlassError(word, message, { details });
+  if (!/exec|chdir|cwd/i.test(complaint)) {
+    // A mount point that cannot be made where the instruction wants it, for one.
+    const isAsked = /read-only file system|not a directory|file exists|is a directory/i.test(complaint);
+    return fail(isAsked ? 'Invalid' : 'Internal', `the step cannot be set up: ${reason}`);
+  }
+  if (!/exec/i.test(complaint) || !/not found|no such file or directory/i.test(complaint)) {
+    return fail('Invalid', `program ${program} cannot be run: ${reason}`);
   }
   const hint = args[1] === '-c' ? '; without a shell, RUN takes a list: RUN ["program", "argument"]' : '';
-  const message = `program ${program} cannot be run: this stage lacks it, or the interpreter or loader that it needs`;
-  return new WindlassError('Invalid', `${message}${hint}`, { details });
+  const lacks = 'this stage lacks it, or the interpreter or loader that it needs';
+  return fail('Invalid', `program ${program} cannot be run: ${lacks}${hint}`);
 }
 
 const signalName = (number: number): string =>

@@ -55,7 +55,6 @@ export async function prepareMounts(
   const parts: Part[] = [];
   const env: string[] = [];
 
-  for (const path of operation.volumes) parts.push(volumePart(path));
   const cacheFolders = await acquireCaches();
   for (const [index, mount] of operation.mounts.entries()) {
     const label = `mount ${index + 1} (${mount.type})`;
@@ -65,6 +64,7 @@ export async function prepareMounts(
     else addSecret(mount, label);
   }
   if (operation.script) parts.push(scriptPart(operation.script));
+  parts.push(...volumeParts(parts));
   // Parents before children; of two at one place the later one, which is on top, would hide the other.
   const ordered = parts.toSorted((a, b) => depthOf(a.destination) - depthOf(b.destination));
   for (const [index, part] of ordered.entries()) placePart(part, ordered.slice(0, index));
@@ -85,8 +85,17 @@ export async function prepareMounts(
 
   /**
    * What a step writes in a volume is as lost as in Docker, where each step has an anonymous volume of its own; that the
-   * folder is there is not.
+   * folder is there is not. A mount of the instruction wins over a volume at its place, and nothing is kept of the kernel's
+   * file systems anyway.
    */
+  function volumeParts(others: readonly Part[]): Part[] {
+    const places = operation.volumes.map((path) => resolveInRoot(context.root, path).path);
+    const isFree = (path: string): boolean =>
+      !['/proc', '/sys', '/dev'].some((kernels) => isWithin(path, kernels)) &&
+      !others.some(({ destination }) => destination === path);
+    return [...new Set(places)].filter(isFree).map(volumePart);
+  }
+
   function volumePart(path: string): Part {
     const label = `volume ${path}`;
     const destination = target(path, label);

@@ -1,5 +1,6 @@
 // The specification of a step's container: what docker build gives a RUN instruction. Pure but for looking at the root.
 import { existsSync } from 'node:fs';
+import { WindlassError } from '../../lib/errors.ts';
 import { planCapabilities } from '../../runtime-shim/oci-runtime/capabilities.ts';
 import type { OciMount, OciSpec } from '../../runtime-shim/oci-runtime/oci-spec.ts';
 import type { SeccompProfiles } from '../../runtime-shim/oci-runtime/seccomp-choice.ts';
@@ -29,9 +30,14 @@ export interface StepSpecInput {
   readonly profiles: SeccompProfiles;
 }
 
-/** Throws Invalid for an unknown user, and for a working directory that cannot be one. */
+/** Throws Invalid for an unknown user, a working directory that cannot be one, and a command that is none. */
 export function planStepSpec(input: StepSpecInput): OciSpec {
   const { operation, context, cgroupsPath, netnsPath, own, profiles } = input;
+  if (operation.args.length === 0) throw new WindlassError('Invalid', 'RUN has no command');
+  if (operation.args.some((arg) => arg.includes('\0')))
+    throw new WindlassError('Invalid', 'an argument of the command holds a NUL');
+  const variable = operation.env.find((entry) => entry.includes('\0'))?.split('=')[0];
+  if (variable !== undefined) throw new WindlassError('Invalid', `variable ${JSON.stringify(variable)} holds a NUL`);
   const user = resolveUser(context.root, { user: operation.user, supplementalGroups: [], policy: 'Merge' });
   const { granted } = planCapabilities({ privileged: false, add: [], drop: [] }, own);
   return {

@@ -18,6 +18,8 @@ import type { NodeRuntime, SandboxState } from './runtime/node-runtime.ts';
 import type { RuntimeCache } from './runtime/runtime-cache.ts';
 
 const LOOK_EVERY_MS = 30_000;
+/** Nothing starts on the node before the first look has succeeded. */
+const MAX_BACKOFF_MS = 5_000;
 const KEY = 'strays';
 const PARALLEL_REMOVALS = 16;
 
@@ -63,6 +65,7 @@ export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayCon
     part: createController(loop, {
       name: 'orphans',
       workers: 1,
+      maxBackoffMs: MAX_BACKOFF_MS,
       watches: [watch(deps.watched.containers, (_, deleted) => (deleted ? [KEY] : []), { delayMs: 200 })],
       start: (queued) => {
         queue.attach(queued);

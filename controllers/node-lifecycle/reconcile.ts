@@ -42,13 +42,14 @@ export function createNodeReconciler(deps: NodeLifecycleDeps): Reconcile {
   const isSilent = (name: string): boolean => silentSince(name) <= clock.now();
 
   let wasSuspended = false;
-  let suspendedUntilMs = 0;
+  let mostLateUntilMs = 0;
+  let mostSilentUntilMs = Number.NEGATIVE_INFINITY;
   /**
-   * When most nodes were silent, the first to be heard again says nothing about the rest: each is given the time of its
-   * lease to follow, as if it had been heard last while nobody was.
+   * When most nodes were late, the first to be heard again says nothing about the rest: their delay begins then. When most
+   * were silent, each is given the time of its lease to follow before that, as if it had been heard last while nobody was.
    */
   const countsFrom = (name: string): number =>
-    suspendedUntilMs === 0 ? 0 : suspendedUntilMs + heartbeats.graceMsOf(name);
+    Math.max(mostLateUntilMs, mostSilentUntilMs + heartbeats.graceMsOf(name));
   // Leases of nodes that die together run out one after the other, a renewal apart at most.
   const isLate = (name: string): boolean =>
     clock.now() - heartbeats.seenAt(name) >= heartbeats.graceMsOf(name) * LATE_SHARE;
@@ -121,7 +122,8 @@ export function createNodeReconciler(deps: NodeLifecycleDeps): Reconcile {
 
     const all = deps.nodes.list().map(({ metadata }) => metadata.name);
     const isSuspended = marked !== undefined && isEvictionSuspended(all.filter(isLate).length, all.length);
-    if (isSuspended) suspendedUntilMs = clock.now();
+    if (isSuspended) mostLateUntilMs = clock.now();
+    if (isSuspended && isEvictionSuspended(all.filter(isSilent).length, all.length)) mostSilentUntilMs = clock.now();
     const plan = planEviction({
       node: marked?.node,
       containers: deps.containersOn.get(nodeName),

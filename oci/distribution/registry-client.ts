@@ -50,6 +50,8 @@ export type PushedBlob = 'exists' | 'mounted' | 'uploaded';
 export interface RegistryClient {
   /** The manifest or index a reference means now. NotFound: "manifest unknown". */
   resolve(reference: Reference, call: RegistryCall): Promise<{ descriptor: Descriptor; bytes: Buffer }>;
+  /** The digest of what a reference means now, without its bytes; undefined when the registry does not say. */
+  currentDigest(reference: Reference, call: RegistryCall): Promise<Digest | undefined>;
   /** Other nodes as a source, for one pull. */
   peersFor(source: PeerSource): Promise<ImagePeers>;
   /** A manifest by digest, verified. */

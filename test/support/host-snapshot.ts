@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 
 /** Mounts below the folders of tests and of any instance, wherever those are. */
-const TEMPORARY = new RegExp(` (${tmpdir()}|/run/netns)(/|$)|/(shim/(s|sealed)|snapshots/(containers|views))/`);
+const TEMPORARY = new RegExp(` (${tmpdir()}|/run/netns)(/|$)|/(shim/(s|sealed|builds)|snapshots/(containers|views))/`);
 
 export interface HostSnapshot {
   readonly mounts: string[];

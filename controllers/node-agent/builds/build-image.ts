@@ -61,6 +61,9 @@ export async function buildImage(
   }
   const started = await request(deps, image, { secrets, inputs: `${inputs} ${round}`, onChange, signal });
   const fetch = 'kind' in started ? started : await toFetch(deps, image, inputs, started);
+  if (fetch.kind === 'busy' && present && round !== '') {
+    return { kind: 'here', image: present, fetched: false, progress: fetch.progress, requeueAfterMs: 1000 };
+  }
   return fetch.kind === 'failed' ? { ...fetch, requeueAfterMs: fetch.requeueAfterMs ?? waitMs } : fetch;
 }
 

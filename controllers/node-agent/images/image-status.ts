@@ -17,6 +17,8 @@ export type Fetch =
       readonly requeueAfterMs?: number | undefined;
       /** For a message: how long the pull or the build took, and its size. */
       readonly took?: string;
+      /** Of another build that may come to the same image: what is here is good until then. */
+      readonly progress?: ImageStatus['progress'];
       /** The build that it comes from, where one has just ended. */
       readonly build?: NonNullable<ImageStatus['build']>;
     }
@@ -90,6 +92,7 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
       ...found,
       ...(pushed.length > 0 ? { pushed } : {}),
       ...(fetch.build ? { build: fetch.build } : {}),
+      ...(fetch.progress ? { progress: fetch.progress } : {}),
       ...(progress === undefined ? {} : { progress: { phase: 'Pushing', ...progress } }),
       tags: [...new Set(references)],
       // What other nodes have is what it was before, when it is another image now.

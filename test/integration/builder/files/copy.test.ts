@@ -75,6 +75,7 @@ test('COPY keeps whole seconds of times and extended attributes', async (t) => {
   place.write({ 'app/file': 'x' });
   calls.lsetxattr(join(place.source, 'app/file'), 'user.note', Buffer.from([1, 0, 2]));
   calls.lsetxattr(join(place.source, 'app/file'), 'trusted.private', Buffer.from('x'));
+  calls.lsetxattr(join(place.source, 'app'), 'user.folder', Buffer.from('f'));
   utimesSync(join(place.source, 'app/file'), 1_500_000_000.9, 1_500_000_000.9);
   utimesSync(join(place.source, 'app'), 1_600_000_000, 1_600_000_000);
   const resolved = await place.copy({ sources: ['.'], destination: '/srv' });
@@ -85,6 +86,7 @@ test('COPY keeps whole seconds of times and extended attributes', async (t) => {
   const attributes = calls.readXattrs(copied);
   assert.deepEqual(attributes.get('user.note'), Buffer.from([1, 0, 2]));
   assert.equal(attributes.has('trusted.private'), false);
+  assert.equal(calls.readXattrs(join(place.root, 'srv/app')).get('user.folder')?.toString(), 'f');
 });
 
 test('COPY with wildcards, sorted, without following links in the middle', async (t) => {

@@ -193,6 +193,25 @@ for (const ociRuntime of runtimes()) {
       assert.deepEqual(root.close(), []);
     });
 
+    test('a volume of the kernel, one named twice, and one that a mount covers are no trouble', async () => {
+      const root = steps.openRoot([{ name: 'data/image', content: 'of the image\n' }]);
+      const operation = { volumes: ['/sys/fs/cgroup', '/data', '/data/', '/dev/shm'] };
+      assert.deepEqual(await steps.run(root, 'ls /data; df /dev/shm | wc -l', { operation }), ['image', '2']);
+      assert.deepEqual(
+        await steps.run(root, 'ls /data', { operation, mounts: [cache({ target: '/data', id: 'd' })] }),
+        [],
+      );
+      assert.deepEqual(root.close(), []);
+    });
+
+    test('a place that cannot be made fails as such', async () => {
+      const mounts = [bind(), cache({ target: '/src/none' })];
+      await assert.rejects(steps.run(steps.openRoot(), 'true', { mounts, sourceOf }), {
+        reason: 'Invalid',
+        message: /^the step cannot be set up: .*read-only file system/i,
+      });
+    });
+
     test('a volume shows what the image has, can be written, and keeps nothing but the folder it is at', async () => {
       const root = steps.openRoot([
         { name: 'data/', type: 'directory', mode: 0o1777, uid: 33 },

@@ -85,6 +85,10 @@ for (const ociRuntime of runtimes()) {
         '/work',
         'c d /var/www',
       ]);
+      assert.deepEqual(await steps.run(root, 'echo out > /dev/stdout; echo err > /dev/stderr', { operation }), [
+        'out',
+        'err',
+      ]);
       const numbers = await steps.run(root, 'id -u; id -g; echo $HOME', {
         operation: { ...operation, user: '1234:33' },
       });
@@ -92,6 +96,22 @@ for (const ociRuntime of runtimes()) {
       const unknown = await failureOf(steps.run(root, 'true', { operation: { ...operation, user: 'who' } }));
       assert.equal(unknown.reason, 'Invalid');
       assert.match(unknown.message, /user "who" is not in the image's \/etc\/passwd/);
+    });
+
+    test('refuses what no process can be given', async () => {
+      const root = steps.openRoot();
+      await assert.rejects(steps.run(root, []), { reason: 'Invalid', message: 'RUN has no command' });
+      await assert.rejects(steps.run(root, ['echo', 'a\0b']), { reason: 'Invalid', message: /argument .* NUL/ });
+      const operation = { env: ['PATH=/bin', 'A=x\0y'] };
+      await assert.rejects(steps.run(root, 'true', { operation }), {
+        reason: 'Invalid',
+        message: 'variable "A" holds a NUL',
+      });
+      await assert.rejects(steps.run(root, 'true', { operation: { cwd: '/etc/passwd' } }), {
+        reason: 'Invalid',
+        message: /not a directory/,
+      });
+      assert.deepEqual(root.close(), []);
     });
 
     test('makes the working directory that nobody made', async () => {
@@ -198,6 +218,18 @@ for (const ociRuntime of runtimes()) {
         /too late/,
       );
       assert.deepEqual(root.close(), []);
+    });
+
+    test('is ended also while nobody takes its lines', async () => {
+      const stop = new AbortController();
+      const run = steps.run(steps.openRoot(), 'while true; do echo more; done', {
+        signal: stop.signal,
+        onOutput: () => {
+          stop.abort(new Error('cancelled'));
+          return new Promise(() => undefined);
+        },
+      });
+      await assert.rejects(run, /cancelled/);
     });
 
     test('ends when nobody takes its lines any more', async () => {
