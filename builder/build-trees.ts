@@ -7,6 +7,8 @@ import type { Workspace } from './workspaces.ts';
 export interface BuildTrees extends AsyncDisposable {
   /** Where the files of `source` are. */
   treeOf(source: FileSource): Promise<SourceTree>;
+  /** The root of the same files for a mount, which shows all that is there: of a context, without what is ignored. */
+  mountableRoot(source: FileSource): Promise<string>;
 }
 
 export interface TreeMakers {
@@ -15,6 +17,8 @@ export interface TreeMakers {
   openStage(index: number): Promise<Workspace>;
   openImage(reference: string): Promise<Workspace>;
   nameOfStage(index: number): string;
+  /** Copies what the ignore patterns of the context leave of it, and gives the folder. */
+  copyContext(): Promise<string>;
 }
 
 /** The trees of one build. */
@@ -25,20 +29,24 @@ export function createBuildTrees(makers: TreeMakers): BuildTrees {
     opened.set(key, workspace);
     return { root: (await workspace).root, label, isContext: false, ignore: [] };
   };
+  let copied: Promise<string> | undefined;
+  const treeOf = (source: FileSource): Promise<SourceTree> => {
+    switch (source.kind) {
+      case 'context':
+        return Promise.resolve(makers.context.tree);
+      case 'stage':
+        return open(`stage ${source.index}`, `stage "${makers.nameOfStage(source.index)}"`, () =>
+          makers.openStage(source.index),
+        );
+      default:
+        return open(`image ${source.reference}`, `image ${source.reference}`, () => makers.openImage(source.reference));
+    }
+  };
   return {
-    treeOf(source) {
-      switch (source.kind) {
-        case 'context':
-          return Promise.resolve(makers.context.tree);
-        case 'stage':
-          return open(`stage ${source.index}`, `stage "${makers.nameOfStage(source.index)}"`, () =>
-            makers.openStage(source.index),
-          );
-        default:
-          return open(`image ${source.reference}`, `image ${source.reference}`, () =>
-            makers.openImage(source.reference),
-          );
-      }
+    treeOf,
+    async mountableRoot(source) {
+      const { root, ignore } = await treeOf(source);
+      return ignore.length === 0 ? root : (copied ??= makers.copyContext());
     },
     async [Symbol.asyncDispose]() {
       for (const result of await Promise.allSettled(opened.values())) {

@@ -1,5 +1,6 @@
 // One build: context, Dockerfile, stages, image.
-import { open } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { WindlassError } from '../lib/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parsePlatform, platformName } from '../oci/platform.ts';
@@ -16,6 +17,7 @@ import { parseDockerfile } from './dockerfile/parse.ts';
 import type { OpenContext } from './files/builder-files.ts';
 import { writeImage } from './image/write-image.ts';
 import { stackOf, type StepBuild, type StepParts } from './perform-step.ts';
+import { plainCopy } from './operations.ts';
 import type { BuildNetwork } from './run/runner.ts';
 import { chainOf, type Snapshot } from './snapshot.ts';
 import { planStages, unusedArgs } from './stages/plan-stages.ts';
@@ -70,6 +72,14 @@ export async function build(
     nameOfStage: (index) => plan.stages[index]?.name ?? String(index),
     openStage: async (index) => mount((await stages.get(index)).snapshot),
     openImage: async (reference) => mount(snapshotOf(await bases.get(reference, platform))),
+    async copyContext() {
+      const root = join(folder.root, 'mounted-context');
+      await mkdir(root);
+      const options = { workDir: folder.root, signal };
+      const all = await parts.files.resolveCopy(plainCopy({ kind: 'context' }, '.'), context.tree, options);
+      await parts.files.applyCopy(all, root, options);
+      return root;
+    },
   });
   const remote: RegistryCacheParts = {
     ...{ registry: content.registry, store: content.store, protect, signal, onLog: log.note },

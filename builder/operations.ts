@@ -44,6 +44,12 @@ export interface CopyOperation {
   readonly keepGitDir: boolean;
 }
 
+/** COPY of one source to the root, as it is. */
+export const plainCopy = (from: FileSource, source: string): CopyOperation => ({
+  ...{ kind: 'copy', instruction: 'COPY', from, sources: [source], files: [], destination: '/' },
+  ...{ link: false, parents: false, exclude: [], keepGitDir: false },
+});
+
 export type RunMount =
   | {
       readonly type: 'bind';

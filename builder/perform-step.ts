@@ -12,7 +12,14 @@ import { looksUpNames, stepKey } from './cache/step-key.ts';
 import type { BuilderFiles, ResolvedCopy } from './files/builder-files.ts';
 import type { BuildTrees } from './build-trees.ts';
 import { makeWorkdir } from './make-workdir.ts';
-import type { CopyOperation, FileSource, Operation, RunMount, RunOperation } from './operations.ts';
+import {
+  plainCopy,
+  type CopyOperation,
+  type FileSource,
+  type Operation,
+  type RunMount,
+  type RunOperation,
+} from './operations.ts';
 import { dropCopies } from './run/mount-points.ts';
 import type { BuildNetwork, Runner, StepResult } from './run/runner.ts';
 import { chainOf, extend, type Snapshot } from './snapshot.ts';
@@ -138,12 +145,7 @@ const hasFiles = (mount: RunMount): mount is FileMount =>
   mount.type === 'bind' || (mount.type === 'cache' && mount.from !== undefined);
 
 /** What a mount brings along counts as if it were copied. */
-function asCopy({ from, source }: FileMount): CopyOperation {
-  return {
-    ...{ kind: 'copy', instruction: 'COPY', from, sources: [source], files: [], destination: '/' },
-    ...{ link: false, parents: false, exclude: [], keepGitDir: false },
-  };
-}
+const asCopy = ({ from, source }: FileMount): CopyOperation => plainCopy(from, source);
 
 async function makeLayer(
   parts: StepParts,
@@ -216,7 +218,7 @@ function run(
   return runner.run(operation, {
     ...{ buildId, root, secrets, signal },
     network: build.network,
-    sourceOf: async (from, path) => ({ tree: (await build.trees.treeOf(from)).root, path }),
+    sourceOf: async (from, path) => ({ tree: await build.trees.mountableRoot(from), path }),
     onOutput: (line) => onOutput(`${line}\n`),
   });
 }

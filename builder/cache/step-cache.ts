@@ -3,8 +3,9 @@
 // What a step needs of the content store and the layers is kept from the garbage collector for as long as it is here. A
 // record that is lost or damaged costs running its step again.
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile } from '../../lib/replace-file.ts';
 import type { ContentStore } from '../../oci/content-store.ts';
 import { isDigest, type Digest } from '../../oci/digest.ts';
 import { asStoreError } from '../../oci/ingest.ts';
@@ -111,8 +112,8 @@ export function openStepCache(root: string, store: Pick<ContentStore, 'has'>, li
     async add(step) {
       const file = fileOf(step.key);
       try {
-        await writeFile(`${file}.tmp`, JSON.stringify(step), { mode: 0o600 });
-        await rename(`${file}.tmp`, file);
+        // At once: another build may be adding the same step.
+        replaceFile(file, JSON.stringify(step));
       } catch (error) {
         throw asStoreError(`failed to write ${file}`, error);
       }

@@ -84,8 +84,9 @@ export async function prepareMounts(
   }
 
   /**
-   * What a step writes in a volume is as lost as in Docker, where each step has an anonymous volume of its own. A mount of
-   * the instruction wins over a volume at its place, and nothing is kept of the kernel's file systems anyway.
+   * What a step writes in a volume is as lost as in Docker, where each step has an anonymous volume of its own; that the
+   * folder is there is not. A mount of the instruction wins over a volume at its place, and nothing is kept of the kernel's
+   * file systems anyway.
    */
   function volumeParts(others: readonly Part[]): Part[] {
     const places = operation.volumes.map((path) => resolveInRoot(context.root, path).path);
@@ -95,7 +96,6 @@ export async function prepareMounts(
     return [...new Set(places)].filter(isFree).map(volumePart);
   }
 
-  /** The folder that a volume is at is kept, as Docker keeps it. */
   function volumePart(path: string): Part {
     const label = `volume ${path}`;
     const destination = target(path, label);

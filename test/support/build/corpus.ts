@@ -1,5 +1,6 @@
 // The corpus of Dockerfiles in test/conformance/build/cases: a folder is a build context, beside it what git cannot hold
 // (empty folders, pipes, odd modes, archives) and what the build is asked for, in `case.json`.
+import { createHash } from 'node:crypto';
 import {
   chmodSync,
   lchownSync,
@@ -23,7 +24,6 @@ const CASES = fileURLToPath(new URL('../../conformance/build/cases/', import.met
 const OPTIONS_FILE = 'case.json';
 /** 2024-01-01, in seconds. */
 const FIRST_TIME = 1_704_067_200;
-const SECONDS_EACH = 1000;
 
 /** Who can be asked: docker's legacy builder, BuildKit inside dockerd, BuildKit by itself, buildah. */
 export const PEERS = ['docker', 'docker-buildkit', 'buildkit', 'buildah'] as const;
@@ -104,16 +104,21 @@ export function writeContext(buildCase: BuildCase, folder: string): void {
     // Last: a change of owner takes the setuid bit away.
     if (made.mode !== undefined) chmodSync(path, parseInt(made.mode, 8));
   }
-  setTimes(folder, FIRST_TIME + SECONDS_EACH * readdirSync(CASES).sort().indexOf(buildCase.name));
+  setTimes(folder);
 }
 
 /**
- * The same times whenever it is written, and another one for each file of each case: BuildKit takes a file of the same
- * path, size and time for the one that it was sent before.
+ * The time of a file comes from what is in it: equal ones in two cases are one step of the cache, whose layer has the time
+ * of the first; and BuildKit takes a file of the same path, size and time for the one that it was sent before.
  */
-function setTimes(folder: string, first: number): void {
-  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
-  for (const [index, name] of names.entries()) lutimesSync(join(folder, name), first + index, first + index);
+function setTimes(folder: string): void {
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    const hash = createHash('sha256').update(entry.isFile() ? readFileSync(path) : '');
+    const seconds = FIRST_TIME + hash.digest().readUIntBE(0, 3);
+    lutimesSync(path, seconds, seconds);
+  }
+  lutimesSync(folder, FIRST_TIME, FIRST_TIME);
 }
 
 function copyFolder(from: string, to: string, except: readonly string[] = []): void {

@@ -98,3 +98,10 @@ test('two steps that made one layer are counted once, and keep it both', async (
   const { layer } = step('a');
   assert.ok(layer && !cache.hasBlob(layer.blob.digest));
 });
+
+test('two builds add the same step at once', async (t) => {
+  const root = folder(t);
+  const cache = openStepCache(root, everything, LIMITS);
+  await Promise.all([cache.add(step('a')), cache.add(step('a'))]);
+  assert.deepEqual(readdirSync(join(root, 'steps')), [`${keyOf('a')}.json`]);
+});
