@@ -246,7 +246,10 @@ export const ImageStatus = z.object({
   pushed: listMap(
     z.object({
       reference: z.string().describe('Where to, written out in full.'),
-      digest: digest().describe('Digest of the manifest that was pushed.'),
+      digest: digest().describe('Digest of the manifest at the registry.'),
+      imageDigest: digest()
+        .optional()
+        .describe('Digest of the manifest on the node, where that is another: layers were compressed on the way.'),
     }),
     ['reference'],
     64,

@@ -23,7 +23,7 @@ import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { errnoOf, WindlassError } from '../lib/errors.ts';
 import { digestMismatch, digestOf, isDigest, splitDigest, type Digest } from './digest.ts';
-import { asStoreError, openIngest, stage, type Ingest, type StagedBlob } from './ingest.ts';
+import { asStoreError, openIngest, partialName, stage, type Ingest, type StagedBlob } from './ingest.ts';
 import type { Descriptor } from './manifest.ts';
 import { MEDIA_TYPES } from './media-types.ts';
 
@@ -44,6 +44,8 @@ export interface ContentStore {
   /** Writes a small blob; its digest is a SHA-256 unless said. */
   put(bytes: Buffer, algorithm?: 'sha256' | 'sha512'): Promise<Digest>;
   openIngest(digest: Digest, sizeBytes: number): Promise<Ingest>;
+  /** Where a blob is while it is being written. */
+  partialPath(digest: Digest): string;
   /** Writes bytes whose digest is not known yet to a temporary file; nothing is left behind when `source` fails. */
   stage(source: AsyncIterable<Buffer>): Promise<StagedBlob>;
   /** Makes a finished file of the same file system a blob, whose bytes its caller has hashed and flushed. */
@@ -109,6 +111,7 @@ export function openContentStore(root: string): ContentStore {
       }
       return digest;
     },
+    partialPath: (digest) => join(root, 'ingest', partialName(digest)),
     openIngest: (digest, sizeBytes) => openIngest(join(root, 'ingest'), blobPath(digest), digest, sizeBytes),
     stage: (source) => stage(join(root, 'ingest'), blobPath, source),
     updateIndex(change) {

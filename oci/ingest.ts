@@ -37,10 +37,15 @@ export interface StagedBlob {
   discard(): Promise<void>;
 }
 
+/** The name of the file that a blob is written to. */
+export function partialName(digest: Digest): string {
+  const { algorithm, hex } = splitDigest(digest);
+  return `${algorithm}-${hex}`;
+}
+
 /** Opens the partial file of `digest` in `folder`, which commit() renames to `target`. */
 export async function openIngest(folder: string, target: string, digest: Digest, sizeBytes: number): Promise<Ingest> {
-  const { algorithm, hex } = splitDigest(digest);
-  const path = join(folder, `${algorithm}-${hex}`);
+  const path = join(folder, partialName(digest));
   const { bavail, bsize } = await statfs(folder);
   if (bavail * bsize < sizeBytes + MIN_FREE_BYTES) {
     throw new WindlassError(

@@ -3,6 +3,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { pipeline } from 'node:stream/promises';
 import { isAbort, messageOf } from '../lib/errors.ts';
 import { formatHostPort, type HostPort } from '../lib/host-port.ts';
 import type { Logger } from '../lib/log.ts';
@@ -24,7 +25,7 @@ export interface ServerOptions {
   readonly log: Logger;
   /** A connection on which nothing moves for this long is closed. */
   readonly idleMs?: number;
-  /** Answers GET /token, where there are tokens. */
+  /** Answers /token, where there are tokens. */
   readonly answerToken?: ((request: IncomingMessage, query: URLSearchParams) => Promise<Answer>) | undefined;
 }
 
@@ -211,8 +212,10 @@ async function send(
   } else if (typeof body === 'string' || Buffer.isBuffer(body)) {
     if (!response.hasHeader('content-length')) response.setHeader('content-length', Buffer.byteLength(body));
     response.end(request.method === 'HEAD' ? undefined : body);
-  } else {
+  } else if ('path' in body) {
     await files.send(response, body);
+  } else {
+    await pipeline(body, response);
   }
 }
 

@@ -115,7 +115,9 @@ async function measure(server: Server, what: string, work: () => Promise<unknown
   samples.set(key, [...(samples.get(key) ?? []), { wallMs, cpuMs: cpuMs(server) - before }]);
 }
 
-const cpuMs = ({ child }: Server): number => cpuMsOfProcess(child.pid as number);
+function cpuMs({ child }: Server): number {
+  return cpuMsOfProcess(child.pid as number);
+}
 
 async function copy(from: string, to: string): Promise<void> {
   const args = ['copy', '--quiet', '--src-tls-verify=false', '--dest-tls-verify=false', from, to];

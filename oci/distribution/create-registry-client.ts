@@ -1,7 +1,7 @@
 // The OCI distribution protocol: manifests and blobs from a registry or its mirrors, and to a registry.
 import { systemClock, type Clock } from '../../lib/clock.ts';
 import { isAbort, WindlassError } from '../../lib/errors.ts';
-import { digestMismatch, digestOf, isDigest, splitDigest } from '../digest.ts';
+import { digestMismatch, digestOf, isDigest, splitDigest, type Digest } from '../digest.ts';
 import { MANIFEST_LIMITS, type Descriptor } from '../manifest.ts';
 import { INDEX_TYPES, MANIFEST_TYPES, MEDIA_TYPES } from '../media-types.ts';
 import type { Reference } from '../reference.ts';
@@ -15,7 +15,7 @@ import { createPeerTransport, type PeerTransport } from './peer-transport.ts';
 import { createManifestPusher } from './push-manifest.ts';
 import { createBlobPusher } from './push-blob.ts';
 import { createRegistryRequests, hostOf, pullScope } from './registry-requests.ts';
-import { createTransport, readBody } from './transport.ts';
+import { createTransport, dump, readBody } from './transport.ts';
 
 /** Tries without a single new byte before a download from a registry is given up. */
 const MAX_STALLED_TRIES = 4;
@@ -25,6 +25,8 @@ export interface RegistryClientOptions {
   readonly clock?: Clock;
   readonly timeoutMs?: number;
   readonly retryDelayMs?: number;
+  /** PEM of an authority that is trusted beside those of the system. */
+  readonly ca?: () => string | undefined;
   /** Told of bytes of images as they come. */
   readonly onReceived?: (source: ImageSource, bytes: number) => void;
 }
@@ -35,7 +37,7 @@ export type ImageSource = 'peer' | 'mirror' | 'registry';
 /** Creates a client with its own connections, tokens and running downloads. */
 export function createRegistryClient(options: RegistryClientOptions): RegistryClient {
   const { registries, clock = systemClock, timeoutMs = 30_000, retryDelayMs = 200 } = options;
-  const transport = createTransport({ clock, timeoutMs, retryDelayMs });
+  const transport = createTransport({ clock, timeoutMs, retryDelayMs, ca: options.ca?.() });
   const requests = createRegistryRequests(transport, createAuthorizer(transport));
   const onReceived = options.onReceived ?? ((): void => undefined);
   const fetchFrom = createBlobFetcher({ clock, retryDelayMs });
@@ -97,7 +99,32 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
     };
   }
 
+  async function currentDigest(
+    endpoint: Endpoint,
+    reference: Reference,
+    call: RegistryCall,
+  ): Promise<Digest | undefined> {
+    const response = await requests.ask(
+      endpoint,
+      reference,
+      {
+        method: 'HEAD',
+        path: `manifests/${reference.digest ?? reference.tag ?? 'latest'}`,
+        headers: { accept: [...MANIFEST_TYPES, ...INDEX_TYPES].join(', ') },
+        scopes: [pullScope(reference.repository)],
+        // Not every registry answers it.
+        accept: [405],
+      },
+      call,
+    );
+    await dump(response.body);
+    const claimed = response.status === 405 ? undefined : response.headers['docker-content-digest'];
+    return isDigest(claimed) ? claimed : undefined;
+  }
+
   return {
+    currentDigest: (reference, call) =>
+      viaEndpoints(reference, call.signal, (endpoint) => currentDigest(endpoint, reference, call)),
     async peersFor({ socket, ...source }) {
       const known = peerTransports.get(socket) ?? createPeerTransport(socket);
       peerTransports.set(socket, known);

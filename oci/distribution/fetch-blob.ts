@@ -120,6 +120,8 @@ async function receive(
   try {
     for await (const chunk of response.body as AsyncIterable<Buffer>) {
       received += chunk.length;
+      await ingest.write(chunk);
+      call.onProgress?.(ingest.offset);
       window.bytes += chunk.length;
       const elapsedMs = clock.now() - window.startedAt;
       if (elapsedMs >= PACE_MS) {
@@ -127,8 +129,6 @@ async function receive(
         if (rate < source.minBytesPerSecond) throw new Error(`only ${Math.round(rate)} bytes came in a second`);
         window = { startedAt: clock.now(), bytes: 0 };
       }
-      await ingest.write(chunk);
-      call.onProgress?.(ingest.offset);
     }
   } finally {
     source.onReceived(received);

@@ -9,6 +9,7 @@ export function createLazyRegistryClient(options: RegistryClientOptions): Regist
       createRegistryClient(options),
     ));
   return {
+    currentDigest: async (...args) => (await load()).currentDigest(...args),
     peersFor: async (...args) => (await load()).peersFor(...args),
     resolve: async (...args) => (await load()).resolve(...args),
     readManifest: async (...args) => (await load()).readManifest(...args),

@@ -52,6 +52,7 @@ export function createBlobPusher(
       call.onProgress?.(size);
       return 'mounted';
     }
+    await call.prepare?.();
     const upload = mounted ?? startedUpload(await ask({ method: 'POST', path: 'blobs/uploads/' }), endpoint);
     await sendBlob(ask, endpoint, descriptor, store, upload, call);
     return 'uploaded';

@@ -41,6 +41,8 @@ export interface BlobCall extends RegistryCall {
 export interface PushBlobCall extends BlobCall {
   /** Repositories of the same registry that may have the blob: asked to share it before any byte is sent. */
   readonly mountFrom: readonly string[];
+  /** Makes the bytes present in the store; called when they are about to be sent. */
+  readonly prepare?: () => Promise<void>;
 }
 
 export type PushedBlob = 'exists' | 'mounted' | 'uploaded';
@@ -48,6 +50,8 @@ export type PushedBlob = 'exists' | 'mounted' | 'uploaded';
 export interface RegistryClient {
   /** The manifest or index a reference means now. NotFound: "manifest unknown". */
   resolve(reference: Reference, call: RegistryCall): Promise<{ descriptor: Descriptor; bytes: Buffer }>;
+  /** The digest of what a reference means now, without its bytes; undefined when the registry does not say. */
+  currentDigest(reference: Reference, call: RegistryCall): Promise<Digest | undefined>;
   /** Other nodes as a source, for one pull. */
   peersFor(source: PeerSource): Promise<ImagePeers>;
   /** A manifest by digest, verified. */

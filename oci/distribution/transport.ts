@@ -1,5 +1,6 @@
 // HTTP to one registry: retries with backoff, redirects without credentials, bodies with a limit, errors with names.
 import type { Readable } from 'node:stream';
+import { createSecureContext, getCACertificates } from 'node:tls';
 import { Agent, request, type Dispatcher } from 'undici';
 import { backoffDelayMs } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -42,12 +43,18 @@ export interface TransportOptions {
   /** Longest wait for a connection, for headers, and between two pieces of a body. */
   readonly timeoutMs: number;
   readonly retryDelayMs: number;
+  /** PEM of an authority that is trusted beside those of the system. */
+  readonly ca?: string | undefined;
 }
 
 /** Creates a transport with its own connections. */
-export function createTransport({ clock, timeoutMs, retryDelayMs }: TransportOptions): Transport {
+export function createTransport({ clock, timeoutMs, retryDelayMs, ca }: TransportOptions): Transport {
   const dispatcher = new Agent({
-    connect: { timeout: timeoutMs },
+    connect: {
+      timeout: timeoutMs,
+      // One context for all connections: reading the certificates of the system takes a while.
+      ...(ca === undefined ? {} : { secureContext: createSecureContext({ ca: [...getCACertificates(), ca] }) }),
+    },
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
     connections: 16,

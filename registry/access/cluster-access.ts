@@ -18,6 +18,8 @@ const MAX_REMEMBERED = 10_000;
 export interface ClusterAccess extends Access {
   /** Who sends a request by its own credentials; tokens of this registry do not count. */
   identifyUser(headers: IncomingHttpHeaders, socket: Socket): Promise<Caller>;
+  /** Whose bearer token of the cluster this is. Throws UNAUTHORIZED when it is nobody's. */
+  identifySecret(secret: string): Promise<Caller>;
 }
 
 /** Access as the API server behind `reviews` decides it. `realm` is where tokens are to be had. */
@@ -56,6 +58,10 @@ export function createClusterAccess(
     if (certified) return callerOf(certified);
     const secret = secretOf(headers.authorization);
     if (secret === undefined) return nobody;
+    return identifySecret(secret);
+  }
+
+  async function identifySecret(secret: string): Promise<Caller> {
     const user = await users.get(secret, () => reviews.identify(secret));
     if (!user) throw refuse('UNAUTHORIZED', 'the token, or password, is not one of this cluster, or has run out');
     return callerOf(user);
@@ -63,6 +69,7 @@ export function createClusterAccess(
 
   return {
     identifyUser,
+    identifySecret,
     async identify(headers, socket) {
       const [, token] = /^bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? [];
       const grants = token === undefined ? undefined : tokens.open(token);

@@ -1,7 +1,8 @@
 // end-2 and end-10: blobs, whole or in part.
-import { parseRange } from '../../lib/byte-range.ts';
+import { parseRange, type ByteRange } from '../../lib/byte-range.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { refuse } from '../oci-errors.ts';
+import { streamArrival } from '../upstream/blob-stream.ts';
 import { digestHeader, type Answer, type Call, type RouteDeps } from './call.ts';
 
 /** A digest from a path or query; DIGEST_INVALID for anything else. */
@@ -13,15 +14,31 @@ export function digestOfText(text: string): Digest {
   }
 }
 
-/** GET and HEAD of a blob. */
+/** GET and HEAD of a blob. A cache that lacks it hands it on while it comes. */
 export async function readBlob(deps: RouteDeps, call: Call, repository: string, text: string): Promise<Answer> {
   const digest = digestOfText(text);
   const { store, upstream } = deps;
-  if (!store.repository(repository)?.blobs.has(digest)) await upstream?.fetchBlob(repository, digest, call.signal);
   const link = store.repository(repository)?.blobs.get(digest);
-  if (!link || !store.content.has(digest)) throw unknownBlob(repository, digest);
-  store.want(repository, digest);
-  const { sizeBytes } = link;
+  if (link && store.content.has(digest)) {
+    store.want(repository, digest);
+    return answerBlob(call, digest, link.sizeBytes, ({ start, end }) => ({
+      ...{ path: store.content.blobPath(digest), start, end },
+    }));
+  }
+  const sizeBytes = await upstream?.sizeOf(repository, digest);
+  if (upstream === undefined || sizeBytes === undefined) throw unknownBlob(repository, digest);
+  if (call.method === 'HEAD') return answerBlob(call, digest, sizeBytes, () => undefined);
+  const arrival = await upstream.fetchBlob(repository, digest, call.signal);
+  if (!arrival) throw unknownBlob(repository, digest);
+  return answerBlob(call, digest, sizeBytes, ({ start, end }) => streamArrival(arrival, start, end));
+}
+
+function answerBlob(
+  call: Call,
+  digest: Digest,
+  sizeBytes: number,
+  bodyOf: (range: ByteRange) => Answer['body'],
+): Answer {
   const headers = {
     ...digestHeader(digest),
     'content-type': 'application/octet-stream',
@@ -43,7 +60,7 @@ export async function readBlob(deps: RouteDeps, call: Call, repository: string, 
       'content-length': end - start + 1,
       ...(range ? { 'content-range': `bytes ${start}-${end}/${sizeBytes}` } : {}),
     },
-    ...(call.method === 'HEAD' ? {} : { body: { path: store.content.blobPath(digest), start, end } }),
+    body: call.method === 'HEAD' ? undefined : bodyOf({ start, end }),
   };
 }
 

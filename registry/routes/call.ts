@@ -18,7 +18,7 @@ export interface Call {
 export interface Answer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string | number | readonly string[]>>;
-  readonly body?: Buffer | string | FileBody;
+  readonly body?: Buffer | string | FileBody | AsyncIterable<Buffer> | undefined;
 }
 
 export interface RouteDeps {

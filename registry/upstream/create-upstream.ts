@@ -11,6 +11,7 @@ import { createSharedWork } from '../../oci/shared-work.ts';
 import { readDescriptors, readManifestLink } from '../manifest-link.ts';
 import { findManifest } from '../store/repository.ts';
 import type { RegistryStore } from '../store/registry-store.ts';
+import type { Arrival } from './blob-stream.ts';
 import type { Upstream } from './upstream.ts';
 
 export interface UpstreamOptions {
@@ -39,6 +40,7 @@ export function createUpstream(
   const { store, client, clock, log } = deps;
   const manifests = createSharedWork<void>();
   const blobs = createSharedWork<void>();
+  const arriving = new Map<Digest, News>();
   /** When a tag was last confirmed. A restart asks again. */
   const confirmed = new Map<string, number>();
 
@@ -67,6 +69,9 @@ export function createUpstream(
 
   async function bring(repository: string, tagOrDigest: string, signal: AbortSignal): Promise<void> {
     const reference = referenceTo(repository, tagOrDigest);
+    const held = isDigest(tagOrDigest) ? undefined : store.repository(repository)?.tags.get(tagOrDigest);
+    // Most tags have not moved: then no byte of the manifest is sent, and docker.io does not count it as a pull.
+    if (held !== undefined && (await client.currentDigest(reference, { credentials, signal })) === held) return;
     const { descriptor, bytes } = await client.resolve(reference, { credentials, signal });
     const tags = isDigest(tagOrDigest) ? [] : [tagOrDigest];
     using _held = store.hold(descriptor.digest);
@@ -77,16 +82,35 @@ export function createUpstream(
     onFetched();
   }
 
-  async function fetchBlob(repository: string, digest: Digest, signal: AbortSignal): Promise<void> {
+  async function fetchBlob(repository: string, digest: Digest, signal: AbortSignal): Promise<Arrival | undefined> {
     const descriptor = await findDescriptor(repository, digest);
-    if (!descriptor) return;
-    await blobs.join(`${repository} ${digest}`, signal, async (inner) => {
+    if (!descriptor) return undefined;
+    const news = newsOf(digest);
+    const done = blobs.join(`${repository} ${digest}`, signal, async (inner) => {
       using _held = store.hold(digest);
       const reference = referenceTo(repository, digest);
-      await client.fetchBlob(reference, descriptor, store.content, { credentials, signal: inner });
+      await client.fetchBlob(reference, descriptor, store.content, {
+        ...{ credentials, signal: inner },
+        onProgress: () => newsOf(digest).tell(),
+      });
       await store.linkBlob(repository, digest);
     });
-    onFetched();
+    const forget = (): void => void (arriving.get(digest) === news && arriving.delete(digest));
+    done.then(onFetched, () => undefined).finally(forget);
+    // What is refused or not there is known before the first byte.
+    await Promise.race([news.first, done]);
+    return {
+      ...{ done, more: news.more },
+      partialPath: store.content.partialPath(digest),
+      path: store.content.blobPath(digest),
+    };
+  }
+
+  /** Who brings a blob tells all who read it. */
+  function newsOf(digest: Digest): News {
+    const news = arriving.get(digest) ?? createNews();
+    arriving.set(digest, news);
+    return news;
   }
 
   /** How large a blob is: some manifest of the repository says so, or nobody may ask for it here. */
@@ -112,18 +136,42 @@ export function createUpstream(
   }
 
   /** What is not there is for the route to say, in its own words. */
-  function ignoreAbsent(error: unknown): void {
+  function ignoreAbsent(error: unknown): undefined {
     const reason = reasonOf(error);
-    if (reason === 'NotFound') return;
+    if (reason === 'NotFound') return undefined;
     if (reason !== 'Unauthorized' && reason !== 'Forbidden') throw error;
     // Registries refuse what they do not have to whom they do not know: docker.io does. Wrong credentials look the same.
     log.warn({ problem: messageOf(error) }, 'the upstream refuses');
+    return undefined;
   }
 
   return {
     registry,
     fetchManifest: (repository, tagOrDigest, signal) =>
       fetchManifest(repository, tagOrDigest, signal).catch(ignoreAbsent),
+    sizeOf: async (repository, digest) => (await findDescriptor(repository, digest))?.size,
     fetchBlob: (repository, digest, signal) => fetchBlob(repository, digest, signal).catch(ignoreAbsent),
+  };
+}
+
+interface News {
+  /** Resolves with the first call, also when that is long ago. */
+  readonly first: Promise<void>;
+  tell(): void;
+  more(): Promise<void>;
+}
+
+/** A call that any number of readers may wait for, again and again. */
+function createNews(): News {
+  const first = Promise.withResolvers<void>();
+  let next = Promise.withResolvers<void>();
+  return {
+    first: first.promise,
+    tell() {
+      first.resolve();
+      next.resolve();
+      next = Promise.withResolvers();
+    },
+    more: () => next.promise,
   };
 }

@@ -15,6 +15,7 @@ import { openLayerStore } from '../snapshots/layer-store.ts';
 import type { OverlayMounts } from '../snapshots/overlay-mounts.ts';
 import type { UnpackPool } from '../snapshots/unpack-pool.ts';
 import { openViewStore } from '../snapshots/view-store.ts';
+import { openCompressedLayers } from './compressed-layers.ts';
 import { removeName, type LoadedImage } from './image-index.ts';
 import type { ImageRecord, ImageService, RootFilesystem } from './image-service.ts';
 import { createImageTable } from './image-table.ts';
@@ -50,6 +51,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
   const layers = openLayerStore(parts.snapshotsDir, parts.pool);
   const containers = openContainerStore(parts.snapshotsDir, layers, mounts);
   const views = openViewStore(parts.snapshotsDir, layers, mounts);
+  const compressed = openCompressedLayers(store, join(parts.contentDir, 'compressed-layers.json'));
   const leases = createLeases();
   const kept = openKeptBlobs(join(dirname(parts.contentDir), 'kept-blobs.json'), store, leases);
   const table = createImageTable(store, log, (parts.pinned ?? []).map(normalizeReference));
@@ -90,7 +92,7 @@ export function createImageService(parts: ImageServiceParts): ImageService {
   };
 
   const service: ImageService = {
-    ...createTransfers({ store, layers, registry, files, platform, table, leases, log, ensureUnpacked }),
+    ...createTransfers({ store, layers, registry, compressed, files, platform, table, leases, log, ensureUnpacked }),
     findBlob: (digest) => findSharedBlob(store, table.images, digest),
     find: table.find,
     importBlob: kept.adopt,

@@ -42,8 +42,8 @@ export interface PushProgress {
   /** Every blob of the image, its configuration last. */
   readonly layers: readonly {
     readonly digest: string;
-    /** Exists and Mounted: not a byte was sent. */
-    readonly state: 'Waiting' | 'Pushing' | 'Exists' | 'Mounted' | 'Pushed';
+    /** Exists and Mounted: not a byte was sent. While it is compressed it goes by the digest that it has here. */
+    readonly state: 'Waiting' | 'Compressing' | 'Pushing' | 'Exists' | 'Mounted' | 'Pushed';
     readonly completedBytes: number;
     readonly totalBytes: number;
   }[];

@@ -1,6 +1,8 @@
 // Composes the image service of one instance from its parts.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { errnoOf } from '../../lib/errors.ts';
 import { paths, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { RegistryClientOptions } from '../../oci/distribution/create-registry-client.ts';
@@ -29,7 +31,11 @@ export function openImages(
   // Code that root's workers will run: nobody else may put any there.
   mkdirSync(paths.compileCache(instance), { recursive: true, mode: 0o700 });
   const pool = createUnpackPool(Math.min(Math.max(availableParallelism(), 2), 8), paths.compileCache(instance));
-  const registry = createLazyRegistryClient({ registries, ...(onReceived && { onReceived }) });
+  const registry = createLazyRegistryClient({
+    registries,
+    ca: () => readClusterCa(join(paths.pki(instance), 'ca.crt')),
+    ...(onReceived && { onReceived }),
+  });
   const service = createImageService({
     contentDir: paths.content(instance),
     snapshotsDir: paths.snapshots(instance),
@@ -47,4 +53,14 @@ export function openImages(
       await pool[Symbol.asyncDispose]();
     },
   };
+}
+
+/** The authority of the cluster, for a registry that it runs; a shim without a cluster has none. */
+function readClusterCa(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    return undefined;
+  }
 }

@@ -1,12 +1,14 @@
-// One push: every blob the registry lacks, several at once, then the manifest as it is.
+// One push: every blob the registry lacks, several at once, then the manifest. Layers that are plain tars go compressed,
+// under a manifest that says so; everything else as it is, byte for byte.
 import { WindlassError } from '../../lib/errors.ts';
 import { createLimit } from '../../lib/limit.ts';
 import type { ContentStore } from '../../oci/content-store.ts';
-import type { Digest } from '../../oci/digest.ts';
+import { digestOf, type Digest } from '../../oci/digest.ts';
 import type { PushedBlob, RegistryCall, RegistryClient } from '../../oci/distribution/registry-client.ts';
 import { MANIFEST_LIMITS, type Descriptor } from '../../oci/manifest.ts';
 import { isForeignLayer } from '../../oci/media-types.ts';
 import { formatReference, parseReference, type Reference } from '../../oci/reference.ts';
+import { isPlainLayer, type CompressedLayers } from './compressed-layers.ts';
 import { entryName, type LoadedImage } from './image-index.ts';
 import type { PushProgress } from './image-service.ts';
 
@@ -16,64 +18,104 @@ const PARALLEL_UPLOADS = 4;
 export interface PushParts {
   readonly store: ContentStore;
   readonly registry: RegistryClient;
+  readonly compressed: CompressedLayers;
   /** Every image of the node, to know which repositories may have a blob already. */
   readonly images: ReadonlyMap<Digest, LoadedImage>;
+  readonly protect: (digest: string) => void;
   readonly onProgress: (progress: PushProgress) => void;
 }
 
-/** Pushes `image` as `reference`. Throws Invalid when a digest is asked for that is not the image's own. */
+type LayerProgress = PushProgress['layers'][number];
+
+/** Pushes `image` as `reference`; gives the manifest's digest. Throws Invalid when another digest is asked for. */
 export async function pushImage(
-  { store, registry, images, onProgress }: PushParts,
+  parts: PushParts,
   image: LoadedImage,
   reference: Reference,
   call: RegistryCall,
-): Promise<void> {
+): Promise<Digest> {
+  const { store, registry, images, onProgress } = parts;
   const { descriptor, manifest } = image;
-  if (reference.digest !== undefined && reference.digest !== descriptor.digest) {
+  const isCompressing = mustCompress(image, store.index()) && reference.digest !== descriptor.digest;
+  if (reference.digest !== undefined && reference.digest !== descriptor.digest && !isCompressing) {
     throw new WindlassError('Invalid', `cannot push ${descriptor.digest} as ${formatReference(reference)}`);
   }
   const bytes = await store.read(descriptor.digest, MANIFEST_LIMITS.manifestBytes);
   // Equal layers are one blob. Foreign ones are not ours to copy, and a registry does not ask for them.
   const wanted = [...manifest.layers, manifest.config].filter(({ mediaType }) => !isForeignLayer(mediaType));
   const blobs = [...new Map(wanted.map((blob) => [blob.digest, blob])).values()];
-  const layers = new Map<Digest, PushProgress['layers'][number]>(
+  const states = new Map<Digest, LayerProgress>(
     blobs.map(({ digest, size }) => [digest, { digest, state: 'Waiting', completedBytes: 0, totalBytes: size }]),
   );
   const report = (phase: PushProgress['phase']): void => {
-    const all = [...layers.values()];
-    const completedBytes = all.reduce((sum, layer) => sum + layer.completedBytes, 0);
-    const totalBytes = all.reduce((sum, layer) => sum + layer.totalBytes, 0);
-    onProgress({ phase, completedBytes, totalBytes, layers: all });
-  };
-  const set = (blob: Descriptor, state: PushProgress['layers'][number]['state'], completedBytes: number): void => {
-    layers.set(blob.digest, { digest: blob.digest, state, completedBytes, totalBytes: blob.size });
-    report('Pushing');
+    const layers = [...states.values()];
+    const completedBytes = layers.reduce((sum, layer) => sum + layer.completedBytes, 0);
+    const totalBytes = layers.reduce((sum, layer) => sum + layer.totalBytes, 0);
+    onProgress({ phase, completedBytes, totalBytes, layers });
   };
   report('Pushing');
   const limit = createLimit(PARALLEL_UPLOADS);
   const stop = new AbortController();
   const signal = AbortSignal.any([call.signal, stop.signal]);
-  const push = async (blob: Descriptor): Promise<void> => {
-    const mountFrom = repositoriesWith(blob.digest, store.index(), images, reference);
-    const onBytes = (completedBytes: number): void => set(blob, 'Pushing', completedBytes);
-    const result = await registry.pushBlob(reference, blob, store, { ...call, signal, mountFrom, onProgress: onBytes });
-    set(blob, STATES[result], blob.size);
+  const push = async (blob: Descriptor): Promise<readonly [Digest, Descriptor]> => {
+    const set = ({ digest, size }: Descriptor, state: LayerProgress['state'], completedBytes: number): void => {
+      states.set(blob.digest, { digest, state, completedBytes, totalBytes: size });
+      report('Pushing');
+    };
+    if (isCompressing && isPlainLayer(blob)) set(blob, 'Compressing', 0);
+    const pushed = isCompressing ? await parts.compressed.pushed(blob, parts.protect, signal) : blob;
+    const result = await registry.pushBlob(reference, pushed, store, {
+      ...call,
+      signal,
+      mountFrom: repositoriesWith(pushed.digest, store.index(), images, reference),
+      prepare: () => parts.compressed.ensure(blob, pushed, signal),
+      onProgress: (completedBytes) => set(pushed, 'Pushing', completedBytes),
+    });
+    set(pushed, STATES[result], pushed.size);
+    return [blob.digest, pushed];
   };
+  let pushed: ReadonlyMap<Digest, Descriptor>;
   try {
-    await Promise.all(blobs.map((blob) => limit(blob.size, signal, () => push(blob))));
+    pushed = new Map(await Promise.all(blobs.map((blob) => limit(blob.size, signal, () => push(blob)))));
   } catch (error) {
     // The others are of no use without this one; the first failure is the one to tell.
     stop.abort(error);
     throw error;
   }
-  await registry.pushManifest(reference, descriptor, bytes, call);
+  const top = isCompressing ? withLayers(descriptor, bytes, pushed) : { descriptor, bytes };
+  if (reference.digest !== undefined && reference.digest !== top.descriptor.digest) {
+    throw new WindlassError('Invalid', `cannot push ${top.descriptor.digest} as ${formatReference(reference)}`);
+  }
+  await registry.pushManifest(reference, top.descriptor, top.bytes, call);
   report('Done');
+  return top.descriptor.digest;
 }
 
 const STATES = { exists: 'Exists', mounted: 'Mounted', uploaded: 'Pushed' } as const satisfies Record<
   PushedBlob,
-  PushProgress['layers'][number]['state']
+  LayerProgress['state']
 >;
+
+/** A registry that gave the image this digest has it in this form: it stays what it is. */
+function mustCompress({ descriptor, manifest }: LoadedImage, entries: readonly Descriptor[]): boolean {
+  if (!manifest.layers.some(isPlainLayer)) return false;
+  return !entries.some((entry) => entry.digest === descriptor.digest && entryName(entry)?.endsWith(`@${entry.digest}`));
+}
+
+/** The manifest with `pushed` for its layers; what else it says stays, in the same order. */
+function withLayers(
+  { mediaType }: Descriptor,
+  bytes: Buffer,
+  pushed: ReadonlyMap<Digest, Descriptor>,
+): { descriptor: Descriptor; bytes: Buffer } {
+  const document = JSON.parse(bytes.toString('utf8')) as { layers: Descriptor[] };
+  const layers = document.layers.map((layer) => {
+    const { mediaType, digest, size } = pushed.get(layer.digest) ?? layer;
+    return { ...layer, mediaType, digest, size };
+  });
+  const changed = Buffer.from(JSON.stringify({ ...document, layers }));
+  return { descriptor: { mediaType, digest: digestOf(changed), size: changed.length }, bytes: changed };
+}
 
 /** Other repositories of the registry of `reference` by whose names an image with this blob is known here. */
 function repositoriesWith(

@@ -12,6 +12,7 @@ import { platformName, platformScore } from '../../oci/platform.ts';
 import { formatReference, parseReference, repositoryName } from '../../oci/reference.ts';
 import { createSharedWork } from '../../oci/shared-work.ts';
 import type { LayerStore } from '../snapshots/layer-store.ts';
+import type { CompressedLayers } from './compressed-layers.ts';
 import { tagMeant, type LoadedImage } from './image-index.ts';
 import type { ImageRecord, ImageService, PullProgress, RegistryAuth } from './image-service.ts';
 import { loadImage, type ImageTable } from './image-table.ts';
@@ -24,6 +25,7 @@ export interface TransferParts {
   readonly store: ContentStore;
   readonly layers: LayerStore;
   readonly registry: RegistryClient;
+  readonly compressed: CompressedLayers;
   readonly files: FileSystemCalls;
   readonly platform: Platform;
   readonly table: ImageTable;
@@ -39,7 +41,7 @@ export interface TransferParts {
 
 /** The transfers of an image service. */
 export function createTransfers(parts: TransferParts): Pick<ImageService, 'pull' | 'import' | 'push' | 'export'> {
-  const { store, layers, registry, files, platform, table, leases, log, ensureUnpacked } = parts;
+  const { store, layers, registry, compressed, files, platform, table, leases, log, ensureUnpacked } = parts;
   const pulls = createSharedWork<ImageRecord>();
   const listeners = new Map<string, Set<(progress: PullProgress) => void>>();
 
@@ -106,13 +108,20 @@ export function createTransfers(parts: TransferParts): Pick<ImageService, 'pull'
       // Taken before the first await: removing the image meanwhile leaves its bytes until they are sent.
       using lease = leases.open();
       protectImage(image, lease.protect);
-      const call = { credentials: auth, signal };
-      await pushImage({ store, registry, images: table.images, onProgress }, image, reference, call);
-      const { digest } = image.descriptor;
+      const digest = await pushImage(
+        { store, registry, compressed, images: table.images, protect: lease.protect, onProgress },
+        image,
+        reference,
+        { credentials: auth, signal },
+      );
       const repository = repositoryName(reference);
       // What the registry calls it, as after a pull; only where the image goes by this repository here too.
       if (
-        table.records().some(({ manifestDigest, repoTags }) => manifestDigest === digest && isOf(repository, repoTags))
+        table
+          .records()
+          .some(
+            ({ manifestDigest, repoTags }) => manifestDigest === image.descriptor.digest && isOf(repository, repoTags),
+          )
       ) {
         table.name(image, [`${repository}@${digest}`]);
       }

@@ -226,10 +226,11 @@ export function createMemoryRuntime(): MemoryRuntime {
       images.set(reference, { ...image, id: digest, digest });
     },
     findBlob: async () => undefined,
-    async pushImage(_, reference) {
+    async pushImage(image, reference) {
       calls.push(`push ${reference}`);
       const why = broken.get(reference);
       if (why !== undefined) throw new WindlassError('Unavailable', why);
+      return image;
     },
     async importImage(_, references) {
       for (const reference of references) images.set(reference, makeImage(reference));

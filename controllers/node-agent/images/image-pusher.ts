@@ -9,7 +9,8 @@ import { registryOf } from './reference.ts';
 const PUSH_BACKOFF = { initialMs: 10_000, maxMs: 300_000 } as const;
 
 export type PushState =
-  | { readonly state: 'Done' }
+  /** With the digest of the manifest at the registry. */
+  | { readonly state: 'Done'; readonly digest: string }
   | { readonly state: 'Pushing'; readonly progress: TransferProgress }
   | {
       readonly state: 'Failed';
@@ -48,14 +49,14 @@ export function createImagePusher(
   async function run(push: Push, { digest, reference, credentials }: PushOrder): Promise<void> {
     push.state = { state: 'Pushing', progress: { completedBytes: 0, totalBytes: 0 } };
     try {
-      await runtime.pushImage(
+      const pushed = await runtime.pushImage(
         digest,
         reference,
         credentials,
         (progress) => (push.state = { state: 'Pushing', progress }),
         signal,
       );
-      push.state = { state: 'Done' };
+      push.state = { state: 'Done', digest: pushed };
     } catch (error) {
       if (isAbort(error) && signal.aborted) return;
       push.failures += 1;

@@ -32,8 +32,9 @@ export async function pushAll(deps: PushDeps, image: Image, digest: string): Pro
   const states: { reference: string; state: PushState }[] = [];
   for (const target of image.spec.push ?? []) {
     const reference = normaliseReference(target.reference);
-    if (image.status?.pushed?.some((done) => done.reference === reference && done.digest === digest)) {
-      pushed.push({ reference, digest });
+    const before = image.status?.pushed?.find((done) => done.reference === reference);
+    if (before && (before.imageDigest ?? before.digest) === digest) {
+      pushed.push(before);
       continue;
     }
     const names = target.secretName === undefined ? [] : [target.secretName];
@@ -47,17 +48,21 @@ export async function pushAll(deps: PushDeps, image: Image, digest: string): Pro
             message: `failed to push ${reference}: secret "${credentials.missing}" not found`,
             retryAtMs: deps.now() + 5000,
           };
-    if (state.state === 'Done') pushed.push({ reference, digest });
+    if (state.state === 'Done') pushed.push(toPushed(reference, state.digest, digest));
     else states.push({ reference, state });
   }
-  return summarise(pushed, states, digest, deps.now());
+  return summarise(pushed, states, deps.now());
 }
+
+const toPushed = (reference: string, digest: string, imageDigest: string): PushedList[number] => ({
+  ...{ reference, digest },
+  ...(digest === imageDigest ? {} : { imageDigest }),
+});
 
 /** What all pushes together come to: a failure is told before what is still under way. */
 export function summarise(
   pushed: PushedList,
   states: readonly { readonly reference: string; readonly state: PushState }[],
-  digest: string,
   now: number,
 ): PushOutcome {
   const failed = states.flatMap(({ state }) => (state.state === 'Failed' ? [state] : []));
@@ -74,7 +79,6 @@ export function summarise(
       pushed,
       failed[0],
       running.map(({ reference }) => reference),
-      digest,
     ),
     progress: running.length > 0 ? { completedBytes: sum('completedBytes'), totalBytes: sum('totalBytes') } : undefined,
     requeueAfterMs: waits.length > 0 ? Math.min(...waits) : undefined,
@@ -85,13 +89,15 @@ function conditionOf(
   pushed: PushedList,
   failed: Extract<PushState, { state: 'Failed' }> | undefined,
   running: readonly string[],
-  digest: string,
 ): NewCondition | undefined {
   if (failed) return { type: 'Pushed', status: 'False', reason: failed.reason, message: failed.message };
   if (running.length > 0) {
     return { type: 'Pushed', status: 'False', reason: 'Pushing', message: `pushing to ${running.join(', ')}` };
   }
   if (pushed.length === 0) return undefined;
-  const references = pushed.map(({ reference }) => reference).join(', ');
-  return { type: 'Pushed', status: 'True', reason: 'Pushed', message: `${digest} is at ${references}` };
+  const places = Map.groupBy(pushed, ({ digest }) => digest);
+  const message = [...places]
+    .map(([digest, list]) => `${digest} is at ${list.map(({ reference }) => reference).join(', ')}`)
+    .join('; ');
+  return { type: 'Pushed', status: 'True', reason: 'Pushed', message };
 }

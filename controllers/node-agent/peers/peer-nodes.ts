@@ -3,6 +3,7 @@
 import type { KindClient } from '../../../client/client.ts';
 import { agentAddressOf, type AgentAddress } from '../../../crds/agent-address.ts';
 import type { Node } from '../../../crds/builtin.ts';
+import { NODE_KEY_ANNOTATION } from '../../../crds/join.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { WindlassError } from '../../../lib/errors.ts';
 
@@ -64,7 +65,8 @@ export function createPeerNodes({
   const isMember = (node: Node | undefined, uid: string | undefined): boolean =>
     node !== undefined &&
     node.metadata.deletionTimestamp === undefined &&
-    (uid === undefined || node.metadata.uid === uid);
+    // A certificate without a UID is that of a machine which holds the authority, and none that has joined.
+    (uid === undefined ? node.metadata.annotations?.[NODE_KEY_ANNOTATION] === undefined : node.metadata.uid === uid);
 
   return {
     async ready(signal) {

@@ -144,7 +144,12 @@ export function createCriRuntime(client: CriClient, metrics: RuntimeMetrics): No
     pushImage: (image, reference, credentials, onProgress, signal) =>
       timed('push_image', async () => {
         const stream = node.pushImage({ image, reference, ...credentials }, { signal });
-        for await (const { completedBytes, totalBytes } of stream) onProgress({ completedBytes, totalBytes });
+        let pushed = '';
+        for await (const { completedBytes, totalBytes, digest } of stream) {
+          onProgress({ completedBytes, totalBytes });
+          pushed = digest;
+        }
+        return pushed;
       }),
     importImage: (path, references, config, signal) =>
       timed('import_image', async () => {

@@ -337,14 +337,14 @@ export interface NodeRuntime {
   findBlob(
     digest: string,
   ): Promise<{ readonly path: string; readonly sizeBytes: number; readonly mediaType: string } | undefined>;
-  /** Pushes an image that is on the node (any name of it) as `reference`. */
+  /** Pushes an image that is on the node (any name of it) as `reference`; gives the digest it has there. */
   pushImage(
     image: string,
     reference: string,
     credentials: Credentials | undefined,
     onProgress: (progress: TransferProgress) => void,
     signal: AbortSignal,
-  ): Promise<void>;
+  ): Promise<string>;
   importImage(
     path: string,
     references: readonly string[],

@@ -77,6 +77,37 @@ test('a user pushes with its token, given as it is, as a password, or traded', a
   assert.equal((await registry.send('GET', '/token', { headers: basic('guess') })).status, 401);
 });
 
+test('a token is had by POST too: for a password, and again for the refresh token that came with it', async (t) => {
+  const { registry } = await start(t);
+  const post = async (form: Record<string, string>, headers: Record<string, string> = {}) => {
+    const body = new URLSearchParams(form).toString();
+    const type = { 'content-type': 'application/x-www-form-urlencoded', ...headers };
+    const reply = await registry.send('POST', '/token', { headers: type, body });
+    return { status: reply.status, body: JSON.parse(reply.body.toString()) as Record<string, string> };
+  };
+  const scope = 'repository:shop/web:pull,push repository:private/x:pull';
+  const ann = { grant_type: 'password', username: 'ann', password: 'secret-of-ann', client_id: 'docker', scope };
+  const first = await post({ ...ann, access_type: 'offline' });
+  // Of what was asked for, what ann may do.
+  assert.deepEqual([first.status, first.body['scope']], [200, 'repository:shop/web:pull,push']);
+  const refresh = { grant_type: 'refresh_token', refresh_token: first.body['refresh_token'] ?? '', scope };
+  for (const token of [first.body['access_token'], (await post(refresh)).body['access_token']]) {
+    const headers = bearer(token ?? '');
+    assert.equal((await registry.send('POST', '/v2/shop/web/blobs/uploads/', { headers })).status, 202);
+    assert.equal((await registry.send('GET', '/v2/private/x/tags/list', { headers })).status, 401);
+  }
+  assert.equal((await post(ann)).body['refresh_token'], undefined);
+  const statuses = [
+    await post({ ...ann, password: 'guess' }),
+    await post({ ...refresh, refresh_token: 'guess' }),
+    await post({ ...ann, grant_type: 'authorization_code' }),
+    await post({ grant_type: 'password' }),
+    await post(ann, { 'content-type': 'application/json' }),
+    await post({ ...ann, scope: 'x'.repeat(70_000) }),
+  ].map(({ status }) => status);
+  assert.deepEqual(statuses, [401, 401, 400, 400, 400, 413]);
+});
+
 test('auth confusion: a token is good for its repository and actions alone', async (t) => {
   const { registry } = await start(t);
   const pull = bearer(await tokenFor(registry, basic('secret-of-ann'), 'repository:shop/web:pull'));

@@ -129,12 +129,15 @@ test('a connection on which the registry itself takes its time stays open', asyn
     openUpstream: (store) => ({
       registry: 'slow.example',
       fetchManifest: () => Promise.resolve(),
+      sizeOf: () => Promise.resolve(bytes.length),
       async fetchBlob(repository) {
         using _held = store.hold(digest);
         // Longer than the connection may be idle; an answer must not depend on how much.
         await new Promise((resolve) => setTimeout(resolve, 500));
         await store.content.put(bytes);
         await store.linkBlob(repository, digest);
+        const path = store.content.blobPath(digest);
+        return { path, partialPath: path, done: Promise.resolve(), more: () => Promise.resolve() };
       },
     }),
   });

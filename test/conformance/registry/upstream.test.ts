@@ -1,12 +1,17 @@
 // A registry as the cache of another one, which is a registry of ours, too.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { request, type IncomingMessage } from 'node:http';
 import { test, type TestContext } from 'node:test';
 import { silentLogger } from '../../../lib/log.ts';
+import type { Digest } from '../../../oci/digest.ts';
 import { createRegistryClient } from '../../../oci/distribution/create-registry-client.ts';
 import { evictOldest } from '../../../registry/store/evict-oldest.ts';
 import { createUpstream } from '../../../registry/upstream/create-upstream.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { makeImage, type TestImage } from '../../support/images.ts';
+import { startBadRegistry } from '../../support/registry.ts';
+import { waitFor } from '../../support/wait.ts';
 import { codeOf, startLiveRegistry, type LiveRegistry } from '../../support/live-registry.ts';
 
 async function start(t: TestContext) {
@@ -20,6 +25,35 @@ async function start(t: TestContext) {
       createUpstream({ store, client, clock, log: silentLogger() }, { registry: origin.host, tagMs: 60_000 }),
   });
   return { origin, cache, clock };
+}
+
+/** A cache of a registry of which it is told how it behaves. */
+async function startCacheOf(t: TestContext, host: string) {
+  const clock = createFakeClock();
+  const client = createRegistryClient({ registries: { registries: {} }, retryDelayMs: 1 });
+  t.after(() => client.close());
+  const cache = await startLiveRegistry(t, {
+    clock,
+    openUpstream: (store) =>
+      createUpstream({ store, client, clock, log: silentLogger() }, { registry: host, tagMs: 60_000 }),
+  });
+  return { cache, clock };
+}
+
+/** A GET whose body is watched as it comes. */
+async function follow(host: string, path: string, headers: Record<string, string> = {}) {
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    request(`http://${host}${path}`, { headers, agent: false }, resolve).once('error', reject).end();
+  });
+  const chunks: Buffer[] = [];
+  const received = (): number => chunks.reduce((sum, { length }) => sum + length, 0);
+  response.on('data', (chunk: Buffer) => chunks.push(chunk));
+  const end = new Promise<Buffer>((resolve, reject) => {
+    response.once('end', () => resolve(Buffer.concat(chunks)));
+    response.once('error', reject);
+  });
+  end.catch(() => undefined);
+  return { received, end, has: (bytes: number) => waitFor(() => received() >= bytes, { what: `${bytes} bytes` }) };
 }
 
 async function assertServes(registry: LiveRegistry, image: TestImage, reference: string): Promise<void> {
@@ -81,6 +115,76 @@ test('an upstream that does not answer: the tag is what it was, and what is not 
   await clock.advance(1);
   await assertServes(cache, image, 'v1');
   assert.equal((await cache.send('GET', '/v2/shop/web/manifests/v2')).status, 503);
+});
+
+test('a tag that has not moved is asked for without its bytes', async (t) => {
+  const image = makeImage();
+  await using origin = await startBadRegistry(image, ({ method, url = '' }, response) => {
+    if (method === 'HEAD' && url.includes('/manifests/')) {
+      response.setHeader('docker-content-digest', image.manifest.digest).end();
+      return true;
+    }
+    return false;
+  });
+  const { cache, clock } = await startCacheOf(t, origin.host);
+  await assertServes(cache, image, 'v1');
+  const before = origin.requests.length;
+  await clock.advance(61_000);
+  await assertServes(cache, image, 'v1');
+  assert.deepEqual(
+    origin.requests.slice(before).map(({ method, url }) => `${method} ${url}`),
+    ['HEAD /v2/shop/web/manifests/v1'],
+  );
+});
+
+test('a blob is handed on while it comes, to all who ask, and its end not before it is verified', async (t) => {
+  const layer = [{ name: 'noise', content: randomBytes(4_000_000) }];
+  const image = makeImage({ layers: [layer] });
+  const digest = image.layers[0]?.digest as Digest;
+  const bytes = image.blobs.get(digest) as Buffer;
+  const half = bytes.length / 2;
+  const finishes: ((rest: Buffer) => void)[] = [];
+  await using origin = await startBadRegistry(image, ({ url = '' }, response) => {
+    if (!url.endsWith(digest)) return false;
+    response.writeHead(200, { 'content-length': bytes.length }).write(bytes.subarray(0, half));
+    finishes.push((rest) => void response.end(rest));
+    return true;
+  });
+  const { cache } = await startCacheOf(t, origin.host);
+  await cache.send('GET', '/v2/shop/web/manifests/v1');
+  const path = `/v2/shop/web/blobs/${digest}`;
+  const head = await cache.send('HEAD', path);
+  assert.deepEqual([head.status, head.headers['content-length']], [200, String(bytes.length)]);
+  assert.equal(finishes.length, 0, 'HEAD fetches nothing');
+  const readers = [await follow(cache.host, path), await follow(cache.host, path, { range: 'bytes=500000-' })];
+  // A good part has passed through while the upstream has sent half; the last MiB may wait to be written.
+  for (const reader of readers) await reader.has(400_000);
+  assert.equal(cache.store.repository('shop/web')?.blobs.has(digest), false);
+  assert.ok(readers.every(({ received }) => received() <= half));
+  finishes[0]?.(bytes.subarray(half));
+  const [whole, part] = await Promise.all(readers.map((reader) => reader.end));
+  assert.ok(whole?.equals(bytes) && part?.equals(bytes.subarray(500_000)));
+  assert.deepEqual(
+    origin.requests.filter(({ url }) => url.endsWith(digest)).map(({ method, range }) => [method, range]),
+    [['GET', undefined]],
+  );
+  assert.ok((await cache.send('GET', path)).body.equals(bytes));
+});
+
+test('a blob that turns out to be another breaks off, and is not kept', async (t) => {
+  const image = makeImage({ layers: [[{ name: 'noise', content: randomBytes(2_000_000) }]] });
+  const digest = image.layers[0]?.digest as Digest;
+  const { length } = image.blobs.get(digest) as Buffer;
+  await using origin = await startBadRegistry(image, ({ url = '' }, response) => {
+    if (url.endsWith(digest)) response.end(Buffer.alloc(length, 1));
+    return url.endsWith(digest);
+  });
+  const { cache } = await startCacheOf(t, origin.host);
+  await cache.send('GET', '/v2/shop/web/manifests/v1');
+  const reader = await follow(cache.host, `/v2/shop/web/blobs/${digest}`);
+  await assert.rejects(reader.end, /aborted|ECONNRESET|hang up/);
+  assert.ok(reader.received() < length);
+  assert.equal(cache.store.content.has(digest), false);
 });
 
 test('a cache takes no pushes and answers for its own upstream alone', async (t) => {

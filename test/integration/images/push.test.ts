@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { request } from 'undici';
+import { digestOf, type Digest } from '../../../oci/digest.ts';
 import type { PushProgress } from '../../../runtime-shim/images/image-service.ts';
 import { openTestImages, type TestImages } from '../../support/image-service.ts';
 import { makeImage, writeOciLayout, type TestImage } from '../../support/images.ts';
@@ -58,6 +61,43 @@ test('push() brings an image to a registry byte for byte, sends nothing twice, a
   assert.deepEqual(images.service.find(target)?.repoDigests, [`${registry.host}/team/pushed@${digest}`]);
 });
 
+test('push() compresses plain layers once, to the same manifest each time, and sends them only where they are not', async (t) => {
+  if (!requireRoot(t)) return;
+  await using registry = await startTestRegistry();
+  await using images = await openTestImages();
+  const layers = ['a', 'b'].map((name) => [{ name, content: name.repeat(200_000) }]);
+  const image = makeImage({ layers, compression: 'none' });
+  await imported(images, image, 'windlass.local/built:1');
+  const target = `${registry.host}/team/built:1`;
+  const digest = await images.service.push('windlass.local/built:1', target, undefined, { signal });
+  const accept = image.manifest.mediaType;
+  const response = await request(`http://${registry.host}/v2/team/built/manifests/1`, { headers: { accept } });
+  const bytes = Buffer.from(await response.body.arrayBuffer());
+  assert.equal(digest, digestOf(bytes));
+  const pushed = JSON.parse(bytes.toString()) as { config: object; layers: { digest: Digest; mediaType: string }[] };
+  assert.deepEqual(pushed.config, image.config);
+  const store = join(images.home, 'content/blobs');
+  for (const [index, layer] of pushed.layers.entries()) {
+    assert.equal(layer.mediaType, 'application/vnd.oci.image.layer.v1.tar+gzip');
+    const blob = await request(`http://${registry.host}/v2/team/built/blobs/${layer.digest}`);
+    assert.ok(gunzipSync(Buffer.from(await blob.body.arrayBuffer())).equals(image.tars[index] as Buffer));
+    // The bytes are swept one day: what they were is known.
+    rmSync(join(store, layer.digest.replace(':', '/')));
+  }
+  assert.deepEqual(await push(images, 'windlass.local/built:1', target), ['Exists', 'Exists', 'Exists']);
+  assert.ok(pushed.layers.every((layer) => !existsSync(join(store, layer.digest.replace(':', '/')))));
+  // After a restart, to another registry: compressed anew, to the same.
+  await using other = await startTestRegistry();
+  const again = await images.restart();
+  const elsewhere = await again.push('windlass.local/built:1', `${other.host}/x:1`, undefined, { signal });
+  assert.equal(elsewhere, digest);
+  // What a registry gave its digest is pushed as it is.
+  await registry.push(image, 'team/plain', '1');
+  await again.pull(`${registry.host}/team/plain:1`, undefined, { signal });
+  const copy = await again.push(`${registry.host}/team/plain:1`, `${other.host}/plain:1`, undefined, { signal });
+  assert.equal(copy, image.manifest.digest);
+});
+
 test('push() refuses what it cannot do: an absent image, a digest of another one, a registry that is down', async (t) => {
   if (!requireRoot(t)) return;
   await using registry = await startTestRegistry();
@@ -78,7 +118,6 @@ test('push() of a large layer goes in chunks and goes on after a broken connecti
   if (!requireRoot(t)) return;
   const image = makeImage({
     layers: [[{ name: 'noise', content: randomBytes(36 * 1024 * 1024) }]],
-    compression: 'none',
   });
   const uploads = new Map<string, Buffer[]>();
   const stored = new Map<string, Buffer>();

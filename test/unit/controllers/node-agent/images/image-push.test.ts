@@ -23,8 +23,8 @@ const pushDeps = (pusher: ImagePusher, missing?: string): PushDeps => ({
 
 test('createImagePusher() joins, tells the end once, and waits longer after each failure', async () => {
   let now = 0;
-  const pending: PromiseWithResolvers<void>[] = [];
-  const runtime = { pushImage: () => (pending.push(Promise.withResolvers<void>()), pending.at(-1)!.promise) };
+  const pending: PromiseWithResolvers<string>[] = [];
+  const runtime = { pushImage: () => (pending.push(Promise.withResolvers<string>()), pending.at(-1)!.promise) };
   const clock = { now: () => now, sleep: async () => undefined };
   const pusher = createImagePusher(runtime, clock, new AbortController().signal);
   let wakes = 0;
@@ -45,33 +45,37 @@ test('createImagePusher() joins, tells the end once, and waits longer after each
   assert.equal(again.state === 'Failed' && again.reason, 'ImagePushBackOff');
   now = 10_000;
   assert.equal(ask().state, 'Pushing');
-  pending[1]?.resolve();
+  pending[1]?.resolve('sha256:there');
   await settled();
-  assert.equal(ask().state, 'Done');
+  assert.deepEqual(ask(), { state: 'Done', digest: 'sha256:there' });
   assert.deepEqual([ask().state, pending.length], ['Pushing', 3], 'asked anew, it is pushed anew');
 });
 
 test('pushAll() pushes what the status does not have with this digest, and names a missing Secret', async () => {
   const asked: string[] = [];
-  const pusher: ImagePusher = { request: ({ reference }) => (asked.push(reference), { state: 'Done' }) };
-  const spec = { push: [{ reference: 'r.io/a' }, { reference: 'r.io/b:2' }] };
+  const pusher: ImagePusher = {
+    request: ({ reference }) => (asked.push(reference), { state: 'Done', digest: 'sha256:there' }),
+  };
+  const spec = { push: [{ reference: 'r.io/a' }, { reference: 'r.io/b:2' }, { reference: 'r.io/c:1' }] };
   const pushed = [
     { reference: 'r.io/a:latest', digest: 'sha256:new' },
     { reference: 'r.io/b:2', digest: 'sha256:old' },
     { reference: 'r.io/gone:1', digest: 'sha256:new' },
+    { reference: 'r.io/c:1', digest: 'sha256:there', imageDigest: 'sha256:new' },
   ];
   const outcome = await pushAll(pushDeps(pusher), image(spec, { pushed }), 'sha256:new');
   assert.deepEqual(asked, ['r.io/b:2']);
   assert.deepEqual(outcome, {
     pushed: [
       { reference: 'r.io/a:latest', digest: 'sha256:new' },
-      { reference: 'r.io/b:2', digest: 'sha256:new' },
+      { reference: 'r.io/b:2', digest: 'sha256:there', imageDigest: 'sha256:new' },
+      { reference: 'r.io/c:1', digest: 'sha256:there', imageDigest: 'sha256:new' },
     ],
     condition: {
       type: 'Pushed',
       status: 'True',
       reason: 'Pushed',
-      message: 'sha256:new is at r.io/a:latest, r.io/b:2',
+      message: 'sha256:new is at r.io/a:latest; sha256:there is at r.io/b:2, r.io/c:1',
     },
     progress: undefined,
     requeueAfterMs: undefined,
@@ -89,13 +93,13 @@ test('summarise() tells a failure before what is under way, and looks again soon
     { reference: 'r.io/a:1', state: { state: 'Pushing', progress: { completedBytes: 1, totalBytes: 4 } } },
     { reference: 'r.io/b:1', state: { state: 'Failed', reason: 'ErrImagePush', message: 'no', retryAtMs: NOW + 9000 } },
   ] as const;
-  const both = summarise([], states, 'sha256:1', NOW);
+  const both = summarise([], states, NOW);
   assert.deepEqual(
     [both.condition?.reason, both.progress, both.requeueAfterMs],
     ['ErrImagePush', { completedBytes: 1, totalBytes: 4 }, 1000],
   );
-  assert.equal(summarise([], states.slice(0, 1), 'sha256:1', NOW).condition?.message, 'pushing to r.io/a:1');
-  assert.equal(summarise([], [], 'sha256:1', NOW).condition, undefined);
+  assert.equal(summarise([], states.slice(0, 1), NOW).condition?.message, 'pushing to r.io/a:1');
+  assert.equal(summarise([], [], NOW).condition, undefined);
 });
 
 test('buildImageStatus() is Ready whatever push does, and forgets pushes that are no longer asked for', () => {
