@@ -483,8 +483,17 @@ test('examples', async (t) => {
   const leftOvers = (): object => {
     const { mounts, cgroups, processes, networkNamespaces, links } = takeHostSnapshot(identity);
     const folders = [paths.volumes(identity), paths.podLogs(identity)].flatMap((folder) => listFolder(folder));
-    // The bridge of network `default` stays once it was needed.
-    return { mounts, cgroups, processes, networkNamespaces, folders, veths: links.filter((name) => /-v/.test(name)) };
+    // The bridge of network `default` stays once it was needed, and so does the folder that the builder works in.
+    const builds = join(identity.run, 'shim', 'builds');
+    const passing = mounts.filter((mount) => !new RegExp(` ${builds}(/sealed/|$)`).test(mount));
+    return {
+      mounts: passing,
+      cgroups,
+      processes,
+      networkNamespaces,
+      folders,
+      veths: links.filter((name) => /-v/.test(name)),
+    };
   };
 
   for (const [name, { prepare, check }] of Object.entries(EXAMPLES)) {
