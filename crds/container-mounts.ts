@@ -9,6 +9,7 @@ import {
   integer,
   ipAddress,
   ipv4,
+  ipv6,
   list,
   listSet,
   macAddress,
@@ -137,6 +138,9 @@ export const NetworkAttachment = z.object({
     .optional()
     .describe('Further names under which the network resolves this container.'),
   ipv4Address: ipv4().optional().describe("A fixed address in the network's subnet; allocated unless said."),
+  ipv6Address: ipv6()
+    .optional()
+    .describe("A fixed address in the network's IPv6 subnet; derived from the IPv4 address unless said."),
   macAddress: macAddress().optional().describe('A fixed hardware address; derived from the IP address unless said.'),
 });
 export type NetworkAttachment = z.infer<typeof NetworkAttachment>;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeInstance, kernelNames } from '../../../../lib/instance.ts';
-import { addressBytes } from '../../../../runtime-shim/host/ip-address.ts';
+import { addressBytes } from '../../../../lib/ip-address.ts';
 import { encodeAttributes, u32, type NetlinkMessage } from '../../../../runtime-shim/host/netlink.ts';
 import { macBytes } from '../../../../runtime-shim/host/rtnetlink.ts';
 import { validateNetwork, validatePeers } from '../../../../runtime-shim/network/network-spec.ts';

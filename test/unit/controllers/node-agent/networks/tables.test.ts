@@ -105,7 +105,7 @@ test('buildServiceTables() reaches members and names on every node over an overl
   const running = { ...second, status: { ...second.status, phase: 'Running' as const } };
   const { services, names } = tablesOf(service({}), [first, running], [overlay, ingressNetwork]);
   assert.deepEqual(services[0]?.ports[0]?.backends, [backend('10.128.0.1'), backend('10.128.0.2')]);
-  assert.deepEqual(names[0]?.elsewhere, [{ name: 'api-2', ipv4Addresses: ['10.128.0.2'] }]);
+  assert.deepEqual(names[0]?.elsewhere, [{ name: 'api-2', ipv4Addresses: ['10.128.0.2'], ipv6Addresses: [] }]);
 });
 
 test('buildServiceTables() leaves out what an agent wrote where an address should be', () => {
@@ -180,7 +180,11 @@ test('buildServiceTables() balances over the members that are ready and reachabl
     },
   ]);
   assert.deepEqual(tables.names, [
-    { network: 'shop/default', records: [{ name: 'api', ipv4Addresses: ['10.128.240.1'] }], elsewhere: [] },
+    {
+      network: 'shop/default',
+      records: [{ name: 'api', ipv4Addresses: ['10.128.240.1'], ipv6Addresses: [] }],
+      elsewhere: [],
+    },
   ]);
   assert.equal(tables.ingress, undefined);
 });
@@ -197,7 +201,7 @@ test('buildServiceTables() does not ask for a published port that another Servic
 test('buildServiceTables() answers a DNSRR service by its members, without a virtual address', () => {
   const tables = tablesOf(service({ endpointMode: 'DNSRR', ports: [{ port: 80 }] }), [member(1, 'n1', true)]);
   assert.deepEqual(tables.services, []);
-  assert.deepEqual(tables.names[0]?.records, [{ name: 'api', ipv4Addresses: ['10.128.0.1'] }]);
+  assert.deepEqual(tables.names[0]?.records, [{ name: 'api', ipv4Addresses: ['10.128.0.1'], ipv6Addresses: [] }]);
 });
 
 test('findDrift() finds ports, networks and resources that differ, and nothing else', () => {
