@@ -287,3 +287,27 @@ test('defineNetwork() waits for the subnet and for this node`s addresses', () =>
     { cidr: '10.0.0.0/24', gateway: '10.0.0.1', ranges: ['10.0.0.0/28'] },
   ]);
 });
+
+test('buildServiceTables() tells IPv6 addresses of members: of this node for published ports, of all as names', () => {
+  const dual = (slot: number, node: string): Container => {
+    const one = member(slot, node, true);
+    const networks = [{ name: 'default', ipv4Address: `10.128.0.${slot}`, ipv6Address: `fd00::${slot}` }];
+    return { ...one, status: { ...one.status, networks } } as Container;
+  };
+  const tables = tablesOf(
+    service({ endpointMode: 'DNSRR' }),
+    [dual(1, 'n1'), dual(2, 'n2')],
+    [overlay, ingressNetwork],
+  );
+  const [published] = tables.services[0]?.ports ?? [];
+  assert.deepEqual(
+    published?.backends.map(({ isRemote, ipv6 }) => [isRemote, ipv6]),
+    [
+      [false, 'fd00::1'],
+      [true, undefined],
+    ],
+  );
+  assert.deepEqual(tables.names[0]?.records, [
+    { name: 'api', ipv4Addresses: ['10.128.0.1', '10.128.0.2'], ipv6Addresses: ['fd00::1', 'fd00::2'] },
+  ]);
+});
