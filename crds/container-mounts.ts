@@ -103,7 +103,9 @@ export const ContainerPort = withRules(
     hostPort: integer(0, 65535)
       .optional()
       .describe('Port of the node that leads to it; 0 = any free one (see status.ports); absent = not published.'),
-    hostIP: ipAddress().optional().describe('Address of the node to publish on; all unless said.'),
+    hostIP: ipAddress()
+      .optional()
+      .describe('Address of the node to publish on; 0.0.0.0 = all of IPv4, :: = all of IPv6; all unless said.'),
   }),
   { rule: '!has(self.hostIP) || has(self.hostPort)', message: 'needs hostPort', fieldPath: '.hostIP' },
 );

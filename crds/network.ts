@@ -41,6 +41,11 @@ export const NetworkSpec = withRules(
     fieldPath: '.subnets',
   },
   {
+    rule: '!self.ipv6 || !has(self.mtu) || self.mtu >= 1280',
+    message: 'must be at least 1280 with ipv6: true',
+    fieldPath: '.mtu',
+  },
+  {
     rule: "!has(self.subnets) || self.subnets.filter(s, s.cidr.contains(':')).size() <= 1",
     message: 'a network has one IPv6 cidr: give a larger one instead of several',
     fieldPath: '.subnets',

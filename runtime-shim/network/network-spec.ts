@@ -119,10 +119,14 @@ export function findIpv4Owner({ ipv6, subnets }: NetworkSpec, address: string): 
   return formatIp(number);
 }
 
+/** Links with less have no IPv6 (RFC 8200, section 5). */
+const IPV6_MTU = 1280;
+
 function validateIpv6(spec: NetworkSpec, { cidr, gateway, pool }: NetworkIpv6, others: readonly NetworkSpec[]): void {
   const refuse = (what: string): never => {
     throw new WindlassError('Invalid', `network ${spec.id}: ${what}`);
   };
+  if (spec.mtu < IPV6_MTU) refuse(`an MTU of ${spec.mtu} is too small for IPv6, want at least ${IPV6_MTU}`);
   const range = parseIpv6Cidr(cidr);
   if (!containsIpv6(range, parseIpv6Cidr(pool))) refuse(`range ${pool} is not in ${cidr}`);
   if (parseIpv6Cidr(pool).prefixLength > LONGEST_POOL_PREFIX)

@@ -22,8 +22,7 @@ describe('IPv6 over two nodes', { skip: isRoot ? false : 'needs root' }, () => {
     });
     return code === 0 ? stdout.trim() : undefined;
   };
-  const ask = (container: string, url: string): Promise<string | undefined> =>
-    inside(container, `wget -T 5 -qO- '${url}'`);
+  const ask = (container: string, url: string): Promise<string | undefined> => inside(container, `wget -qO- '${url}'`);
   const ping = async (container: string, name: string): Promise<boolean> =>
     (await inside(container, `ping -6 -c 1 -W 3 ${name} > /dev/null && echo up`)) === 'up';
   const container = (name: string, node: ClusterNode | undefined, rest: string): string => `

@@ -323,6 +323,10 @@ describe('node network with IPv6', { skip: isRoot ? false : 'needs root' }, () =
       reason: 'Conflict',
       message: 'subnet fd00:201::/48 of network default/net206 overlaps network default/net201',
     });
+    await assert.rejects(ensure(206, { mtu: 1279 }), {
+      reason: 'Invalid',
+      message: /an MTU of 1279 is too small for IPv6/,
+    });
     await assert.rejects(ensure(206, shifted('fd00:206::/112', 'fd00:206::1')), {
       reason: 'Invalid',
       message: /at most 96 bits/,

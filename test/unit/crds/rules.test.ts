@@ -487,6 +487,8 @@ const CASES: readonly Case[] = [
 
   of('Network', 'nothing', {}),
   of('Network', 'subnets of both families', { ipv6: true, subnets: [{ cidr: '10.1.0.0/16' }, { cidr: 'fd00::/64' }] }),
+  of('Network', 'mtu too small for IPv6', { ipv6: true, mtu: 1200 }, 'spec.mtu: must be at least 1280 with ipv6'),
+  of('Network', 'small mtu', { mtu: 1200 }),
   of(
     'Network',
     'two IPv6 subnets',
