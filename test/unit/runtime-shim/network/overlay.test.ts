@@ -140,7 +140,10 @@ test('validateNetwork() and validatePeers() name the value that cannot be', () =
   );
   assert.throws(() => validatePeers('n', { hosts: ['fe80::1%eth0'], endpoints: [] }), /"fe80::1%eth0" is no address/);
   assert.match(refusal({ underlayIp: 'fe80::1%eth0' }), /"fe80::1%eth0" is no address/);
-  assert.throws(() => validatePeers('n', { ...peers, endpoints: [{ ...FAR, ip: '10.1.1' }] }), /"10.1.1" is no IPv4/);
+  assert.throws(
+    () => validatePeers('n', { ...peers, endpoints: [{ ...FAR, ip: '10.1.1' }] }),
+    /"10.1.1" is no address of an endpoint/,
+  );
   const group = { ...FAR, mac: '33:33:00:00:00:01' };
   assert.throws(() => validatePeers('n', { ...peers, endpoints: [group] }), /no MAC of an endpoint/);
 });
