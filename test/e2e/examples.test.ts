@@ -241,6 +241,16 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       );
     },
   },
+  'ipv6.yaml': {
+    async check({ instance, ready, exec }) {
+      await ready('shown', 'asking');
+      const { networks = [] } = await statusOf(instance, 'shown');
+      const address = networks[0]?.ipv6Address ?? '';
+      assert.match(address, /^fd/);
+      await exec('asking', 'ping', '-6', '-c', '1', '-W', '5', 'shown');
+      assert.equal(await exec('asking', 'wget', '-qO-', `http://[${address}]/`), 'six\n');
+    },
+  },
   'overlay.yaml': {
     async check({ instance, ready, exec }) {
       await ready('here', 'there');
