@@ -13,7 +13,7 @@ import { evaluate } from './instructions/evaluate.ts';
 import type { Evaluated, StageState } from './instructions/stage-state.ts';
 import { startStage } from './instructions/start-stage.ts';
 import { performStep, type StepBuild, type StepParts } from './perform-step.ts';
-import { SCRATCH, type Snapshot } from './snapshot.ts';
+import { MAX_SECONDS, SCRATCH, type Snapshot } from './snapshot.ts';
 import type { PlannedStage, StagePlan } from './stages/stage-plan.ts';
 
 /** What a stage is at its end. */
@@ -176,6 +176,6 @@ export function snapshotOf({ manifest, config }: LoadedImage): Snapshot {
   return {
     layers: manifest.layers,
     diffIds: config.rootfs.diff_ids,
-    newestSeconds: Number.isFinite(created) ? Math.max(created, 0) : 0,
+    newestSeconds: Number.isFinite(created) ? Math.min(Math.max(created, 0), MAX_SECONDS) : 0,
   };
 }

@@ -96,15 +96,16 @@ export async function build(
       ...{ layers: snapshot.layers, diffIds: snapshot.diffIds },
       newestSeconds: stepBuild.epochSeconds ?? snapshot.newestSeconds,
     },
-    request.labels,
+    { labels: request.labels, protect },
   );
   const record = content.name(image, request.references);
   if (request.cacheTo !== undefined) {
     log.note(`leaving the cache at ${request.cacheTo}`);
+    const found = await Promise.all(stages.keys.map((key) => parts.cache.find(key, protect)));
     await pushCache(
       remote,
       request.cacheTo,
-      stages.keys.flatMap((key) => parts.cache.find(key) ?? []),
+      found.filter((step) => step !== undefined),
     );
   }
   log.note(`built ${record.id}${record.repoTags.length > 0 ? `, named ${request.references.join(', ')}` : ''}`);
@@ -172,8 +173,9 @@ function createWarner({ dockerfile }: StagePlan, log: BuildLog): (warnings: read
 }
 
 /** The blobs of an image are on the disk before it has a name; those of other images are already. */
-async function flushNew({ store, hasImageBlob }: ImageParts, { layers }: Snapshot): Promise<void> {
-  const fresh = new Set(layers.map(({ digest }) => digest).filter((digest) => !hasImageBlob(digest)));
+async function flushNew({ store, imageBlobs }: ImageParts, { layers }: Snapshot): Promise<void> {
+  const others = imageBlobs();
+  const fresh = new Set(layers.map(({ digest }) => digest).filter((digest) => !others.has(digest)));
   await Promise.all(
     [...fresh].map(async (digest) => {
       await using file = await open(store.blobPath(digest));

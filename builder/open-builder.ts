@@ -20,6 +20,8 @@ const STEPS_AT_ONCE = Math.max(availableParallelism(), 4);
 
 /** A step that was not used for so long is forgotten. */
 const MAX_AGE_MS = 30 * 24 * 3600 * 1000;
+/** Looking through cache mounts takes a while: they may be as large as they like in between. */
+const TRIM_EVERY_MS = 10 * 60_000;
 
 export interface BuilderOptions {
   /** Folder of the builder alone. */
@@ -31,7 +33,7 @@ export interface BuilderOptions {
   readonly runner: Runner;
   readonly cacheMounts: CacheMounts;
   readonly openNetwork: BuildParts['openNetwork'];
-  /** Most bytes that cached steps keep. */
+  /** Most bytes that cached steps keep, and most that cache mounts do. */
   readonly maxCacheBytes: number;
   readonly metrics: BuildMetrics;
   readonly log: Logger;
@@ -49,6 +51,7 @@ export function openBuilder(options: BuilderOptions): ImageBuilder {
   const workspaces = openWorkspaces(content.snapshotsDir, content.layers, content.mounts);
   const parts: BuildParts = { ...options, cache, workspaces, limit: createLimit(STEPS_AT_ONCE) };
   const builds = createKeyedQueue();
+  let mountsTrimmedAt = 0;
   metrics.watch(cacheUsage);
   return {
     build: (request, call) =>
@@ -66,12 +69,16 @@ export function openBuilder(options: BuilderOptions): ImageBuilder {
         } catch (error) {
           metrics.observe(call.signal.aborted ? 'aborted' : 'failed', seconds());
           throw error;
+        } finally {
+          tidy();
         }
       }),
     cacheUsage,
     async pruneCache(keepBytes) {
+      // Where both have more than there is room for, each keeps half of it.
+      const held = cache.usage(new Set()).sizeBytes;
+      const mounts = await cacheMounts.prune({ maxBytes: Math.max(keepBytes - held, Math.floor(keepBytes / 2)) });
       const steps = await cache.prune(Math.max(keepBytes - (await cacheMounts.usage()), 0));
-      const mounts = await cacheMounts.prune({ maxBytes: keepBytes });
       await content.collect();
       return steps + mounts;
     },
@@ -81,8 +88,18 @@ export function openBuilder(options: BuilderOptions): ImageBuilder {
     },
   };
 
+  /** What a build has let go of is deleted beside the next one. */
+  function tidy(): void {
+    if (cache.takeReleased()) void content.collect();
+    const isDue = options.now() - mountsTrimmedAt >= TRIM_EVERY_MS;
+    if (!isDue) return;
+    mountsTrimmedAt = options.now();
+    const rules = { unusedForMs: MAX_AGE_MS, maxBytes: options.maxCacheBytes };
+    cacheMounts.prune(rules).catch((err: unknown) => log.warn({ err }, 'failed to trim the cache mounts of builds'));
+  }
+
   async function cacheUsage(): Promise<BuildCacheUsage> {
-    const steps = cache.usage((digest) => content.hasImageBlob(digest));
+    const steps = cache.usage(content.imageBlobs());
     const mounts = await cacheMounts.list();
     const mountedBytes = mounts.reduce((sum, { usedBytes }) => sum + usedBytes, 0);
     return {

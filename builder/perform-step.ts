@@ -24,7 +24,7 @@ import {
 } from './operations.ts';
 import { dropCopies } from './run/mount-points.ts';
 import type { BuildNetwork, Runner, StepResult } from './run/runner.ts';
-import { chainOf, extend, type Snapshot } from './snapshot.ts';
+import { chainOf, extend, MAX_SECONDS, type Snapshot } from './snapshot.ts';
 import type { Workspaces, WritableWorkspace } from './workspaces.ts';
 
 export interface StepParts {
@@ -83,16 +83,17 @@ export async function performStep(parts: StepParts, build: StepBuild, step: Step
     parent: chainOf(snapshot).at(-1),
     platform: build.platform,
     epochSeconds: build.epochSeconds,
+    isConnected: operation.kind === 'run' && operation.network !== 'none' && build.network !== undefined,
     operation,
     ...(inputs.copy ? { files: inputs.copy.digest } : {}),
     ...(operation.kind === 'run' ? { mounts: inputs.mounts.map((mount) => mount?.digest) } : {}),
   });
-  const known = build.noCache ? undefined : (parts.cache.find(key) ?? (await adoptRemote(parts, build, snapshot, key)));
+  const known = build.noCache ? undefined : await findKnown(parts, build, snapshot, key);
   if (known) {
     const { layer, newestSeconds } = known;
     const next = extend(snapshot, layer, newestSeconds);
-    // The cache may forget it while the build goes on.
-    if (layer) for (const digest of [layer.blob.digest, ...chainOf(next).slice(-1)]) build.protect(digest);
+    // A linked copy may have been made on other layers.
+    if (layer) for (const chainId of chainOf(next).slice(-1)) build.protect(chainId);
     return { snapshot: next, hasLayer: layer !== undefined, isCached: true, key };
   }
   if (snapshot.layers.length >= MAX_LAYERS) {
@@ -101,10 +102,25 @@ export async function performStep(parts: StepParts, build: StepBuild, step: Step
       `the stage has ${snapshot.layers.length} layers, the most that can be mounted: put several instructions into one`,
     );
   }
-  const newestSeconds = Math.max(snapshot.newestSeconds, ...inputs.times);
-  const layer = await parts.limit(0, build.signal, () => makeLayer(parts, build, step, { inputs, newestSeconds }));
+  const newestSeconds = Math.min(Math.max(snapshot.newestSeconds, ...inputs.times), MAX_SECONDS);
+  const make = (): Promise<CachedLayer | undefined> => makeLayer(parts, build, step, { inputs, newestSeconds });
+  // One that waits for a cache of others must not keep everybody else from working.
+  const layer = await (waitsForOthers(operation) ? make() : parts.limit(0, build.signal, make));
   await parts.cache.add({ key, layer, newestSeconds, createdBy: step.createdBy });
   return { snapshot: extend(snapshot, layer, newestSeconds), hasLayer: layer !== undefined, isCached: false, key };
+}
+
+const waitsForOthers = (operation: Operation): boolean =>
+  operation.kind === 'run' && operation.mounts.some((mount) => mount.type === 'cache' && mount.sharing === 'locked');
+
+async function findKnown(
+  parts: StepParts,
+  build: StepBuild,
+  snapshot: Snapshot,
+  key: string,
+): Promise<CachedStep | undefined> {
+  const found = await parts.cache.find(key, build.protect);
+  return found ?? (await adoptRemote(parts, build, snapshot, key));
 }
 
 /** A step that was made elsewhere counts as one of this node from now on. */
@@ -118,7 +134,8 @@ async function adoptRemote(
   if (!remote) return undefined;
   const { layer: blob, newestSeconds, createdBy } = remote;
   const layer = blob && {
-    ...{ blob, diffId: blob.digest, usedBytes: 0 },
+    // How much it takes unpacked is not known yet: about what its tar takes.
+    ...{ blob, diffId: blob.digest, usedBytes: blob.size },
     chainId: chainOf(extend(snapshot, { diffId: blob.digest, blob }, 0)).at(-1) as Digest,
   };
   const step = { key, layer, newestSeconds, createdBy };

@@ -2,6 +2,9 @@
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { chainIds, type Descriptor } from '../oci/manifest.ts';
 
+/** End of the year 9999: image documents can write no later time (RFC 3339). */
+export const MAX_SECONDS = 253_402_300_799;
+
 export interface Snapshot {
   /** Lowest first; their blobs are in the content store. */
   readonly layers: readonly Descriptor[];

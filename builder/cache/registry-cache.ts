@@ -3,11 +3,12 @@
 import { z } from 'zod';
 import { messageOf, WindlassError } from '../../lib/errors.ts';
 import type { ContentStore } from '../../oci/content-store.ts';
-import { isDigest, type Digest } from '../../oci/digest.ts';
+import { digestOf, isDigest, type Digest } from '../../oci/digest.ts';
 import type { RegistryClient, RegistryCredentials } from '../../oci/distribution/registry-client.ts';
 import { MANIFEST_LIMITS, type Descriptor } from '../../oci/manifest.ts';
 import { MEDIA_TYPES } from '../../oci/media-types.ts';
 import { parseReference } from '../../oci/reference.ts';
+import { MAX_SECONDS } from '../snapshot.ts';
 import type { CachedStep } from './step-cache.ts';
 
 export const CACHE_TYPE = 'application/vnd.windlass.buildcache.v1+json';
@@ -26,7 +27,7 @@ const cacheConfig = z.object({
         key: z.string().regex(/^[0-9a-f]{64}$/),
         /** Absent for a step that changed nothing. Layers are plain tars: the digest is the diff id. */
         layer: digest.optional(),
-        newestSeconds: z.number(),
+        newestSeconds: z.number().int().min(0).max(MAX_SECONDS),
         createdBy: z.string(),
       }),
     )
@@ -123,8 +124,8 @@ export async function pushCache(parts: RegistryCacheParts, text: string, steps: 
     }),
   );
   const layers = [...new Map(steps.flatMap(({ layer }) => (layer ? [[layer.blob.digest, layer.blob]] : []))).values()];
+  protect(digestOf(config));
   const configDescriptor = { mediaType: CACHE_TYPE, digest: await store.put(config), size: config.length };
-  protect(configDescriptor.digest);
   for (const blob of [...layers, configDescriptor]) {
     await registry.pushBlob(reference, blob, store, { ...call, mountFrom: [] });
   }
@@ -134,8 +135,8 @@ export async function pushCache(parts: RegistryCacheParts, text: string, steps: 
       ...{ config: configDescriptor, layers },
     }),
   );
+  protect(digestOf(manifest));
   const manifestDigest = await store.put(manifest);
-  protect(manifestDigest);
   const about = { mediaType: MEDIA_TYPES.ociManifest, digest: manifestDigest, size: manifest.length };
   await registry.pushManifest(reference, about, manifest, call);
 }

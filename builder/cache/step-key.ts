@@ -12,6 +12,8 @@ export interface StepInput {
   readonly platform: string;
   /** SOURCE_DATE_EPOCH where it is set: it is in the times of the layer. */
   readonly epochSeconds?: number | undefined;
+  /** Whether a command has more of the network than loopback. */
+  readonly isConnected?: boolean;
   readonly operation: Operation;
   /** Digest of the files that a COPY or an ADD takes, names and modes included. */
   readonly files?: string;
@@ -39,15 +41,15 @@ function dependsOnParent(operation: Operation): boolean {
 /** Whether the owner is given by names, whose ids only the stage's own files tell. */
 export const looksUpNames = ({ chown }: CopyOperation): boolean => /[^\d:]/.test(chown ?? '');
 
-function essence({ operation, files, mounts }: StepInput): unknown {
+function essence({ operation, files, mounts, isConnected = false }: StepInput): unknown {
   if (operation.kind === 'workdir') return ['workdir', operation.path, operation.user];
   if (operation.kind === 'copy') {
     const { destination, chown, chmod, link, parents, unpack, keepGitDir, instruction } = operation;
     return ['copy', instruction, files, destination, chown, chmod, link, parents, unpack, keepGitDir];
   }
-  const { args, env, cwd, user, network, volumes, script } = operation;
+  const { args, env, cwd, user, volumes, script } = operation;
   const mounted = operation.mounts.map((mount, index) => [essenceOfMount(mount), mounts?.[index]]);
-  return ['run', args, env, cwd, user, network, volumes, script?.name, script?.content, mounted];
+  return ['run', args, env, cwd, user, isConnected, volumes, script?.name, script?.content, mounted];
 }
 
 function essenceOfMount(mount: RunMount): unknown {

@@ -1,7 +1,7 @@
 // The documents of a built image. The same stage gives the same bytes: keys are in one order, times are those of the
 // input.
 import type { ContentStore } from '../../oci/content-store.ts';
-import type { Digest } from '../../oci/digest.ts';
+import { digestOf, type Digest } from '../../oci/digest.ts';
 import type { Descriptor, ImageConfig, Manifest, Platform, RunConfig } from '../../oci/manifest.ts';
 import { isForeignLayer, layerCompression, MEDIA_TYPES } from '../../oci/media-types.ts';
 import { loadImage } from '../../runtime-shim/images/image-table.ts';
@@ -19,6 +19,11 @@ export interface FinishedStage {
   readonly newestSeconds: number;
 }
 
+export interface WriteImageOptions {
+  readonly labels: ReadonlyMap<string, string>;
+  readonly protect: (digest: Digest) => void;
+}
+
 /** As the OCI image specification lists them. */
 const CONFIG_KEYS = [
   ...['User', 'ExposedPorts', 'Env', 'Entrypoint', 'Cmd', 'Volumes', 'WorkingDir', 'Labels', 'StopSignal'],
@@ -29,8 +34,14 @@ const CONFIG_KEYS = [
 export async function writeImage(
   store: ContentStore,
   stage: FinishedStage,
-  labels: ReadonlyMap<string, string>,
+  { labels, protect }: WriteImageOptions,
 ): Promise<LoadedImage> {
+  // Protected before it is there: a sweep may come at any time.
+  const put = async (mediaType: string, document: object): Promise<Descriptor> => {
+    const bytes = Buffer.from(JSON.stringify(document));
+    protect(digestOf(bytes));
+    return { mediaType, digest: await store.put(bytes), size: bytes.length };
+  };
   const { os, architecture, variant } = stage.platform;
   const config = {
     created: rfc3339(stage.newestSeconds),
@@ -42,15 +53,13 @@ export async function writeImage(
     rootfs: { type: 'layers', diff_ids: [...stage.diffIds] },
     history: [...stage.history],
   };
-  const configBytes = Buffer.from(JSON.stringify(config));
   const manifest: Manifest = {
     schemaVersion: 2,
     mediaType: MEDIA_TYPES.ociManifest,
-    config: { mediaType: MEDIA_TYPES.ociConfig, digest: await store.put(configBytes), size: configBytes.length },
+    config: await put(MEDIA_TYPES.ociConfig, config),
     layers: stage.layers.map(toOciLayer),
   };
-  const bytes = Buffer.from(JSON.stringify(manifest));
-  return loadImage(store, { mediaType: MEDIA_TYPES.ociManifest, digest: await store.put(bytes), size: bytes.length });
+  return loadImage(store, await put(MEDIA_TYPES.ociManifest, manifest));
 }
 
 /** Seconds since 1970 as image documents write times. */

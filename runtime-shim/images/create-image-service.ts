@@ -55,8 +55,8 @@ export interface ImageParts {
   loadedOf(record: ImageRecord): LoadedImage;
   /** Makes what is in the stores an image of this node, with these names. */
   name(image: LoadedImage, names: readonly string[]): ImageRecord;
-  /** Whether an image of this node has the blob. */
-  hasImageBlob(digest: Digest): boolean;
+  /** The layers of all images of this node. */
+  imageBlobs(): ReadonlySet<Digest>;
   /** Unpacks what is missing of layers whose blobs are present. */
   ensureUnpacked(layers: LayerStack, signal: AbortSignal): Promise<void>;
   /** Keeps what `roots` names, from now on. To be called before the service recovers. */
@@ -200,8 +200,8 @@ export function openImageParts(parts: ImageServiceParts): {
       ...{ store, layers, leases, mounts, registry, platform, snapshotsDir: parts.snapshotsDir },
       loadedOf: table.loadedOf,
       name: (image, names) => table.name(image, names.map(normalizeTag)),
-      hasImageBlob: (digest) =>
-        [...table.images.values()].some(({ manifest }) => manifest.layers.some((layer) => layer.digest === digest)),
+      imageBlobs: () =>
+        new Set([...table.images.values()].flatMap(({ manifest }) => manifest.layers.map(({ digest }) => digest))),
       async ensureUnpacked(stack, signal) {
         using lease = leases.open();
         await ensureUnpacked(stack, lease.protect, signal);

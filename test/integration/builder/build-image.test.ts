@@ -297,3 +297,47 @@ test('more layers than can be mounted are refused by their number', async (t) =>
   const { failure } = await buildImage(shim, { inlineFiles: { Dockerfile: `FROM ${BUSYBOX}\n${copies}` } });
   assert.match(failure?.message ?? '', /^Dockerfile:\d+:1: .*the stage has 499 layers/s);
 });
+
+test('what is collected while builds end takes nothing of theirs', async (t) => {
+  const shim = live(t);
+  if (!shim) return;
+  let isOver = false;
+  const collecting = (async () => {
+    while (!isOver) await shim.cri.node.keepBlobs({ digests: [] });
+  })();
+  const names = Array.from({ length: 12 }, (_, index) => `windlass.local/collected-${index}:1`);
+  try {
+    await Promise.all(
+      names.map((name, index) =>
+        mustBuild(shim, { inlineFiles: { Dockerfile: `FROM ${BUSYBOX}\nENV N=${index}\n` }, references: [name] }),
+      ),
+    );
+  } finally {
+    isOver = true;
+    await collecting;
+  }
+  await shim.kill();
+  await shim.start();
+  for (const [index, name] of names.entries()) {
+    assert.ok((await configOf(shim, name)).config.Env?.includes(`N=${index}`), name);
+  }
+});
+
+test('a file from the far future dates its image to the last time that can be written', async (t) => {
+  const shim = live(t);
+  if (!shim) return;
+  const hostPath = makeContext(t, { Dockerfile: `FROM ${BUSYBOX}\nCOPY late /\n`, late: '1' });
+  utimesSync(join(hostPath, 'late'), 15_000_000_000, 15_000_000_000);
+  const { image } = await mustBuild(shim, { hostPath });
+  assert.match((await configOf(shim, image.imageId)).created ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+});
+
+test('whether a command had a network is a part of what its layer depends on', async (t) => {
+  const shim = live(t);
+  if (!shim) return;
+  const inlineFiles = { Dockerfile: `FROM ${BUSYBOX}\nRUN ls /sys/class/net >/links\n` };
+  await mustBuild(shim, { inlineFiles });
+  const { image } = await mustBuild(shim, { inlineFiles, network: 'default' });
+  assert.equal(image.cachedSteps, 0);
+  assert.match(await runIn(shim, image.imageId, 'cat', '/links'), /eth0/);
+});

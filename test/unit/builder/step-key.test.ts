@@ -21,7 +21,6 @@ test('whatever a RUN depends on is in its key', () => {
     { env: ['PATH=/sbin'] },
     { cwd: '/src' },
     { user: 'nobody' },
-    { network: 'none' },
     { volumes: ['/data'] },
     { script: { name: 'EOF', content: 'make' } },
     { mounts: [{ type: 'tmpfs', target: '/tmp' }] },
@@ -30,7 +29,9 @@ test('whatever a RUN depends on is in its key', () => {
   keys.add(key(RUN, { parent: digestOf('other') }));
   keys.add(key(RUN, { parent: undefined }));
   keys.add(key(RUN, { platform: 'linux/arm64' }));
-  assert.equal(keys.size, changes.length + 4);
+  keys.add(key(RUN, { isConnected: true }));
+  keys.add(key(RUN, { epochSeconds: 1 }));
+  assert.equal(keys.size, changes.length + 6);
 });
 
 test('secrets and the proxy of the host are not', () => {

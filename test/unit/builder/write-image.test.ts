@@ -28,14 +28,8 @@ test('the documents of an image are those of its stage, in one order and one kin
   const root = mkdtempSync(join(tmpdir(), 'windlass-write-image-'));
   t.after(() => rmSync(root, { recursive: true, force: true }));
   const store = openContentStore(root);
-  const image = await writeImage(
-    store,
-    STAGE,
-    new Map([
-      ['b', '2'],
-      ['a', '1'],
-    ]),
-  );
+  const protect = (): void => undefined;
+  const image = await writeImage(store, STAGE, { protect, labels: new Map(Object.entries({ b: '2', a: '1' })) });
   assert.deepEqual(
     image.manifest.layers.map(({ mediaType }) => mediaType),
     [
@@ -52,13 +46,6 @@ test('the documents of an image are those of its stage, in one order and one kin
       '"config":{"ExposedPorts":{"80/tcp":{},"9/tcp":{}},"Env":["A=1"],"Labels":{"a":"1","b":"2"}},',
   );
   const turned = { ...STAGE, config: { WorkingDir: '', ExposedPorts: { '80/tcp': {}, '9/tcp': {} }, Env: ['A=1'] } };
-  const again = await writeImage(
-    store,
-    turned,
-    new Map([
-      ['a', '1'],
-      ['b', '2'],
-    ]),
-  );
+  const again = await writeImage(store, turned, { protect, labels: new Map(Object.entries({ a: '1', b: '2' })) });
   assert.equal(again.descriptor.digest, image.descriptor.digest);
 });
