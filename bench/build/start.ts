@@ -93,7 +93,7 @@ try {
     for (const builder of round % 2 === 0 ? builders : builders.toReversed()) {
       for (const what of ['cold', 'cached'] as const) {
         await waitForQuiet();
-        const ms = await timed(() => builder.build(folder, `windlass.local/bench:${round}`));
+        const ms = await timed(() => builder.build(folder, `windlass.local/bench:r${round}`));
         const key = `${what}|${builder.name}`;
         if (round >= 0) durations.set(key, [...(durations.get(key) ?? []), ms]);
       }
