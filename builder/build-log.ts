@@ -6,8 +6,8 @@ import type { BuildEvent } from '../runtime-shim/images/image-builder.ts';
 const MAX_LINE = 64 * 1024;
 
 export interface StepLog {
-  /** Text of the step as it comes, cut into lines here. */
-  output(text: string): void;
+  /** Text of the step as it comes, cut into lines here; resolves when there is room for more. */
+  output(text: string): Promise<void>;
   cached(): void;
   done(): void;
   failed(message: string): void;
@@ -21,9 +21,10 @@ export interface BuildLog {
 }
 
 /** A log whose lines go to `onEvent`; `now` in milliseconds. */
-export function createBuildLog(onEvent: (event: BuildEvent) => void, now: () => number): BuildLog {
+export function createBuildLog(onEvent: (event: BuildEvent) => Promise<void> | void, now: () => number): BuildLog {
   let last = 0;
-  const write = (text: string): void => onEvent({ kind: 'log', text: `${text}\n` });
+  const tell = (text: string): Promise<void> | void => onEvent({ kind: 'log', text: `${text}\n` });
+  const write = (text: string): void => void tell(text);
   return {
     note: write,
     begin(title) {
@@ -38,12 +39,13 @@ export function createBuildLog(onEvent: (event: BuildEvent) => void, now: () => 
       };
       write(`${prefix} ${title}`);
       return {
-        output(text) {
+        async output(text) {
           const lines = (rest + text).split('\n');
           rest = lines.pop() ?? '';
           for (; rest.length > MAX_LINE; rest = rest.slice(MAX_LINE)) lines.push(rest.slice(0, MAX_LINE));
           // A progress bar overwrites its line: what it came to is what stays.
-          for (const line of lines) write(`${prefix} ${seconds()} ${line.replace(/\r$/, '').split('\r').at(-1) ?? ''}`);
+          const shown = lines.map((line) => line.replace(/\r$/, '').split('\r').at(-1) ?? '');
+          await Promise.all(shown.map((line) => tell(`${prefix} ${seconds()} ${line}`)));
         },
         cached: () => write(`${prefix} CACHED`),
         done() {

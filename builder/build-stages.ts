@@ -29,7 +29,7 @@ export interface StagesBuild {
   readonly build: StepBuild;
   readonly bases: BaseImages;
   readonly log: BuildLog;
-  readonly onEvent: (event: BuildEvent) => void;
+  readonly onEvent: (event: BuildEvent) => Promise<void> | void;
   readonly warn: (warnings: readonly Warning[]) => void;
 }
 
@@ -152,7 +152,7 @@ export function createStageResults(input: Omit<StagesBuild, 'build'> & { build: 
       return { ...parent, state: startStage(stage, undefined, { plan, parent: parent.state }) };
     }
     const image = await input.bases.get(base.reference, stage.platform);
-    log.output(`${base.reference}@${image.descriptor.digest}\n`);
+    void log.output(`${base.reference}@${image.descriptor.digest}\n`);
     return {
       state: startStage(stage, image.config, { plan }),
       snapshot: snapshotOf(image),

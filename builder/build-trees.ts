@@ -7,7 +7,10 @@ import type { Workspace } from './workspaces.ts';
 export interface BuildTrees extends AsyncDisposable {
   /** Where the files of `source` are. */
   treeOf(source: FileSource): Promise<SourceTree>;
-  /** The root of the same files for a mount, which shows all that is there: of a context, without what is ignored. */
+  /**
+   * The root of the same files for a mount, which shows all that is there as it is: of a context, without what is ignored
+   * and with root as the owner.
+   */
   mountableRoot(source: FileSource): Promise<string>;
 }
 
@@ -17,8 +20,8 @@ export interface TreeMakers {
   openStage(index: number): Promise<Workspace>;
   openImage(reference: string): Promise<Workspace>;
   nameOfStage(index: number): string;
-  /** Copies what the ignore patterns of the context leave of it, and gives the folder. */
-  copyContext(): Promise<string>;
+  /** A folder that shows the context as a COPY would take it: its own, or a copy. */
+  mountContext(): Promise<string>;
 }
 
 /** The trees of one build. */
@@ -29,7 +32,7 @@ export function createBuildTrees(makers: TreeMakers): BuildTrees {
     opened.set(key, workspace);
     return { root: (await workspace).root, label, isContext: false, ignore: [] };
   };
-  let copied: Promise<string> | undefined;
+  let mountable: Promise<string> | undefined;
   const treeOf = (source: FileSource): Promise<SourceTree> => {
     switch (source.kind) {
       case 'context':
@@ -45,8 +48,8 @@ export function createBuildTrees(makers: TreeMakers): BuildTrees {
   return {
     treeOf,
     async mountableRoot(source) {
-      const { root, ignore } = await treeOf(source);
-      return ignore.length === 0 ? root : (copied ??= makers.copyContext());
+      if (source.kind === 'context') return (mountable ??= makers.mountContext());
+      return (await treeOf(source)).root;
     },
     async [Symbol.asyncDispose]() {
       for (const result of await Promise.allSettled(opened.values())) {

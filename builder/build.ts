@@ -14,7 +14,7 @@ import { createBuildTrees } from './build-trees.ts';
 import { createRegistryCaches, pushCache, type RegistryCacheParts } from './cache/registry-cache.ts';
 import type { Warning } from './dockerfile/ast.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
-import type { OpenContext } from './files/builder-files.ts';
+import type { OpenContext, SourceTree } from './files/builder-files.ts';
 import { writeImage } from './image/write-image.ts';
 import { stackOf, type StepBuild, type StepParts } from './perform-step.ts';
 import { plainCopy } from './operations.ts';
@@ -72,14 +72,7 @@ export async function build(
     nameOfStage: (index) => plan.stages[index]?.name ?? String(index),
     openStage: async (index) => mount((await stages.get(index)).snapshot),
     openImage: async (reference) => mount(snapshotOf(await bases.get(reference, platform))),
-    async copyContext() {
-      const root = join(folder.root, 'mounted-context');
-      await mkdir(root);
-      const options = { workDir: folder.root, signal };
-      const all = await parts.files.resolveCopy(plainCopy({ kind: 'context' }, '.'), context.tree, options);
-      await parts.files.applyCopy(all, root, options);
-      return root;
-    },
+    mountContext: () => mountContext(parts.files, context.tree, { workDir: folder.root, signal }),
   });
   const remote: RegistryCacheParts = {
     ...{ registry: content.registry, store: content.store, protect, signal, onLog: log.note },
@@ -129,6 +122,22 @@ function planBuild(
   const targetPlatform = platform === undefined ? content.platform : parsePlatform(platform);
   const options = { target, args, buildPlatform: content.platform, targetPlatform };
   return planStages(parseDockerfile(Buffer.from(text), path), options);
+}
+
+/** In place where nothing of it is ignored and all of it belongs to root, else a copy. */
+async function mountContext(
+  files: BuildParts['files'],
+  tree: SourceTree,
+  options: { readonly workDir: string; readonly signal: AbortSignal },
+): Promise<string> {
+  const everything = plainCopy({ kind: 'context' }, '.');
+  const taken = await files.resolveCopy(everything, tree, options);
+  const present = await files.resolveCopy(everything, { ...tree, isContext: false, ignore: [] }, options);
+  if (present.digest === taken.digest) return tree.root;
+  const root = join(options.workDir, 'mounted-context');
+  await mkdir(root);
+  await files.applyCopy(taken, root, options);
+  return root;
 }
 
 /** The target; the first stage that fails ends those beside it, and none of them is left running. */

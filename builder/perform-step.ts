@@ -2,8 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { WindlassError } from '../lib/errors.ts';
 import type { Limit } from '../lib/limit.ts';
 import type { Digest } from '../oci/digest.ts';
+import { MANIFEST_LIMITS } from '../oci/manifest.ts';
 import { MEDIA_TYPES } from '../oci/media-types.ts';
 import type { ImageParts } from '../runtime-shim/images/create-image-service.ts';
 import type { CachedLayer, CachedStep, StepCache } from './cache/step-cache.ts';
@@ -35,6 +37,9 @@ export interface StepParts {
   readonly limit: Limit;
 }
 
+/** What one overlay mount can stack, with the layer for mount points below them. */
+const MAX_LAYERS = MANIFEST_LIMITS.layers - 1;
+
 /** What the steps of one build share. */
 export interface StepBuild {
   readonly buildId: string;
@@ -58,7 +63,8 @@ export interface Step {
   readonly snapshot: Snapshot;
   readonly operation: Operation;
   readonly createdBy: string;
-  readonly onOutput: (text: string) => void;
+  /** What it returns is waited for before more comes. */
+  readonly onOutput: (text: string) => Promise<void> | void;
 }
 
 export interface Performed {
@@ -83,13 +89,17 @@ export async function performStep(parts: StepParts, build: StepBuild, step: Step
   });
   const known = build.noCache ? undefined : (parts.cache.find(key) ?? (await adoptRemote(parts, build, snapshot, key)));
   if (known) {
-    if (known.layer) build.protect(known.layer.blob.digest);
-    return {
-      snapshot: extend(snapshot, known.layer, known.newestSeconds),
-      hasLayer: !!known.layer,
-      isCached: true,
-      key,
-    };
+    const { layer, newestSeconds } = known;
+    const next = extend(snapshot, layer, newestSeconds);
+    // The cache may forget it while the build goes on.
+    if (layer) for (const digest of [layer.blob.digest, ...chainOf(next).slice(-1)]) build.protect(digest);
+    return { snapshot: next, hasLayer: layer !== undefined, isCached: true, key };
+  }
+  if (snapshot.layers.length >= MAX_LAYERS) {
+    throw new WindlassError(
+      'Invalid',
+      `the stage has ${snapshot.layers.length} layers, the most that can be mounted: put several instructions into one`,
+    );
   }
   const newestSeconds = Math.max(snapshot.newestSeconds, ...inputs.times);
   const layer = await parts.limit(0, build.signal, () => makeLayer(parts, build, step, { inputs, newestSeconds }));
@@ -124,12 +134,13 @@ interface Inputs {
 }
 
 async function readInputs({ files }: StepParts, build: StepBuild, { operation, onOutput }: Step): Promise<Inputs> {
+  const options = {
+    workDir: build.workDir,
+    signal: build.signal,
+    onLog: (line: string): void => void onOutput(`${line}\n`),
+  };
   const resolve = async (copy: CopyOperation): Promise<ResolvedCopy> =>
-    files.resolveCopy(copy, await build.trees.treeOf(copy.from), {
-      workDir: build.workDir,
-      signal: build.signal,
-      onLog: (line) => onOutput(`${line}\n`),
-    });
+    files.resolveCopy(copy, await build.trees.treeOf(copy.from), options);
   const copy = operation.kind === 'copy' ? await resolve(operation) : undefined;
   const mounts =
     operation.kind === 'run'
@@ -212,7 +223,7 @@ function run(
   build: StepBuild,
   operation: RunOperation,
   root: string,
-  onOutput: (text: string) => void,
+  onOutput: Step['onOutput'],
 ): Promise<StepResult> {
   const { buildId, secrets, signal } = build;
   return runner.run(operation, {

@@ -9,6 +9,7 @@ import {
   integer,
   ipAddress,
   ipv4,
+  ipv6,
   list,
   listSet,
   macAddress,
@@ -102,7 +103,9 @@ export const ContainerPort = withRules(
     hostPort: integer(0, 65535)
       .optional()
       .describe('Port of the node that leads to it; 0 = any free one (see status.ports); absent = not published.'),
-    hostIP: ipAddress().optional().describe('Address of the node to publish on; all unless said.'),
+    hostIP: ipAddress()
+      .optional()
+      .describe('Address of the node to publish on; 0.0.0.0 = all of IPv4, :: = all of IPv6; all unless said.'),
   }),
   { rule: '!has(self.hostIP) || has(self.hostPort)', message: 'needs hostPort', fieldPath: '.hostIP' },
 );
@@ -137,6 +140,9 @@ export const NetworkAttachment = z.object({
     .optional()
     .describe('Further names under which the network resolves this container.'),
   ipv4Address: ipv4().optional().describe("A fixed address in the network's subnet; allocated unless said."),
+  ipv6Address: ipv6()
+    .optional()
+    .describe("A fixed address in the network's IPv6 subnet; derived from the IPv4 address unless said."),
   macAddress: macAddress().optional().describe('A fixed hardware address; derived from the IP address unless said.'),
 });
 export type NetworkAttachment = z.infer<typeof NetworkAttachment>;

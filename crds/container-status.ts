@@ -30,6 +30,8 @@ export const ContainerStatus = z.object({
       ipv4Address: observedAddress().optional().describe('Its address there.'),
       macAddress: observedMac().optional().describe('Its hardware address there.'),
       gateway: observedAddress().optional().describe('Gateway of the network.'),
+      ipv6Address: observedAddress().optional().describe('Its IPv6 address there.'),
+      ipv6Gateway: observedAddress().optional().describe('IPv6 gateway of the network.'),
     }),
     ['name'],
     32,

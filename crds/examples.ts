@@ -32,7 +32,15 @@ const container: Example<ContainerSpecInput> = {
     hostname: 'web',
     domainname: 'example.org',
     ports: [{ name: 'http', containerPort: 80, hostPort: 8080, hostIP: '127.0.0.1' }],
-    networks: [{ name: 'front', aliases: ['www'], ipv4Address: '10.60.0.10', macAddress: '02:42:0a:3c:00:0a' }],
+    networks: [
+      {
+        name: 'front',
+        aliases: ['www'],
+        ipv4Address: '10.60.0.10',
+        ipv6Address: 'fd00:60::a',
+        macAddress: '02:42:0a:3c:00:0a',
+      },
+    ],
     shareNamespaces: { pid: 'debugger', ipc: 'debugger' },
     dns: { nameservers: ['9.9.9.9'], searches: ['example.org'], options: ['ndots:2'] },
     hostAliases: [{ ip: '10.0.0.5', hostnames: ['db', 'db.example.org'] }],

@@ -68,6 +68,7 @@ const OCTET = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
 const IPV4 = `${OCTET}([.]${OCTET}){3}`;
 const IPV6 = '([0-9a-fA-F]{0,4}:){2,7}([0-9a-fA-F]{0,4}|[0-9]{1,3}([.][0-9]{1,3}){3})';
 export const ipv4 = (): z.ZodString => worded(`^${IPV4}$`, 15, 'must be an IPv4 address, e.g. 10.0.0.5');
+export const ipv6 = (): z.ZodString => worded(`^${IPV6}$`, 45, 'must be an IPv6 address, e.g. fd00::5');
 export const ipAddress = (): z.ZodString =>
   worded(`^(${IPV4}|${IPV6})$`, 45, 'must be an IP address, e.g. 10.0.0.5 or fd00::5');
 /** In a status, which is written often and by programs: a pattern costs less than a rule, and nobody reads the message. */

@@ -22,7 +22,10 @@ export const NetworkSpec = withRules(
     })
       .optional()
       .describe('Its address ranges; allocated unless given (see status.subnets).'),
-    ipv6: z.boolean().default(false).describe('Give IPv6 addresses too.'),
+    ipv6: z
+      .boolean()
+      .default(false)
+      .describe('Give IPv6 addresses too, of a range of unique local addresses unless subnets has one of IPv6.'),
     internal: z.boolean().default(false).describe('No way out: neither routed nor resolved beyond the network.'),
     isolated: z.boolean().default(false).describe('Containers reach the outside, but not each other.'),
     mtu: integer(576, 65535)
@@ -35,6 +38,16 @@ export const NetworkSpec = withRules(
   {
     rule: "self.ipv6 || !has(self.subnets) || self.subnets.all(s, !s.cidr.contains(':'))",
     message: 'an IPv6 cidr needs ipv6: true',
+    fieldPath: '.subnets',
+  },
+  {
+    rule: '!self.ipv6 || !has(self.mtu) || self.mtu >= 1280',
+    message: 'must be at least 1280 with ipv6: true',
+    fieldPath: '.mtu',
+  },
+  {
+    rule: "!has(self.subnets) || self.subnets.filter(s, s.cidr.contains(':')).size() <= 1",
+    message: 'a network has one IPv6 cidr: give a larger one instead of several',
     fieldPath: '.subnets',
   },
 );
@@ -75,6 +88,7 @@ export const NetworkStatus = z.object({
     z.object({
       container: z.string().describe('Name of the Container.'),
       ipv4Address: z.string().optional().describe('Its address.'),
+      ipv6Address: z.string().optional().describe('Its IPv6 address.'),
       macAddress: z.string().optional().describe('Its hardware address.'),
       nodeName: z.string().optional().describe('Its node.'),
     }),

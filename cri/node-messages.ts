@@ -14,6 +14,12 @@ export interface NetworkSpec {
   readonly mtu: number;
   readonly domain: string;
   readonly overlay: Overlay | null;
+  readonly ipv6: Ipv6 | null;
+}
+export interface Ipv6 {
+  readonly cidr: string;
+  readonly gateway: string;
+  readonly pool: string;
 }
 export interface Overlay {
   readonly vni: number;
@@ -30,6 +36,7 @@ export interface SetPeersRequest {
 export interface Attachment {
   readonly network: string;
   readonly ipv4Address: string;
+  readonly ipv6Address: string;
   readonly macAddress: string;
   readonly names: readonly string[];
 }
@@ -40,6 +47,12 @@ export interface Interface {
   readonly macAddress: string;
   readonly gateway: string;
   readonly prefixLength: number;
+  readonly ipv6: InterfaceIpv6 | null;
+}
+export interface InterfaceIpv6 {
+  readonly address: string;
+  readonly prefixLength: number;
+  readonly gateway: string;
 }
 export interface PublishedPort {
   /** TCP or UDP. */
@@ -70,6 +83,8 @@ export interface ServiceBackend {
   readonly isRemote: boolean;
   /** It gets only what other nodes send here, and only where no other backend is here. */
   readonly isDraining: boolean;
+  /** '' = none. */
+  readonly ipv6: string;
 }
 export interface Ingress {
   /** '' = none. */
@@ -99,6 +114,7 @@ export interface SetNamesRequest {
 export interface NameRecord {
   readonly name: string;
   readonly ipv4Addresses: readonly string[];
+  readonly ipv6Addresses: readonly string[];
 }
 export interface ImageConfigOverride {
   readonly entrypoint: readonly string[];

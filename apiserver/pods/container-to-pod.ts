@@ -47,7 +47,9 @@ export function containerToPod(container: Container): Pod {
             podIP: address,
             podIPs: container.spec.hostNetwork
               ? [{ ip: address }]
-              : (status?.networks ?? []).flatMap(({ ipv4Address }) => (ipv4Address ? [{ ip: ipv4Address }] : [])),
+              : (status?.networks ?? []).flatMap(({ ipv4Address, ipv6Address }) =>
+                  [ipv4Address, ipv6Address].flatMap((ip) => (ip ? [{ ip }] : [])),
+                ),
           }
         : {}),
       ...(metadata.creationTimestamp ? { startTime: metadata.creationTimestamp } : {}),

@@ -21,6 +21,9 @@ const SMALL = { entries: 500, bytes: 4 * 1024 * 1024 } as const;
 /** Of archives among it; one that holds more is unpacked by the thread. */
 const SMALL_ARCHIVES = { maxBytes: SMALL.bytes, maxEntries: SMALL.entries } as const;
 
+/** Half of PATH_MAX. */
+const LONG_PATH = 2048;
+
 class NotSmall extends Error {}
 
 /** See BuilderFiles. */
@@ -92,6 +95,8 @@ function isSmallTree(folder: string): boolean {
   const left = { ...SMALL } as { entries: number; bytes: number };
   const todo = [bytePath(folder)];
   for (let at = todo.pop(); at !== undefined; at = todo.pop()) {
+    // Nested so deeply that paths get too long: for writeLayer(), which knows how.
+    if (at.length > LONG_PATH) return false;
     using handle = opendirSync(nativePath(at) as string, { encoding: 'latin1' });
     for (let entry = handle.readSync(); entry; entry = handle.readSync()) {
       left.entries -= 1;

@@ -7,8 +7,9 @@ import { WindlassError } from '../../lib/errors.ts';
 import { bytePath } from '../../oci/layers/file-system-calls.ts';
 import { findProgram } from '../../runtime-shim/oci-runtime/runtime.ts';
 import { withoutSecrets } from './fetch-url.ts';
-import type { GitAddress } from './git-url.ts';
+import { hostOf, type GitAddress } from './git-url.ts';
 import { createIgnoreRules } from './ignore.ts';
+import { checkName } from './refused-addresses.ts';
 import { openSource } from './source-path.ts';
 
 const CONFIG = `[safe]
@@ -52,13 +53,14 @@ export interface GitCheckout {
 
 /**
  * Fetches one commit without its history and checks it out. Throws Unimplemented without a git program, Unavailable when
- * the repository cannot be fetched, Invalid for a ref or a folder that is not in it.
+ * the repository cannot be fetched, Forbidden when its host may not be reached (refused-addresses.ts), Invalid for a ref or a folder that is not in it.
  */
 export async function fetchGit(address: GitAddress, options: GitOptions): Promise<GitCheckout> {
   const git = findProgram('git');
   if (git === undefined) {
     throw new WindlassError('Unimplemented', 'a git context needs the program git, which is not installed');
   }
+  if (!address.isLocal) await checkName(hostOf(address.remote));
   const folder = await mkdtemp(join(options.workDir, 'git-'));
   const tree = join(folder, 'tree');
   const run = createRunner(git, folder, address, options.signal);

@@ -45,6 +45,11 @@ export function parseGitUrl(text: string, options: { readonly allowsLocal: boole
   };
 }
 
+/** The host of a remote that is not on this machine. */
+export function hostOf(remote: string): string {
+  return SCP.exec(remote)?.[2] ?? new URL(remote).hostname;
+}
+
 type Invalid = (problem: string) => WindlassError;
 
 /** True for a repository on this machine. */

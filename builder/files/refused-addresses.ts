@@ -52,6 +52,21 @@ export function guardedLookup(mayReachThisMachine: boolean): LookupFunction {
   };
 }
 
+/**
+ * Looks a name up before somebody else connects to it: Forbidden when that would lead where builds may not reach. A name
+ * that cannot be found is left to whoever connects.
+ */
+export async function checkName(hostname: string): Promise<void> {
+  const mayReachThisMachine = namesThisMachine(hostname);
+  checkHost(hostname, mayReachThisMachine);
+  await new Promise<void>((resolve, reject) => {
+    guardedLookup(mayReachThisMachine)(bare(hostname), { all: true }, (error) => {
+      if (error instanceof WindlassError) reject(error);
+      else resolve();
+    });
+  });
+}
+
 function problemOf(address: string, mayReachThisMachine: boolean): string | undefined {
   if (isIn(linkLocal, address)) return 'a link-local address, which no build may reach';
   if (!mayReachThisMachine && isIn(own, address)) {

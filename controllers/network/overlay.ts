@@ -65,8 +65,8 @@ export function findClash(
 ): string | undefined {
   const holders = new Map(nodes.map(({ name, ipv4Address }) => [ipv4Address ?? '', `node ${name}`]));
   holders.delete('');
-  for (const { container, ipv4Address, macAddress } of endpoints) {
-    for (const address of [ipv4Address, macAddress?.toLowerCase()]) {
+  for (const { container, ipv4Address, ipv6Address, macAddress } of endpoints) {
+    for (const address of [ipv4Address, ipv6Address, macAddress?.toLowerCase()]) {
       if (address === undefined) continue;
       const other = holders.get(address);
       if (other !== undefined) return `${address} is that of ${other} and of container ${container}`;

@@ -4,6 +4,7 @@ import { isIngress, type Network, type NetworkStatus } from '../../crds/network.
 import { setConditions, type NewCondition } from '../runtime/conditions.ts';
 import { assignBlocks, nodeBlocks } from './blocks.ts';
 import { DEFAULT_VXLAN_PORT, findClash, nodeAddress, nodeMac, planVni, VNIS, type VniRange } from './overlay.ts';
+import { clusterPrefix, isIpv6Subnet, planIpv6Subnet, type TakenIpv6Range } from './ipv6-subnet.ts';
 import { planSubnets, type TakenRange } from './subnets.ts';
 import type { Underlays } from './underlay.ts';
 
@@ -22,6 +23,9 @@ export interface NetworkObserved {
   readonly taken: readonly TakenRange[];
   /** Nodes on which an image is built whose RUN instructions are on the network. */
   readonly builders?: ReadonlySet<string>;
+  readonly takenIpv6?: readonly TakenIpv6Range[];
+  /** What tells this cluster from others. */
+  readonly clusterId?: string;
   /** Where in the address pool this cluster starts. */
   readonly poolStart?: number;
   /** Names of all nodes of the cluster. */
@@ -44,9 +48,7 @@ const INGRESS_BLOCK = 4;
 
 /** The name of what a Network asks for that is not built yet. */
 export function findUnsupportedField({ spec }: Network): string | undefined {
-  if (spec.encrypted) return 'spec.encrypted';
-  if (spec.ipv6) return 'spec.ipv6';
-  return spec.subnets?.some(({ cidr }) => cidr.includes(':')) ? 'spec.subnets: IPv6' : undefined;
+  return spec.encrypted ? 'spec.encrypted' : undefined;
 }
 
 /** The whole status, as the network controller wants it; fields of nodes that agents report are kept. */
@@ -68,8 +70,9 @@ export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
     );
   }
   const isOverlay = network.spec.driver === 'overlay';
-  if (isOverlay && (network.spec.subnets?.length ?? 0) > 1) {
-    const message = 'spec.subnets: an overlay has one subnet: give a larger one instead of several';
+  const ipv4Wishes = network.spec.subnets?.filter((subnet) => !isIpv6Subnet(subnet)) ?? [];
+  if (isOverlay && ipv4Wishes.length > 1) {
+    const message = 'spec.subnets: an overlay has one subnet of a family: give a larger one instead of several';
     return withReady({}, { status: 'False', reason: 'InvalidSubnet', message });
   }
   if (nodeNames.length === 0 && !network.status?.subnets) {
@@ -78,12 +81,20 @@ export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
   }
   const plan = planSubnets(network, observed.taken, { start: observed.poolStart ?? 0 });
   if (plan.kind === 'refused') return withReady({}, { status: 'False', reason: plan.reason, message: plan.message });
+  const ipv6 = planIpv6Subnet(network, {
+    ipv4: plan.subnets,
+    taken: observed.takenIpv6 ?? [],
+    prefix: clusterPrefix(observed.clusterId ?? ''),
+  });
+  if (ipv6?.kind === 'refused') return withReady({}, { status: 'False', reason: ipv6.reason, message: ipv6.message });
+  // Those of IPv4 first: blocks are taken of the first subnet.
+  const subnets = [...plan.subnets, ...(ipv6 ? [ipv6.subnet] : [])];
 
   const { takenVnis = new Set(), vnis = VNIS, vxlanPort = DEFAULT_VXLAN_PORT, underlays } = observed;
   const vni = isOverlay ? planVni(network.status?.vni, takenVnis, observed.poolStart ?? 0, vnis) : undefined;
   if (isOverlay && vni === undefined) {
     const message = `no VNI is left from ${vnis.first} to ${vnis.last}: delete overlays that nobody uses`;
-    return withReady({ subnets: plan.subnets }, { status: 'False', reason: 'VNIsExhausted', message });
+    return withReady({ subnets }, { status: 'False', reason: 'VNIsExhausted', message });
   }
 
   const users = countByNode(containers);
@@ -106,7 +117,7 @@ export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
     .map((node) => (isOverlay ? describeOverlayNode(node, plan.subnets, underlays?.addresses.get(node.name)) : node));
   const endpoints = endpointsOf(network, containers);
   return withReady(
-    { subnets: plan.subnets, nodes, endpoints, ...(isOverlay ? { vni, vxlanPort } : {}) },
+    { subnets, nodes, endpoints, ...(isOverlay ? { vni, vxlanPort } : {}) },
     readiness(nodes, users, short, isOverlay ? overlayTrouble(underlays, findClash(endpoints, nodes)) : undefined),
   );
 }
@@ -164,6 +175,7 @@ function endpointsOf(network: Network, containers: readonly Container[]): NonNul
         {
           container: metadata.name,
           ipv4Address: attached.ipv4Address,
+          ...(attached.ipv6Address === undefined ? {} : { ipv6Address: attached.ipv6Address }),
           ...(attached.macAddress === undefined ? {} : { macAddress: attached.macAddress }),
           ...(status?.nodeName === undefined ? {} : { nodeName: status.nodeName }),
         },

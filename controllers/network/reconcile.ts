@@ -1,6 +1,6 @@
 // Gives each Network its addresses, divides them over the nodes, lists its endpoints, and makes a `default` where a
 // namespace has none.
-import { isIP } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import type { KindClient } from '../../client/client.ts';
 import type { Namespace, Node } from '../../crds/builtin.ts';
 import type { Container } from '../../crds/container.ts';
@@ -8,6 +8,7 @@ import { PULL_NODE_ANNOTATION, type Image } from '../../crds/image.ts';
 import { INGRESS_NETWORK, NetworkSpec, type Network, type NetworkSpecInput } from '../../crds/network.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isAlreadyExists } from '../../lib/errors.ts';
+import { parseIpv6Cidr } from '../../lib/ipv6.ts';
 import type { Cache, Index } from '../runtime/cache.ts';
 import { findCondition, setConditions } from '../runtime/conditions.ts';
 import type { Events } from '../runtime/events.ts';
@@ -16,6 +17,7 @@ import type { Reconcile } from '../runtime/reconciler.ts';
 import { ensureFinalizer, removeFinalizer, writeStatus } from '../runtime/write.ts';
 import { listNames } from '../volume/plan.ts';
 import { parseCidr } from './ipv4.ts';
+import { isIpv6Subnet, type TakenIpv6Range } from './ipv6-subnet.ts';
 import { planUnderlays, type NodeAddresses } from './underlay.ts';
 import { DEFAULT_NETWORK, planNetworkStatus } from './plan.ts';
 import type { TakenRange } from './subnets.ts';
@@ -39,27 +41,26 @@ export interface NetworkDeps {
 export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
   const { client, clock, events } = deps;
   // Allocated and written, but perhaps not yet in the cache: by UID.
-  const allocated = new Map<string, TakenRange[]>();
+  const allocated = new Map<string, Ranges>();
   const allocatedVnis = new Map<string, number>();
 
-  function takenBesides(network: Network): TakenRange[] {
-    const taken: TakenRange[] = [];
+  function takenBesides(network: Network): Ranges {
+    const all: Ranges[] = [];
     const live = new Set<string>();
     for (const other of deps.networks.list()) {
       const uid = other.metadata.uid ?? '';
       live.add(uid);
       if (uid === network.metadata.uid) continue;
       // What was written last may not be in the cache yet.
-      const known = [...rangesOf(other), ...(allocated.get(uid) ?? [])];
-      taken.push(...known);
+      all.push(rangesOf(other), allocated.get(uid) ?? NO_RANGES);
     }
     for (const uid of allocated.keys()) {
       if (live.has(uid)) continue;
       allocated.delete(uid);
       allocatedVnis.delete(uid);
     }
-    for (const node of deps.nodes.list()) taken.push(...hostRanges(node));
-    return taken;
+    for (const node of deps.nodes.list()) all.push(hostRanges(node));
+    return { ipv4: all.flatMap(({ ipv4 }) => ipv4), ipv6: all.flatMap(({ ipv6 }) => ipv6) };
   }
 
   function vnisBesides(network: Network): Set<number> {
@@ -127,12 +128,13 @@ export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
     }
     const network = await ensureFinalizer(client, cached, IN_USE_FINALIZER, signal);
     const before = findCondition(network, 'Ready');
+    const taken = takenBesides(network);
+    const clusterId = deps.namespaces.get('kube-system')?.metadata.uid ?? '';
     const status = planNetworkStatus({
       network,
       containers,
       builders: buildersOf(deps.imagesOn.get(key), deps.nodes.list()),
-      taken: takenBesides(network),
-      poolStart: poolStart(deps.namespaces.get('kube-system')),
+      ...{ taken: taken.ipv4, takenIpv6: taken.ipv6, clusterId, poolStart: poolStart(clusterId) },
       nodeNames: deps.nodes.list().map(({ metadata }) => metadata.name),
       underlays: planUnderlays(deps.nodes.list().map(addressesOf)),
       takenVnis: vnisBesides(network),
@@ -161,17 +163,28 @@ function buildersOf(images: readonly Image[], nodes: readonly Node[]): ReadonlyS
 }
 
 /** The UID of kube-system is the cluster's identity: its first digits are as good as a draw. */
-function poolStart(namespace: Namespace | undefined): number {
-  const digits = /^[0-9a-f]{8}/.exec(namespace?.metadata.uid ?? '')?.[0];
+function poolStart(clusterId: string): number {
+  const digits = /^[0-9a-f]{8}/.exec(clusterId)?.[0];
   return digits === undefined ? 0 : Number.parseInt(digits, 16);
 }
 
 const isTransient = (reason: string): boolean => ['NoNode', 'SettingUp', 'Usable'].includes(reason);
 
-function rangesOf({ metadata, status }: Network): TakenRange[] {
-  return (status?.subnets ?? [])
-    .filter(({ cidr }) => !cidr.includes(':'))
-    .map(({ cidr }) => ({ range: parseCidr(cidr), holder: `Network ${metadata.namespace ?? ''}/${metadata.name}` }));
+/** Ranges that are taken, by family. */
+interface Ranges {
+  readonly ipv4: readonly TakenRange[];
+  readonly ipv6: readonly TakenIpv6Range[];
+}
+
+const NO_RANGES: Ranges = { ipv4: [], ipv6: [] };
+
+function rangesOf({ metadata, status }: Network): Ranges {
+  const holder = `Network ${metadata.namespace ?? ''}/${metadata.name}`;
+  const subnets = status?.subnets ?? [];
+  return {
+    ipv4: subnets.filter((subnet) => !isIpv6Subnet(subnet)).map(({ cidr }) => ({ range: parseCidr(cidr), holder })),
+    ipv6: subnets.filter(isIpv6Subnet).map(({ cidr }) => ({ range: parseIpv6Cidr(cidr), holder })),
+  };
 }
 
 const addressesOf = ({ metadata, status }: Node): NodeAddresses => ({
@@ -181,17 +194,25 @@ const addressesOf = ({ metadata, status }: Node): NodeAddresses => ({
     .map(({ address }) => address),
 });
 
-function hostRanges(node: Node): TakenRange[] {
+function hostRanges(node: Node): Ranges {
   const holder = `the routes of node ${node.metadata.name}`;
   const routes = (node.metadata.annotations?.[HOST_ROUTES_ANNOTATION] ?? '').split(',');
   const addresses = (node.status?.addresses ?? [])
     .filter(({ type }) => type === 'InternalIP')
-    .map(({ address }) => `${address}/32`);
-  return [...routes, ...addresses].flatMap((text) => {
-    const cidr = text.trim();
-    // What an agent writes is data from another machine: what is no IPv4 range takes nothing.
-    return /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/.test(cidr) && isRange(cidr) ? [{ range: parseCidr(cidr), holder }] : [];
-  });
+    .map(({ address }) => `${address}/${isIPv6(address) ? 128 : 32}`);
+  // What an agent writes is data from another machine: what is no range takes nothing.
+  const cidrs = [...routes, ...addresses].map((text) => text.trim());
+  return {
+    ipv4: cidrs
+      .filter((cidr) => /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/.test(cidr) && isRange(cidr))
+      .map((cidr) => ({ range: parseCidr(cidr), holder })),
+    ipv6: cidrs.filter(isIpv6Range).map((cidr) => ({ range: parseIpv6Cidr(cidr), holder })),
+  };
+}
+
+function isIpv6Range(cidr: string): boolean {
+  const match = /^([^/%]+)\/(\d{1,3})$/.exec(cidr);
+  return isIPv6(match?.[1] ?? '') && Number(match?.[2]) > 0 && Number(match?.[2]) <= 128;
 }
 
 function isRange(cidr: string): boolean {

@@ -1,6 +1,7 @@
-// Which address ranges a network gets: its own wish if it has one, else the next free range of the pool.
+// Which IPv4 ranges a network gets: its own wish if it has one, else the next free range of the pool.
 import type { Network } from '../../crds/network.ts';
 import { contains, formatCidr, formatIpv4, overlaps, parseCidr, parseIpv4, type Ipv4Range } from './ipv4.ts';
+import { isIpv6Subnet } from './ipv6-subnet.ts';
 
 const POOL = parseCidr('10.128.0.0/10');
 const SUBNET_PREFIX = 20;
@@ -31,21 +32,21 @@ export interface SubnetOptions {
   readonly start?: number;
 }
 
-/** The subnets of `network`: those it has are kept, unless no node has used them yet and they turn out to be taken. */
+/** The IPv4 subnets of `network`: those it has are kept, unless no node has used them yet and they turn out to be taken. */
 export function planSubnets(
   network: Network,
   taken: readonly TakenRange[],
   { start = 0 }: SubnetOptions = {},
 ): SubnetPlan {
-  const wanted = network.spec.subnets ?? [];
-  const existing = network.status?.subnets ?? [];
+  const wanted = (network.spec.subnets ?? []).filter((subnet) => !isIpv6Subnet(subnet));
+  const existing = (network.status?.subnets ?? []).filter((subnet) => !isIpv6Subnet(subnet));
   // Once a node has it, it stays: a range that clashes later is the newcomer's problem.
   const isSame = wanted.every(({ cidr }, index) => existing[index]?.cidr === cidr);
   const isMovable =
     wanted.length === 0 && !network.status?.nodes?.some(({ bridge, ipv4Address }) => bridge || ipv4Address);
   const isClear = existing.every(({ cidr }) => !taken.some(({ range }) => overlaps(parseCidr(cidr), range)));
   if (existing.length > 0 && isSame && (isClear || !isMovable)) return { kind: 'allocated', subnets: existing };
-  if (wanted.length > 0) return planWantedSubnets(wanted, taken);
+  if (wanted.length > 0) return planWantedSubnets(network.spec.subnets ?? [], taken);
   const size = 2 ** (32 - SUBNET_PREFIX);
   const count = POOL.size / size;
   for (let index = 0; index < count; index += 1) {
@@ -65,6 +66,7 @@ export function planSubnets(
 function planWantedSubnets(wanted: Subnets, taken: readonly TakenRange[]): SubnetPlan {
   const subnets: Subnets = [];
   for (const [index, { cidr, gateway, ipRange }] of wanted.entries()) {
+    if (isIpv6Subnet({ cidr })) continue;
     const path = `spec.subnets[${index}]`;
     const refuse = (message: string): SubnetPlan => ({ kind: 'refused', reason: 'InvalidSubnet', message });
     const range = parseCidr(cidr);
@@ -77,7 +79,7 @@ function planWantedSubnets(wanted: Subnets, taken: readonly TakenRange[]): Subne
     if (gatewayValue === undefined || gatewayValue <= range.first || gatewayValue >= range.first + range.size - 1) {
       return refuse(`${path}.gateway: ${gateway ?? ''} is not a usable address of ${cidr}`);
     }
-    if (ipRange !== undefined && !contains(range, parseCidr(ipRange)))
+    if (ipRange !== undefined && (isIpv6Subnet({ cidr: ipRange }) || !contains(range, parseCidr(ipRange))))
       return refuse(`${path}.ipRange: ${ipRange} is not in ${cidr}`);
     const clash = [
       ...taken,

@@ -17,7 +17,7 @@ import type { CustomKind, KubernetesObject } from '../../crds/kind.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { DiskReserve } from '../../lib/disk-reserve.ts';
 import { formatHostPort, type HostPort } from '../../lib/host-port.ts';
-import { readHostRoutes } from '../../lib/host-routes.ts';
+import { readHostRoutes, readIpv6HostRoutes } from '../../lib/host-routes.ts';
 import { kernelNames, paths, type Instance } from '../../lib/instance.ts';
 import { createLimit } from '../../lib/limit.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -256,7 +256,11 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       ...portConflictsAnnotation(portConflicts),
       [RUNTIME_FEATURES_ANNOTATION]: features.join(','),
       [HOST_ROUTES_ANNOTATION]: [
-        ...new Set(readHostRoutes(kernelNames.linkPrefix(instance)).map(({ cidr }) => cidr)),
+        ...new Set(
+          [readHostRoutes, readIpv6HostRoutes]
+            .flatMap((read) => read(kernelNames.linkPrefix(instance)))
+            .map(({ cidr }) => cidr),
+        ),
       ].join(','),
     }),
     diskProblem: () => diskProblem(instance.home, options.diskReserve),

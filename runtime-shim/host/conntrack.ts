@@ -2,6 +2,7 @@
 // client goes on sending, so a port that was published or moved would never be noticed by it. A TCP connection is a flow
 // of its own; only one that nobody has answered yet can still be led elsewhere.
 import { errnoOf } from '../../lib/errors.ts';
+import { formatAddress } from '../../lib/ip-address.ts';
 import { decodeAttributes, encodeAttributes, NLM_F, type NetlinkMessage, type NetlinkSocket } from './netlink.ts';
 
 const SUBSYSTEM = 1;
@@ -13,14 +14,15 @@ const CTA = {
   ip: 1,
   protocol: 2,
   ipSource: 1,
+  ipv6Source: 3,
   number: 1,
   destinationPort: 3,
 } as const;
 const STATUS = { seenReply: 1 << 1, destinationChanged: 1 << 5 } as const;
-const AF_INET = 2;
 const PROTOCOL_TCP = 6;
 const PROTOCOL_UDP = 17;
-const NFGENMSG = Buffer.of(AF_INET, 0, 0, 0);
+/** struct nfgenmsg: family (of both, for a list), version, resource. */
+const NFGENMSG = Buffer.of(0, 0, 0, 0);
 
 /** Port that flows were sent to -> addresses that may go on answering them. */
 export type UdpFlows = ReadonlyMap<number, ReadonlySet<string>>;
@@ -43,12 +45,12 @@ export function forgetUnanswered(socket: NetlinkSocket, servers: ReadonlySet<str
 /** Deletes the flows of which `match` gives the original tuple. */
 function forgetFlows(socket: NetlinkSocket, match: (message: NetlinkMessage) => Buffer | undefined): number {
   const dump = { type: (SUBSYSTEM << 8) | MESSAGE.get, flags: NLM_F.dump, body: NFGENMSG, effect: 'list flows' };
-  const tuples = listFlows(() => socket.request([dump])).flatMap((message) => {
+  const found = listFlows(() => socket.request([dump])).flatMap((message) => {
     const tuple = match(message);
-    return tuple ? [tuple] : [];
+    return tuple ? [{ tuple, family: message.body[0] ?? 0 }] : [];
   });
-  for (const tuple of tuples) {
-    const body = Buffer.concat([NFGENMSG, encodeAttributes([[CTA.original | NESTED, tuple]])]);
+  for (const { tuple, family } of found) {
+    const body = Buffer.concat([Buffer.of(family, 0, 0, 0), encodeAttributes([[CTA.original | NESTED, tuple]])]);
     try {
       socket.request([{ type: (SUBSYSTEM << 8) | MESSAGE.delete, flags: NLM_F.ack, body, effect: 'delete flow' }]);
     } catch (error) {
@@ -56,7 +58,7 @@ function forgetFlows(socket: NetlinkSocket, match: (message: NetlinkMessage) => 
       if (errnoOf(error) !== 'ENOENT') throw error;
     }
   }
-  return tuples.length;
+  return found.length;
 }
 
 const NESTED = 0x8000;
@@ -80,7 +82,7 @@ function matchFlow(message: NetlinkMessage, flows: UdpFlows): Buffer | undefined
   const protocol = nested(original, CTA.protocol);
   if (protocol.get(CTA.number)?.[0] !== PROTOCOL_UDP) return undefined;
   const port = protocol.get(CTA.destinationPort)?.readUInt16BE(0) ?? 0;
-  const server = nested(reply, CTA.ip).get(CTA.ipSource)?.join('.') ?? '';
+  const server = serverOf(reply);
   const mayAnswer = flows.get(port);
   return mayAnswer && !mayAnswer.has(server) ? original : undefined;
 }
@@ -95,8 +97,13 @@ export function matchUnanswered(message: NetlinkMessage, servers: ReadonlySet<st
   const protocol = nested(original, CTA.protocol).get(CTA.number)?.[0];
   const isKnown = protocol === PROTOCOL_UDP || protocol === PROTOCOL_TCP;
   const isMovable = isKnown && (status & STATUS.seenReply) === 0;
-  const server = nested(reply, CTA.ip).get(CTA.ipSource)?.join('.') ?? '';
+  const server = serverOf(reply);
   return isMovable && servers.has(server) ? original : undefined;
+}
+
+function serverOf(reply: Buffer): string {
+  const ip = nested(reply, CTA.ip);
+  return formatAddress(ip.get(CTA.ipSource) ?? ip.get(CTA.ipv6Source));
 }
 
 function nested(bytes: Buffer, type: number): Map<number, Buffer> {

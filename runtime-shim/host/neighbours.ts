@@ -1,6 +1,7 @@
 // Static forwarding and neighbour entries by rtnetlink(7): which MAC is behind which port and which host, and which MAC an
 // address has. What the kernel learns by itself is not looked at.
-import { addressBytes, formatAddress } from './ip-address.ts';
+import { isIPv6 } from 'node:net';
+import { addressBytes, formatAddress } from '../../lib/ip-address.ts';
 import {
   decodeAttributes,
   encodeAttributes,
@@ -14,7 +15,7 @@ import { formatMac, macBytes } from './rtnetlink.ts';
 
 const RTM = { newNeighbour: 28, delNeighbour: 29, getNeighbour: 30 } as const;
 const NDA = { dst: 1, mac: 2, master: 9 } as const;
-const AF = { inet: 2, bridge: 7 } as const;
+const AF = { inet: 2, bridge: 7, inet6: 10 } as const;
 const STATE = { reachable: 0x02, noArp: 0x40, permanent: 0x80 } as const;
 const FLAG = { self: 0x02, master: 0x04 } as const;
 
@@ -25,7 +26,7 @@ export interface ForwardingEntry {
   readonly host: string;
 }
 
-/** The MAC of an IPv4 address behind a link. */
+/** The MAC of an address behind a link. */
 export interface NeighbourEntry {
   readonly ip: string;
   readonly mac: string;
@@ -71,7 +72,7 @@ export function removeForwarding(socket: NetlinkSocket, index: number, macs: rea
 export function setNeighbours(socket: NetlinkSocket, index: number, entries: readonly NeighbourEntry[]): void {
   inPieces(socket, entries, ({ ip, mac }) =>
     request(`set neighbour ${ip} to ${mac}`, RTM.newNeighbour, NLM_F.create | NLM_F.replace, [
-      header(AF.inet, index, STATE.permanent, 0),
+      header(familyOf(ip), index, STATE.permanent, 0),
       [NDA.dst, addressBytes(ip)],
       [NDA.mac, macBytes(mac)],
     ]),
@@ -81,7 +82,10 @@ export function setNeighbours(socket: NetlinkSocket, index: number, entries: rea
 /** Removes neighbour entries; fine when one is gone. */
 export function removeNeighbours(socket: NetlinkSocket, index: number, ips: readonly string[]): void {
   forgiving(socket, ips, (ip) =>
-    request(`remove neighbour ${ip}`, RTM.delNeighbour, 0, [header(AF.inet, index, 0, 0), [NDA.dst, addressBytes(ip)]]),
+    request(`remove neighbour ${ip}`, RTM.delNeighbour, 0, [
+      header(familyOf(ip), index, 0, 0),
+      [NDA.dst, addressBytes(ip)],
+    ]),
   );
 }
 
@@ -102,9 +106,12 @@ export function listForwarding(
   return { own, bridged };
 }
 
-/** Permanent neighbour entries of the link: address -> MAC. */
+const familyOf = (ip: string): number => (isIPv6(ip) ? AF.inet6 : AF.inet);
+
+/** Permanent neighbour entries of the link, of both families: address -> MAC. */
 export function listNeighbours(socket: NetlinkSocket, index: number): Map<string, string> {
-  const entries = list(socket, AF.inet).filter((entry) => entry.linkIndex === index && entry.isStatic);
+  const all = [...list(socket, AF.inet), ...list(socket, AF.inet6)];
+  const entries = all.filter((entry) => entry.linkIndex === index && entry.isStatic);
   return new Map(entries.map(({ address, mac }) => [address, mac]));
 }
 
@@ -116,11 +123,11 @@ function list(socket: NetlinkSocket, family: number): NeighbourChange[] {
     .flatMap((message) => decodeNeighbour(message) ?? []);
 }
 
-/** Decodes a message about a forwarding or an IPv4 neighbour entry; undefined for any other. */
+/** Decodes a message about a forwarding or a neighbour entry; undefined for any other. */
 export function decodeNeighbour(message: NetlinkMessage): NeighbourChange | undefined {
   if (message.type !== RTM.newNeighbour && message.type !== RTM.delNeighbour) return undefined;
   const family = message.body[0];
-  if (family !== AF.bridge && family !== AF.inet) return undefined;
+  if (family !== AF.bridge && family !== AF.inet && family !== AF.inet6) return undefined;
   const attributes = decodeAttributes(message.body.subarray(12));
   const state = message.body.readUInt16LE(8);
   const ofBridge = attributes.has(NDA.master);

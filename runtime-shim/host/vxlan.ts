@@ -1,6 +1,6 @@
 // VXLAN devices by rtnetlink(7): one per overlay, as a port of the overlay's bridge. They learn nothing: where a MAC is
 // stands in static entries (neighbours.ts), and nothing that has no entry leaves the node.
-import { addressBytes, formatAddress } from './ip-address.ts';
+import { addressBytes, formatAddress } from '../../lib/ip-address.ts';
 import { decodeAttributes, NLM_F, text, u16be, u32, u8, type Attribute, type NetlinkSocket } from './netlink.ts';
 import { IFLA, linkAttributes, linkRequest, listLinkMessages, macBytes, type Link, decodeLink } from './rtnetlink.ts';
 

@@ -78,11 +78,12 @@ export interface BuildCacheUsage {
 export interface ImageBuilder {
   /**
    * Builds and names an image. Throws Invalid for a Dockerfile, a context or a command that fails, with `position` and
-   * `instruction` in its details where one is to blame.
+   * `instruction` in its details where one is to blame. The build waits for what `onEvent` returns, and so does a command
+   * that writes more than is read.
    */
   build(
     request: BuildRequest,
-    options: { readonly signal: AbortSignal; readonly onEvent: (event: BuildEvent) => void },
+    options: { readonly signal: AbortSignal; readonly onEvent: (event: BuildEvent) => Promise<void> | void },
   ): Promise<BuildResult>;
   cacheUsage(): Promise<BuildCacheUsage>;
   /** Forgets cached steps until at most `keepBytes` are left, those not used for longest first; gives the bytes freed. */

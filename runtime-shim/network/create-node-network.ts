@@ -21,6 +21,7 @@ import { createRelays } from './relays.ts';
 import { repairLinks, syncVirtualIps } from './repair.ts';
 import { minus } from './replace-elements.ts';
 import { createSandboxCalls } from './sandbox-calls.ts';
+import { hasIpv6 } from './sandboxes.ts';
 import { createSandboxChanges } from './sandbox-changes.ts';
 import { servingBackends, staleUdpFlows } from './service-plan.ts';
 import { claimServicePorts, holderOf, reclaimServicePorts } from './service-ports.ts';
@@ -145,7 +146,7 @@ function readRecords({ state, records, ports, log }: NetworkParts): void {
     if (state.networks.has(id)) state.peers.set(id, { hosts, endpoints });
   for (const record of records.loadSandboxes()) {
     state.sandboxes.set(record.id, record);
-    for (const { port, by } of ports.reclaim(record.id, record.label, record.ports))
+    for (const { port, by } of ports.reclaim(record.id, record.label, record.ports, hasIpv6(record.endpoints)))
       log.warn({ sandboxId: record.id, port: port.hostPort, holder: by }, 'a published port was taken meanwhile');
   }
   state.names = records.loadNames();

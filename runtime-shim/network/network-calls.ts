@@ -1,13 +1,13 @@
 // The calls of NodeNetwork that are about networks: make or change one, tell what it has on other nodes, remove it.
 import { WindlassError } from '../../lib/errors.ts';
-import { readHostRoutes } from '../../lib/host-routes.ts';
+import { readHostRoutes, readIpv6HostRoutes } from '../../lib/host-routes.ts';
 import { kernelNames } from '../../lib/instance.ts';
 import { deleteLink, linkIndex } from '../host/rtnetlink.ts';
 import type { EndpointPlanner } from './endpoint-planner.ts';
 import { syncIngressRoutes } from './ingress-routes.ts';
 import type { Ingress } from './ingress.ts';
 import { ensureBridge } from './links.ts';
-import { describeShape, refuseTakenRoutes, validateNetwork } from './network-spec.ts';
+import { describeShape, refuseTakenIpv6Routes, refuseTakenRoutes, validateNetwork } from './network-spec.ts';
 import type { NetworkSpec, NodeNetwork } from './node-network.ts';
 import { isOverlay } from './overlay.ts';
 import type { NetworkParts } from './parts.ts';
@@ -52,8 +52,11 @@ export function createNetworkCalls({ parts, planner, ingress, syncNameServer }: 
         if (user !== undefined)
           throw new WindlassError('Conflict', `network ${spec.id} cannot change while ${user} uses it`);
       }
-      if (linkIndex(kernelNames.bridge(instance, spec.id)) === 0)
-        refuseTakenRoutes(spec, readHostRoutes(kernelNames.linkPrefix(instance)));
+      if (linkIndex(kernelNames.bridge(instance, spec.id)) === 0) {
+        const own = kernelNames.linkPrefix(instance);
+        refuseTakenRoutes(spec, readHostRoutes(own));
+        if (spec.ipv6) refuseTakenIpv6Routes(spec.ipv6.cidr, readIpv6HostRoutes(own));
+      }
       if (differs) records.saveNetwork(spec);
       await ingress.follow(() => void state.networks.set(spec.id, spec));
       const bridge = ensureBridge(links, instance, spec);

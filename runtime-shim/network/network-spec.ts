@@ -1,15 +1,31 @@
 // What makes a network possible on this node, and what must not change while it is used. Pure.
-import { isIP, isIPv4 } from 'node:net';
+import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { WindlassError } from '../../lib/errors.ts';
 import type { HostRoute } from '../../lib/host-routes.ts';
+import {
+  containsIpv6,
+  formatIpv6,
+  ipv4NumberOf,
+  LONGEST_POOL_PREFIX,
+  overlapsIpv6,
+  parseIpv6,
+  parseIpv6Cidr,
+} from '../../lib/ipv6.ts';
 import { isMac } from '../host/rtnetlink.ts';
-import { contains, parseCidr, parseIp } from './ipam.ts';
-import type { IngressSpec, NetworkOverlay, NetworkSpec, OverlayPeers, ServiceSpec } from './node-network.ts';
+import { contains, formatIp, parseCidr, parseIp } from './ipam.ts';
+import type {
+  IngressSpec,
+  NetworkIpv6,
+  NetworkOverlay,
+  NetworkSpec,
+  OverlayPeers,
+  ServiceSpec,
+} from './node-network.ts';
 
 /** What sandboxes depend on: ranges may change under them, the rest may not. */
 export function describeShape(spec: NetworkSpec): string {
   const subnets = spec.subnets.map(({ cidr, gateway }) => [cidr, gateway]);
-  return JSON.stringify([subnets, spec.internal, spec.isolated, spec.overlay !== undefined]);
+  return JSON.stringify([subnets, spec.ipv6, spec.internal, spec.isolated, spec.overlay !== undefined]);
 }
 
 /** The lowest bit of the first byte marks groups. */
@@ -40,7 +56,7 @@ export function validatePeers(networkId: string, { hosts, endpoints }: OverlayPe
   for (const host of hosts) if (!isHost(host)) refuse(`${JSON.stringify(host)} is no address of a node`);
   const known = new Set(hosts);
   for (const { ip, mac, host } of endpoints) {
-    if (!isIPv4(ip)) refuse(`${JSON.stringify(ip)} is no IPv4 address of an endpoint`);
+    if (!isHost(ip)) refuse(`${JSON.stringify(ip)} is no address of an endpoint`);
     if (!isUnicastMac(mac)) refuse(`${JSON.stringify(mac)} is no MAC of an endpoint`);
     if (!known.has(host)) refuse(`endpoint ${ip} is at ${JSON.stringify(host)}, which is none of the hosts`);
   }
@@ -64,6 +80,8 @@ export function validateServices(services: readonly ServiceSpec[], ingress: Ingr
       if (!isPort(port, 0) || !isPort(publishedPort, 0)) refuse(`${own} is not from 0 to 65535`);
       for (const backend of backends) {
         if (!isIPv4(backend.ip)) refuse(`${own}: backend ${JSON.stringify(backend.ip)} is no IPv4 address`);
+        if (backend.ipv6 !== undefined && !isIPv6(backend.ipv6))
+          refuse(`${own}: ${JSON.stringify(backend.ipv6)} of a backend is no IPv6 address`);
         if (!isPort(backend.port, 1)) refuse(`${own}: port ${backend.port} of a backend is not from 1 to 65535`);
       }
     }
@@ -80,12 +98,47 @@ export function refuseTakenRoutes(spec: NetworkSpec, routes: readonly HostRoute[
   for (const { cidr } of spec.subnets) {
     const { base, last } = parseCidr(cidr);
     const clash = routes.find((route) => parseCidr(route.cidr).base <= last && base <= parseCidr(route.cidr).last);
-    if (clash)
-      throw new WindlassError(
-        'Conflict',
-        `subnet ${cidr} overlaps the host's route to ${clash.cidr} over ${clash.link}`,
-      );
+    if (clash) throw takenRoute(cidr, clash);
   }
+}
+
+/** The same for IPv6. */
+export function refuseTakenIpv6Routes(cidr: string, routes: readonly HostRoute[]): void {
+  const range = parseIpv6Cidr(cidr);
+  const clash = routes.find((route) => overlapsIpv6(range, parseIpv6Cidr(route.cidr)));
+  if (clash) throw takenRoute(cidr, clash);
+}
+
+const takenRoute = (cidr: string, route: HostRoute): WindlassError =>
+  new WindlassError('Conflict', `subnet ${cidr} overlaps the host's route to ${route.cidr} over ${route.link}`);
+
+/** The IPv4 address of the network whose holder has `ipv6`; undefined for one that nobody has by his IPv4 address. */
+export function findIpv4Owner({ ipv6, subnets }: NetworkSpec, address: string): string | undefined {
+  const number = ipv6 && ipv4NumberOf(ipv6.pool, address);
+  if (number === undefined || !subnets.some(({ cidr }) => contains(parseCidr(cidr), number))) return undefined;
+  return formatIp(number);
+}
+
+/** Links with less have no IPv6 (RFC 8200, section 5). */
+const IPV6_MTU = 1280;
+
+function validateIpv6(spec: NetworkSpec, { cidr, gateway, pool }: NetworkIpv6, others: readonly NetworkSpec[]): void {
+  const refuse = (what: string): never => {
+    throw new WindlassError('Invalid', `network ${spec.id}: ${what}`);
+  };
+  if (spec.mtu < IPV6_MTU) refuse(`an MTU of ${spec.mtu} is too small for IPv6, want at least ${IPV6_MTU}`);
+  const range = parseIpv6Cidr(cidr);
+  if (!containsIpv6(range, parseIpv6Cidr(pool))) refuse(`range ${pool} is not in ${cidr}`);
+  if (parseIpv6Cidr(pool).prefixLength > LONGEST_POOL_PREFIX)
+    refuse(`range ${pool} has no room for IPv4 addresses, want a prefix of at most ${LONGEST_POOL_PREFIX} bits`);
+  const value = parseIpv6(gateway);
+  if (formatIpv6(value) !== gateway || !containsIpv6(range, value) || value === range.first)
+    refuse(`gateway ${gateway} is no usable address of ${cidr} in its shortest form`);
+  const owner = findIpv4Owner(spec, gateway);
+  if (owner !== undefined) refuse(`gateway ${gateway} is kept for the container that has ${owner}`);
+  for (const { id, ipv6 } of others)
+    if (id !== spec.id && ipv6 && overlapsIpv6(range, parseIpv6Cidr(ipv6.cidr)))
+      throw new WindlassError('Conflict', `subnet ${cidr} of network ${spec.id} overlaps network ${id}`);
 }
 
 /** Throws Invalid or Conflict, naming the field's value, for a network that cannot be made beside the others. */
@@ -107,6 +160,7 @@ export function validateNetwork(spec: NetworkSpec, others: readonly NetworkSpec[
           throw new WindlassError('Conflict', `subnet ${cidr} of network ${spec.id} overlaps network ${other.id}`);
     }
   }
+  if (spec.ipv6) validateIpv6(spec, spec.ipv6, others);
   if (!spec.overlay) return;
   validateOverlay(spec, spec.overlay);
   const { vni } = spec.overlay;

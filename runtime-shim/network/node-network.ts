@@ -9,6 +9,14 @@ export interface NetworkSubnet {
   readonly ranges: readonly string[];
 }
 
+/** The IPv6 addresses of a network; what has an IPv4 address there has one of these besides (lib/ipv6.ts). */
+export interface NetworkIpv6 {
+  readonly cidr: string;
+  readonly gateway: string;
+  /** Part of cidr, of at most 96 bits of prefix: before the IPv4 address, what an address begins with. */
+  readonly pool: string;
+}
+
 /** What a network over several nodes has besides. */
 export interface NetworkOverlay {
   /** Id on the wire, from 1 to 16777215. */
@@ -27,7 +35,7 @@ export interface NetworkOverlay {
 export interface OverlayPeers {
   /** Addresses that its packets may come from. */
   readonly hosts: readonly string[];
-  /** Containers and bridges of other nodes; `host` is the address of the node. */
+  /** Addresses, of either family, of containers and bridges of other nodes; `host` is the address of the node. */
   readonly endpoints: readonly { readonly ip: string; readonly mac: string; readonly host: string }[];
 }
 
@@ -38,6 +46,8 @@ export interface NetworkSpec {
   readonly isolated: boolean;
   readonly mtu: number;
   readonly domain: string;
+  /** Absent: IPv4 alone. */
+  readonly ipv6?: NetworkIpv6;
   /** Absent: the network ends at this node. */
   readonly overlay?: NetworkOverlay;
 }
@@ -45,8 +55,15 @@ export interface NetworkSpec {
 export interface Attachment {
   readonly network: string;
   readonly ipv4Address?: string;
+  readonly ipv6Address?: string;
   readonly macAddress?: string;
   readonly names: readonly string[];
+}
+
+export interface InterfaceIpv6 {
+  readonly address: string;
+  readonly prefixLength: number;
+  readonly gateway: string;
 }
 
 export interface NetworkInterface {
@@ -57,6 +74,8 @@ export interface NetworkInterface {
   readonly prefixLength: number;
   readonly macAddress: string;
   readonly gateway: string;
+  /** Absent: the network has none. */
+  readonly ipv6?: InterfaceIpv6;
 }
 
 export interface PublishedPort {
@@ -64,7 +83,7 @@ export interface PublishedPort {
   readonly containerPort: number;
   /** 0 = choose one. */
   readonly hostPort: number;
-  /** '' = every address. */
+  /** '' = every address, `0.0.0.0` = every one of IPv4, `::` = every one of IPv6. */
   readonly hostIp: string;
 }
 
@@ -77,6 +96,8 @@ export interface ServiceBackend {
   readonly isRemote: boolean;
   /** About to be stopped: only what other nodes send here still goes to it, where nothing else here takes it. */
   readonly isDraining?: boolean;
+  /** Of one on this node: where clients go that come to the published port by IPv6. */
+  readonly ipv6?: string;
 }
 
 export interface ServicePort {

@@ -3,6 +3,7 @@
 import { isIPv6 } from 'node:net';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
+import { ipv6Of } from '../../lib/ipv6.ts';
 import { linkOfAddress } from '../../lib/node-address.ts';
 import {
   listForwarding,
@@ -132,7 +133,10 @@ export function wantedEntries(state: NetworkState, spec: OverlaySpec): OverlayEn
     .filter(({ network }) => network === spec.id);
   const { hosts = [], endpoints = [] } = state.peers.get(spec.id) ?? {};
   // Until the peers are declared anew, those of a node that went over to the other family can not be reached.
-  const reachable = endpoints.filter(({ host }) => isIPv6(host) === isIPv6(underlayIp));
+  // Nor has a bridge without IPv6 any use for a neighbour's address.
+  const reachable = endpoints.filter(
+    ({ ip, host }) => isIPv6(host) === isIPv6(underlayIp) && (spec.ipv6 !== undefined || !isIPv6(ip)),
+  );
   return planEntries(
     { hosts, endpoints: reachable },
     {
@@ -141,6 +145,8 @@ export function wantedEntries(state: NetworkState, spec: OverlaySpec): OverlayEn
         nodeIp,
         ...spec.subnets.map(({ gateway }) => gateway),
         ...own.map(({ ipv4Address }) => ipv4Address),
+        ...(spec.ipv6 ? [spec.ipv6.gateway, ipv6Of(spec.ipv6.pool, nodeIp)] : []),
+        ...own.flatMap(({ ipv6 }) => (ipv6 ? [ipv6.address] : [])),
       ]),
     },
   );

@@ -3,6 +3,8 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { shortHash } from '../../lib/instance.ts';
+import { addressBytes } from '../../lib/ip-address.ts';
+import { parseIpv6, parseIpv6Cidr } from '../../lib/ipv6.ts';
 import { isMac } from '../host/rtnetlink.ts';
 import { removeTemporaryFiles, writeRecordFile } from '../store/record-file.ts';
 import { parseCidr, parseIp } from './ipam.ts';
@@ -24,6 +26,8 @@ export interface EndpointRecord extends NetworkInterface {
   readonly names: readonly string[];
   /** This endpoint carries the sandbox's default route. */
   readonly isDefaultRoute: boolean;
+  /** The same for IPv6. */
+  readonly isIpv6DefaultRoute?: boolean;
 }
 
 export interface SandboxRecord {
@@ -144,7 +148,7 @@ const readNames = ({ network, names, elsewhere }: ReturnType<typeof writeNames>)
 
 function checkNames({ networks }: NamesRecord): void {
   for (const [, addresses] of networks.flatMap(({ names, elsewhere }) => [...names, ...elsewhere]))
-    for (const ip of addresses) parseIp(ip);
+    for (const ip of addresses) addressBytes(ip);
 }
 
 function checkBalancing({ services, ingress }: BalancingRecord): void {
@@ -158,16 +162,19 @@ function checkMac(mac: string): void {
 
 /** What is used without a further look: a link's name, addresses, ports. */
 function checkSandbox({ label, netnsPath, endpoints, ports }: SandboxRecord): void {
-  for (const { hostLink, network, ipv4Address, prefixLength, macAddress, gateway, name, names } of endpoints) {
+  for (const { hostLink, network, ipv4Address, prefixLength, macAddress, gateway, name, names, ipv6 } of endpoints) {
     for (const text of [label, netnsPath, hostLink, network, name, ...names])
       if (typeof text !== 'string') throw new Error('the record lacks a name');
     parseCidr(`${ipv4Address}/${prefixLength}`);
     parseIp(gateway);
     checkMac(macAddress);
+    if (!ipv6) continue;
+    parseIpv6Cidr(`${ipv6.address}/${ipv6.prefixLength}`);
+    parseIpv6(ipv6.gateway);
   }
   for (const { protocol, containerPort, hostPort, hostIp } of ports) {
     const isValid = [containerPort, hostPort].every((port) => Number.isInteger(port) && port > 0 && port < 65_536);
     if (!isValid || !['TCP', 'UDP'].includes(protocol)) throw new Error('the record has an invalid port');
-    if (hostIp !== '') parseIp(hostIp);
+    if (hostIp !== '') addressBytes(hostIp);
   }
 }

@@ -100,6 +100,6 @@ export function syncVirtualIps(instance: Instance, state: NetworkState, socket: 
   }
   for (const [ip, bridge] of wanted) {
     const index = linkIndex(bridge);
-    if (!present.has(ip) && index !== 0) addAddress(socket, index, ip, 32);
+    if (!present.has(ip) && index !== 0) addAddress(socket, index, { ip, prefixLength: 32 });
   }
 }

@@ -5,7 +5,7 @@ import type { NodeNetwork } from './node-network.ts';
 import type { NetworkParts } from './parts.ts';
 import type { EndpointRecord, SandboxRecord } from './records.ts';
 import type { SandboxChanges } from './sandbox-changes.ts';
-import { describeInterface, describeSandbox, requireSandbox } from './sandboxes.ts';
+import { describeInterface, describeSandbox, hasIpv6, requireSandbox } from './sandboxes.ts';
 
 export type SandboxCalls = Pick<
   NodeNetwork,
@@ -46,7 +46,7 @@ export function createSandboxCalls(
       const endpoints: EndpointRecord[] = [];
       for (const attachment of attachments)
         endpoints.push(await planWithRoom({ id: sandboxId, endpoints }, attachment));
-      const claimed = ports.claim(sandboxId, label, wantedPorts);
+      const claimed = ports.claim(sandboxId, label, wantedPorts, hasIpv6(endpoints));
       const record: SandboxRecord = { id: sandboxId, label, netnsPath, endpoints, ports: claimed };
       try {
         save(record);
@@ -74,7 +74,7 @@ export function createSandboxCalls(
     async adoptSandbox(sandboxId, names, wantedPorts, label) {
       await tables.settled();
       const { isReserved: _, ...before } = present(sandboxId);
-      const claimed = ports.claim(sandboxId, label, wantedPorts);
+      const claimed = ports.claim(sandboxId, label, wantedPorts, hasIpv6(before.endpoints));
       const endpoints = before.endpoints.map((endpoint) => ({ ...endpoint, names }));
       const after: SandboxRecord = { ...before, label, endpoints, ports: claimed };
       await replaceRecord(before, after);
@@ -95,6 +95,7 @@ export function createSandboxCalls(
       const existing = before.endpoints.find(({ network }) => network === attachment.network);
       const endpoint = existing ?? (await planWithRoom(before, attachment));
       const after = existing ? before : { ...before, endpoints: [...before.endpoints, endpoint] };
+      ports.claim(sandboxId, before.label, before.ports, hasIpv6(after.endpoints));
       save(after);
       try {
         connect(after, endpoint);
@@ -122,7 +123,7 @@ export function createSandboxCalls(
     async updatePorts(sandboxId, wantedPorts) {
       await tables.settled();
       const before = present(sandboxId);
-      const claimed = ports.claim(sandboxId, before.label, wantedPorts);
+      const claimed = ports.claim(sandboxId, before.label, wantedPorts, hasIpv6(before.endpoints));
       try {
         await replaceRecord(before, { ...before, ports: claimed });
       } catch (error) {

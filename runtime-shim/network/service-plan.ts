@@ -1,10 +1,12 @@
 // Services as table content: one chain per service port, found by virtual address and by published port. Pure.
 import { shortHash, type Instance } from '../../lib/instance.ts';
 import type { ServiceBackend, ServicePort, ServiceSpec } from './node-network.ts';
-import { describeElements, relayRules, serviceRules, type TableElement } from './table.ts';
+import { describeElements, relayRules, serviceIpv6Rules, serviceRules, type TableElement } from './table.ts';
 
 /** The chain for what arrives from other nodes. */
 const localChain = (chain: string): string => `${chain}-l`;
+/** The chain for clients that come by IPv6. */
+const ipv6Chain = (chain: string): string => `${chain}-6`;
 
 export interface ServicePlan {
   readonly elements: readonly TableElement[];
@@ -32,6 +34,9 @@ export interface ServiceSurroundings {
 /** Whether the backends want a header in front of the stream, which the kernel cannot put there. */
 export const isRelayed = (port: ServicePort): boolean =>
   port.clientAddress === 'ProxyProtocol' && port.protocol === 'TCP' && port.publishedPort !== 0;
+
+/** Whether clients that come by IPv6 can be led to the backend: other nodes are reached by IPv4 alone. */
+export const hasIpv6 = ({ isRemote, ipv6 }: ServiceBackend): boolean => !isRemote && ipv6 !== undefined;
 
 /** The backends among which clients of this node are spread. */
 export function servingBackends(
@@ -72,6 +77,11 @@ export function planServices(
       }
       if (port.publishedPort === 0) continue;
       if (!port.isTaken) elements.push(describe.ofServicePort('serviceports', port, chain));
+      const ipv6 = isRelayed(port) ? [] : local.filter(hasIpv6);
+      if (!port.isTaken && ipv6.length > 0) {
+        chains.set(ipv6Chain(chain), serviceIpv6Rules(port, ipv6));
+        elements.push(describe.ofServicePort('serviceports6', port, ipv6Chain(chain)));
+      }
       // What another node sends here ends here: it is not sent on.
       if (!hasIngress || arriving.length === 0) continue;
       const isAlone = local.length === port.backends.length && !isRelayed(port);
@@ -133,6 +143,7 @@ export function staleUdpFlows(
     for (const number of [port, publishedPort]) if (number !== 0) stale.set(number, new Set());
   for (const { port, publishedPort, backends } of current.values())
     for (const number of [port, publishedPort])
-      for (const { ip, isDraining } of backends) if (!isDraining) stale.get(number)?.add(ip);
+      for (const { ip, ipv6, isDraining } of backends)
+        for (const address of [ip, ipv6]) if (address !== undefined && !isDraining) stale.get(number)?.add(address);
   return stale;
 }

@@ -3,6 +3,7 @@
 import { WindlassError } from '../../lib/errors.ts';
 import type { PublishedPort, ServicePort, ServiceSpec } from './node-network.ts';
 import type { PortTable } from './ports.ts';
+import { hasIpv6 } from './service-plan.ts';
 
 export interface ServicePortConflict {
   readonly serviceId: string;
@@ -47,13 +48,14 @@ export function claimServicePorts(
  * socket sees no packet, and who declares the services next is told.
  */
 export function reclaimServicePorts(ports: PortTable, service: ServiceSpec): void {
-  ports.reclaim(holderOf(service.id), labelOf(service.id), publishedPorts(service));
+  const hasAnyIpv6 = service.ports.some(({ backends }) => backends.some(hasIpv6));
+  ports.reclaim(holderOf(service.id), labelOf(service.id), publishedPorts(service), hasAnyIpv6);
 }
 
 /** Who has the port; undefined when it is the service's. */
 function claim(ports: PortTable, serviceId: string, port: ServicePort): string | undefined {
   try {
-    ports.claim(holderOf(serviceId), labelOf(serviceId), [asPublished(port)]);
+    ports.claim(holderOf(serviceId), labelOf(serviceId), [asPublished(port)], port.backends.some(hasIpv6));
     return undefined;
   } catch (error) {
     if (!(error instanceof WindlassError) || error.reason !== 'AlreadyExists') throw error;

@@ -1,5 +1,7 @@
 // What the node's network consists of, in memory: the one place from which tables, links and names are derived.
 import { kernelNames, type Instance } from '../../lib/instance.ts';
+import { linkLocalOf } from '../../lib/ipv6.ts';
+import { isIPv6 } from 'node:net';
 import { contains, parseCidr, parseIp } from './ipam.ts';
 import { peerNumber } from './marks.ts';
 import type { IngressSpec, NamesOfNetwork, NetworkSpec, OverlayPeers, ServiceSpec } from './node-network.ts';
@@ -52,11 +54,20 @@ export function usedAddresses(state: NetworkState, networkId: string): Map<numbe
   }
   const nodeIp = state.networks.get(networkId)?.overlay?.nodeIp;
   if (nodeIp !== undefined) used.set(parseIp(nodeIp), 'this node itself');
-  for (const { ip, host } of state.peers.get(networkId)?.endpoints ?? []) used.set(parseIp(ip), `the node at ${host}`);
+  for (const { ip, host } of state.peers.get(networkId)?.endpoints ?? [])
+    if (!isIPv6(ip)) used.set(parseIp(ip), `the node at ${host}`);
   for (const service of state.services)
     for (const { virtualIp } of service.ports)
       if (virtualIp !== '') used.set(parseIp(virtualIp), `Service ${service.id}`);
   return used;
+}
+
+/** Label of the holder of an IPv6 address of the network, in its shortest form. */
+export function findIpv6Holder(state: NetworkState, networkId: string, address: string): string | undefined {
+  for (const { label, endpoints } of state.sandboxes.values())
+    if (endpoints.some(({ network, ipv6 }) => network === networkId && ipv6?.address === address)) return label;
+  const elsewhere = state.peers.get(networkId)?.endpoints.find(({ ip }) => ip === address);
+  return elsewhere && `the node at ${elsewhere.host}`;
 }
 
 /** The bridge whose subnet holds the address. */
@@ -73,7 +84,7 @@ export function networkElements(instance: Instance, spec: NetworkSpec): TableEle
   return describeElements(instance).ofBridge(kernelNames.bridge(instance, spec.id), {
     internal: spec.internal,
     isolated: spec.isolated,
-    gateways: spec.subnets.map(({ gateway }) => gateway),
+    gateways: [...spec.subnets.map(({ gateway }) => gateway), ...(spec.ipv6 ? [spec.ipv6.gateway] : [])],
   });
 }
 
@@ -88,17 +99,20 @@ export function peerElements(instance: Instance, spec: NetworkSpec, peers: Overl
 /** Elements of one sandbox: who may send from its links, and where its published ports lead. */
 export function sandboxElements(instance: Instance, state: NetworkState, record: SandboxRecord): TableElement[] {
   const elements = describeElements(instance);
-  const senders = record.endpoints.map((endpoint) =>
-    elements.ofSender(endpoint.hostLink, endpoint.macAddress, endpoint.ipv4Address),
-  );
-  const target = publishedAddress(state, record);
-  return target === undefined ? senders : [...senders, ...record.ports.map((port) => elements.ofPort(port, target))];
+  const senders = record.endpoints.flatMap(({ hostLink, macAddress, ipv4Address, ipv6 }) => [
+    elements.ofSender(hostLink, macAddress, ipv4Address),
+    ...(ipv6 ? elements.ofIpv6Sender(hostLink, macAddress, [ipv6.address, linkLocalOf(macAddress)]) : []),
+  ]);
+  const targets = publishedAddresses(state, record);
+  return [...senders, ...record.ports.flatMap((port) => targets.flatMap((ip) => elements.ofPort(port, ip)))];
 }
 
-/** Published ports lead to the interface with the default route: only from there do answers find their way. */
-function publishedAddress(state: NetworkState, record: SandboxRecord): string | undefined {
+/** Published ports lead to the interface with the default route of a family: only from there do answers find their way. */
+export function publishedAddresses(state: NetworkState, record: SandboxRecord): string[] {
   const open = record.endpoints.filter(({ network }) => !state.networks.get(network)?.internal);
-  return (open.find(({ isDefaultRoute }) => isDefaultRoute) ?? open[0])?.ipv4Address;
+  const ipv4 = (open.find(({ isDefaultRoute }) => isDefaultRoute) ?? open[0])?.ipv4Address;
+  const ipv6 = open.find(({ isIpv6DefaultRoute }) => isIpv6DefaultRoute)?.ipv6?.address;
+  return [ipv4, ipv6].filter((ip) => ip !== undefined);
 }
 
 /** Elements that lead questions for port 53 of a gateway to where the name server listens instead. */
@@ -109,9 +123,7 @@ export function nameServerElements(instance: Instance, state: NetworkState, gate
     // A port published on that very address was asked for by name: one key leads to one place.
     const isTaken = taken.some((port) => port.protocol === protocol && port.hostPort === DNS_PORT);
     if (containerPort === undefined || isTaken) return [];
-    return [
-      describeElements(instance).ofPort({ protocol, hostIp: gateway, hostPort: DNS_PORT, containerPort }, gateway),
-    ];
+    return describeElements(instance).ofPort({ protocol, hostIp: gateway, hostPort: DNS_PORT, containerPort }, gateway);
   });
 }
 

@@ -3,8 +3,8 @@
 import { isIPv6 } from 'node:net';
 import type { Instance } from '../../lib/instance.ts';
 import { kernelNames } from '../../lib/instance.ts';
+import { addressBytes } from '../../lib/ip-address.ts';
 import { interfaceKey, NF_FAMILY, type SetElement } from '../host/nfnetlink.ts';
-import { addressBytes } from '../host/ip-address.ts';
 import { ipBytes, macBytes } from '../host/rtnetlink.ts';
 import { u16, u16be, u32, u32be } from '../host/netlink.ts';
 import { hashOf, mix } from './client-order.ts';
@@ -25,12 +25,16 @@ const SETS = {
   // (in, out) pairs that may talk freely: a bridge and itself.
   same: 'set same { type ifname . ifname; }',
   gateways: 'set gateways { type ifname . ipv4_addr; }',
+  gateways6: 'set gateways6 { type ifname . ipv6_addr; }',
   vips: 'set vips { type ipv4_addr; }',
   vipbridges: 'set vipbridges { type ifname . ipv4_addr; }',
   ports: 'map ports { type inet_proto . inet_service : ipv4_addr . inet_service; }',
   ipports: 'map ipports { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }',
+  ports6: 'map ports6 { type inet_proto . inet_service : ipv6_addr . inet_service; }',
+  ipports6: 'map ipports6 { type inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service; }',
   vipports: 'map vipports { type ipv4_addr . inet_proto . inet_service : verdict; }',
   serviceports: 'map serviceports { type inet_proto . inet_service : verdict; }',
+  serviceports6: 'map serviceports6 { type inet_proto . inet_service : verdict; }',
   // Ports where this process takes what was published on others; nobody else gets there.
   relays: 'set relays { type inet_service; }',
   // Overlays of this node by UDP port and VNI (with the reserved byte behind it), and who may send to them.
@@ -50,9 +54,15 @@ const SETS = {
   selfpeers: 'set selfpeers { type ipv4_addr . ipv4_addr; }',
   // The bridges again, in the type that a route look-up has.
   own: 'set own { typeof fib saddr oifname; }',
-  // Of table bridge: who may send from a port.
+  // Of table bridge: who may send from a port, ...
   senders: 'set senders { type ifname . ether_addr . ipv4_addr; }',
+  senders6: 'set senders6 { type ifname . ether_addr . ipv6_addr; }',
+  // ... and which address and MAC it may say to be its own in neighbour discovery.
+  targets6: 'set targets6 { typeof iifname . @th,64,128; }',
+  macs6: 'set macs6 { typeof iifname . @th,208,48; }',
 } as const;
+
+const BRIDGE_SETS: ReadonlySet<SetName> = new Set(['senders', 'senders6', 'targets6', 'macs6']);
 
 const PROTOCOL_NUMBER = { TCP: 6, UDP: 17 } as const;
 const protocolWord = (protocol: 'TCP' | 'UDP'): string => protocol.toLowerCase();
@@ -69,7 +79,7 @@ export function describeElements(instance: Instance) {
     words: string,
     data?: { data: readonly Buffer[] } | { gotoChain: string },
   ): TableElement => ({
-    family: set === 'senders' ? NF_FAMILY.bridge : NF_FAMILY.inet,
+    family: BRIDGE_SETS.has(set) ? NF_FAMILY.bridge : NF_FAMILY.inet,
     ...{ table, set, key, words },
     ...data,
   });
@@ -81,23 +91,39 @@ export function describeElements(instance: Instance) {
         element('own', [name], `"${bridge}"`),
         ...(options.isolated ? [] : [element('same', [name, name], `"${bridge}" . "${bridge}"`)]),
         ...(options.internal ? [element('internal', [name], `"${bridge}"`)] : []),
-        ...options.gateways.map((ip) => element('gateways', [name, ipBytes(ip)], `"${bridge}" . ${ip}`)),
+        ...options.gateways.map((ip) =>
+          element(isIPv6(ip) ? 'gateways6' : 'gateways', [name, addressBytes(ip)], `"${bridge}" . ${ip}`),
+        ),
       ];
     },
     ofSender: (link: string, mac: string, ip: string) =>
       element('senders', [interfaceKey(link), macBytes(mac), ipBytes(ip)], `"${link}" . ${mac} . ${ip}`),
+    /** What the endpoint may send by IPv6, from these addresses. */
+    ofIpv6Sender: (link: string, mac: string, ips: readonly string[]) => {
+      const name = interfaceKey(link);
+      return [
+        ...ips.flatMap((ip) => [
+          element('senders6', [name, macBytes(mac), addressBytes(ip)], `"${link}" . ${mac} . ${ip}`),
+          element('targets6', [name, addressBytes(ip)], `"${link}" . 0x${addressBytes(ip).toString('hex')}`),
+        ]),
+        element('macs6', [name, macBytes(mac)], `"${link}" . 0x${macBytes(mac).toString('hex')}`),
+      ];
+    },
+    /** None where the port is published on an address of the other family than the endpoint's. */
     ofPort: (port: PublishedPort, ip: string) => {
+      const isIpv6 = isIPv6(ip);
+      const [hostIp, wildcard] = [port.hostIp, isIpv6 ? '::' : '0.0.0.0'];
+      if (hostIp !== '' && isIPv6(hostIp) !== isIpv6) return [];
       const protocol = Buffer.of(PROTOCOL_NUMBER[port.protocol]);
-      const data = { data: [ipBytes(ip), u16be(port.containerPort)] };
+      const data = { data: [addressBytes(ip), u16be(port.containerPort)] };
       const [word, target] = [protocolWord(port.protocol), `${ip} . ${port.containerPort}`];
-      return port.hostIp === ''
-        ? element('ports', [protocol, u16be(port.hostPort)], `${word} . ${port.hostPort} : ${target}`, data)
-        : element(
-            'ipports',
-            [protocol, ipBytes(port.hostIp), u16be(port.hostPort)],
-            `${word} . ${port.hostIp} . ${port.hostPort} : ${target}`,
-            data,
-          );
+      if (hostIp === '' || hostIp === wildcard) {
+        const words = `${word} . ${port.hostPort} : ${target}`;
+        return [element(isIpv6 ? 'ports6' : 'ports', [protocol, u16be(port.hostPort)], words, data)];
+      }
+      const key = [protocol, addressBytes(hostIp), u16be(port.hostPort)];
+      const words = `${word} . ${hostIp} . ${port.hostPort} : ${target}`;
+      return [element(isIpv6 ? 'ipports6' : 'ipports', key, words, data)];
     },
     ofRelay: (port: number) => element('relays', [u16be(port)], `${port}`),
     ofVni: (port: number, vni: number) => element('vnis', [u16be(port), vniKey(vni)], `${port} . ${vniWord(vni)}`),
@@ -130,7 +156,7 @@ export function describeElements(instance: Instance) {
         ...hosts.map((host) => element('selfpeers', [ipBytes(host), ipBytes(ip)], `${host} . ${ip}`)),
       ];
     },
-    ofServicePort: (set: 'serviceports' | 'ingressports', port: ServicePort, chain: string) =>
+    ofServicePort: (set: 'serviceports' | 'serviceports6' | 'ingressports', port: ServicePort, chain: string) =>
       element(
         set,
         [Buffer.of(PROTOCOL_NUMBER[port.protocol]), u16be(port.publishedPort)],
@@ -141,23 +167,27 @@ export function describeElements(instance: Instance) {
 }
 
 /** Rules of the chain that spreads one service port over these backends; no backend = no rule = refused. */
-export function serviceRules(port: ServicePort, backends: readonly ServiceBackend[] = port.backends): string[] {
+export const serviceRules = (port: ServicePort, backends: readonly ServiceBackend[] = port.backends): string[] =>
+  spread('ip', port, backends);
+
+/** The same for clients that come by IPv6; the backends have addresses of that family. */
+export const serviceIpv6Rules = (port: ServicePort, backends: readonly ServiceBackend[]): string[] =>
+  spread('ip6', port, backends);
+
+function spread(family: 'ip' | 'ip6', port: ServicePort, backends: readonly ServiceBackend[]): string[] {
   if (backends.length === 0) return [];
-  const { choice, targets } = port.sessionAffinity ? byClient(backends) : atRandom(backends);
+  const targetOf = (backend: ServiceBackend): string =>
+    `${family === 'ip' ? backend.ip : backend.ipv6} . ${backend.port}`;
+  const targets = port.sessionAffinity ? byClient(backends, targetOf) : backends.map(targetOf);
+  const choice = port.sessionAffinity ? `jhash ${family} saddr` : 'numgen random';
+  const seed = port.sessionAffinity ? ` seed ${SEED}` : '';
+  const match = `${family === 'ip' ? 'ip protocol' : 'meta l4proto'} ${protocolWord(port.protocol)}`;
   const mark = port.clientAddress === 'Masquerade' ? `ct mark set ct mark or ${MASQUERADED} ` : '';
-  return [
-    `ip protocol ${protocolWord(port.protocol)} ${mark}dnat ip to ${choice} mod ${targets.length}${port.sessionAffinity ? ` seed ${SEED}` : ''} map { ${renderRanges(targets)} }`,
-  ];
+  return [`${match} ${mark}dnat ${family} to ${choice} mod ${targets.length}${seed} map { ${renderRanges(targets)} }`];
 }
 
 /** Rules of the chain of a port that is relayed by a listener of this process; the client's packets keep their destination. */
 export const relayRules = (listener: number): string[] => [`ip protocol tcp dnat to :${listener}`];
-
-const targetOf = ({ ip, port }: ServiceBackend): string => `${ip} . ${port}`;
-
-function atRandom(backends: readonly ServiceBackend[]): { choice: string; targets: string[] } {
-  return { choice: 'numgen random', targets: backends.map(targetOf) };
-}
 
 const BUCKETS = 1024;
 /** Given, since the kernel would draw another one for each rule: a client stays where it is when a rule is made anew. */
@@ -168,9 +198,9 @@ const SEED = '0x77696e64';
  * comes or goes moves its own share of the clients, and every node decides alike, also one that knows only some of the
  * backends, as long as the winner is among them.
  */
-function byClient(backends: readonly ServiceBackend[]): { choice: string; targets: string[] } {
+function byClient(backends: readonly ServiceBackend[], targetOf: (backend: ServiceBackend) => string): string[] {
   const scored = backends.map((backend) => ({ target: targetOf(backend), hash: hashOf(backend.id) }));
-  const targets = Array.from({ length: BUCKETS }, (_, bucket) => {
+  return Array.from({ length: BUCKETS }, (_, bucket) => {
     let [best, bestScore] = ['', -1];
     for (const { target, hash } of scored) {
       const score = mix(hash ^ Math.imul(bucket + 1, 0x9e3779b1));
@@ -178,7 +208,6 @@ function byClient(backends: readonly ServiceBackend[]): { choice: string; target
     }
     return best;
   });
-  return { choice: 'jhash ip saddr', targets: targets.length > 0 ? targets : [] };
 }
 
 /** `0 : a, 1-3 : b`: neighbours that are equal share an element. */
@@ -200,7 +229,9 @@ export interface TableContent {
 }
 
 /** Their elements name chains. */
-const BEHIND_CHAINS: ReadonlySet<SetName> = new Set(['vipports', 'serviceports', 'ingressports']);
+const BEHIND_CHAINS: ReadonlySet<SetName> = new Set([
+  ...(['vipports', 'serviceports', 'serviceports6', 'ingressports'] as const),
+]);
 
 /** A script that replaces both tables of the instance by this content, in one transaction. */
 export function renderTables(instance: Instance, content: TableContent): string {
@@ -214,7 +245,7 @@ export function renderTables(instance: Instance, content: TableContent): string 
   return `${renderDeletion(instance)}
 table inet ${name} {
 ${(Object.keys(SETS) as SetName[])
-  .filter((key) => !BEHIND_CHAINS.has(key) && key !== 'senders')
+  .filter((key) => !BEHIND_CHAINS.has(key) && !BRIDGE_SETS.has(key))
   .map(set)
   .join('\n')}
 ${chains.join('\n')}
@@ -256,14 +287,22 @@ chain translate {
   dnat ip to meta l4proto . th dport map @ports
   meta l4proto . th dport vmap @serviceports
 }
+chain translate6 {
+  fib daddr type != local return
+  dnat ip6 to meta l4proto . ip6 daddr . th dport map @ipports6
+  dnat ip6 to meta l4proto . th dport map @ports6
+  meta l4proto . th dport vmap @serviceports6
+}
 chain prerouting {
   type nat hook prerouting priority -100; policy accept;
   ip daddr 127.0.0.0/8 return
   meta nfproto ipv4 jump translate
+  meta nfproto ipv6 jump translate6
 }
 chain output {
   type nat hook output priority -100; policy accept;
   meta nfproto ipv4 jump translate
+  ip6 daddr != ::1 jump translate6
 }
 chain answer {
   type route hook output priority -150; policy accept;
@@ -282,6 +321,8 @@ chain input {
   iifname @ingresslinks reject
   iifname @internal iifname . ip daddr @vipbridges accept
   iifname @internal iifname . ip daddr != @gateways drop
+  iifname @internal icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+  iifname @internal iifname . ip6 daddr != @gateways6 drop
   ip daddr @vips icmp type echo-request accept
   ip daddr @vips reject
 }
@@ -317,7 +358,7 @@ chain postrouting {
   oifname @bridges ip saddr 127.0.0.0/8 masquerade
   ct status dnat ct mark and ${MASQUERADED} != 0 masquerade
   oifname @ingresslinks goto leave
-  meta nfproto ipv4 iifname @bridges oifname != @bridges masquerade
+  iifname @bridges oifname != @bridges masquerade
 }
 chain leave {
   iifname @bridges masquerade
@@ -326,7 +367,7 @@ chain leave {
 }
 }
 table bridge ${name} {
-${set('senders')}
+${[...BRIDGE_SETS].map(set).join('\n')}
 chain prerouting {
   type filter hook prerouting priority -300; policy accept;
   iifname "${kernelNames.linkPrefix(instance)}v*" goto guard
@@ -334,6 +375,20 @@ chain prerouting {
 chain guard {
   ether type ip iifname . ether saddr . ip saddr @senders accept
   ether type arp iifname . arp saddr ether . arp saddr ip @senders accept
+  ether type ip6 iifname . ether saddr . ip6 saddr @senders6 goto guard6
+  drop
+}
+chain guard6 {
+  meta l4proto != ipv6-icmp accept
+  icmpv6 type { nd-router-advert, nd-redirect } drop
+  icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @targets6 drop
+  icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto discovery
+  accept
+}
+chain discovery {
+  ip6 nexthdr != ipv6-icmp drop
+  ip6 length 24 accept
+  ip6 length 32 iifname . @th,208,48 @macs6 accept
   drop
 }
 }

@@ -4,9 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isAbort, messageOf } from '../../lib/errors.ts';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 import type { Logger } from '../../lib/log.ts';
-import type { NetlinkSocket } from '../host/netlink.ts';
+import type { NetlinkMessage, NetlinkSocket } from '../host/netlink.ts';
 import { NFNLGRP_NFTABLES, openNfnetlink } from '../host/nfnetlink.ts';
-import { linkIndex, openRtnetlink, RTNLGRP } from '../host/rtnetlink.ts';
+import { linkIndex, linkOfLostAddress, openRtnetlink, RTNLGRP } from '../host/rtnetlink.ts';
+import type { NetworkSpec } from './node-network.ts';
 import { isOverlay } from './overlay.ts';
 import { repairLinks } from './repair.ts';
 import type { NetworkState } from './state.ts';
@@ -33,11 +34,14 @@ export interface DriftWatch {
 export async function watchDrift(watch: DriftWatch, signal: AbortSignal): Promise<void> {
   using linkEvents = openRtnetlink([RTNLGRP.link, RTNLGRP.ipv4Address, RTNLGRP.ipv4Rule]);
   using neighbourEvents = createNeighbourWatch(watch);
+  using ipv6Events = createIpv6Watch(watch);
   using tableEvents = openNfnetlink([NFNLGRP_NFTABLES]);
   let checkedAt = performance.now();
   while (!signal.aborted) {
     try {
-      const isHinted = [concernsLinks(watch, linkEvents), neighbourEvents.isHinted()].includes(true);
+      const isHinted = [concernsLinks(watch, linkEvents), neighbourEvents.isHinted(), ipv6Events.isHinted()].includes(
+        true,
+      );
       if (isHinted || performance.now() - checkedAt > FULL_CHECK_MS) {
         checkedAt = performance.now();
         checkLinks(watch);
@@ -60,8 +64,17 @@ function concernsLinks({ instance, state }: DriftWatch, events: NetlinkSocket): 
   return overrun || isSuspicious(instance, state, messages, linkIndex);
 }
 
-/** Entries of overlays. On a node that has none, the changes of its neighbours are nobody's business. */
-function createNeighbourWatch({ instance, state }: DriftWatch): Disposable & { isHinted(): boolean } {
+interface OptionalWatch extends Disposable {
+  /** Whether there is something to look at. */
+  isHinted(): boolean;
+}
+
+/** Messages of a group that only some networks are concerned by: on a node that has none they are nobody's business. */
+function createOptionalWatch(
+  group: number,
+  isNeeded: () => boolean,
+  isSuspect: (messages: readonly NetlinkMessage[]) => boolean,
+): OptionalWatch {
   let events: NetlinkSocket | undefined;
   const close = (): void => {
     events?.[Symbol.dispose]();
@@ -69,18 +82,39 @@ function createNeighbourWatch({ instance, state }: DriftWatch): Disposable & { i
   };
   return {
     isHinted() {
-      if (![...state.networks.values()].some(isOverlay)) {
+      if (!isNeeded()) {
         close();
         return false;
       }
       // What happened before it was open, nobody told: look.
       const isNew = events === undefined;
-      events ??= openRtnetlink([RTNLGRP.neighbour]);
+      events ??= openRtnetlink([group]);
       const { messages, overrun } = events.receive();
-      return isNew || overrun || isSuspiciousNeighbour(instance, state, messages, linkIndex);
+      return isNew || overrun || isSuspect(messages);
     },
     [Symbol.dispose]: close,
   };
+}
+
+/** Entries of overlays. */
+const createNeighbourWatch = ({ instance, state }: DriftWatch): OptionalWatch =>
+  createOptionalWatch(
+    RTNLGRP.neighbour,
+    () => [...state.networks.values()].some(isOverlay),
+    (messages) => isSuspiciousNeighbour(instance, state, messages, linkIndex),
+  );
+
+/** IPv6 addresses of bridges; those that come and go with every veth are not ours. */
+function createIpv6Watch({ instance, state }: DriftWatch): OptionalWatch {
+  const concerned = (): NetworkSpec[] => [...state.networks.values()].filter(({ ipv6 }) => ipv6);
+  return createOptionalWatch(
+    RTNLGRP.ipv6Address,
+    () => concerned().length > 0,
+    (messages) => {
+      const lost = new Set(messages.flatMap((message) => linkOfLostAddress(message) ?? []));
+      return lost.size > 0 && concerned().some(({ id }) => lost.has(linkIndex(kernelNames.bridge(instance, id))));
+    },
+  );
 }
 
 function checkLinks({ instance, state, links, log }: DriftWatch): void {

@@ -12,5 +12,6 @@ export function pooledNetworkOf(config: PodSandboxConfig): string | undefined {
     shmSizeOf(config.annotations) === DEFAULT_SHM_BYTES;
   const [attachment, ...others] = attachmentsOf(config.annotations);
   if (!isOrdinary || !attachment || others.length > 0) return undefined;
-  return attachment.ipv4Address || attachment.macAddress ? undefined : attachment.network;
+  const { ipv4Address, ipv6Address, macAddress, network } = attachment;
+  return ipv4Address || ipv6Address || macAddress ? undefined : network;
 }

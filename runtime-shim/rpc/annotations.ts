@@ -24,6 +24,7 @@ const attachmentsSchema = z.array(
   z.object({
     network: z.string().min(1),
     ipv4Address: z.string().optional(),
+    ipv6Address: z.string().optional(),
     macAddress: z.string().optional(),
     names: z.array(z.string()).default([]),
   }),

@@ -18,6 +18,9 @@ export interface Builds {
   readonly shim: Pick<Shim, 'instance' | 'storage'>;
 }
 
+/** Messages that a slow caller may be behind. */
+const MAX_TOLD = 1000;
+
 /** Builds, and tells what the build tells; a build that fails ends in a message that says why. */
 export async function* buildImage(
   { builder, shim }: Builds,
@@ -28,9 +31,11 @@ export async function* buildImage(
   requireDiskSpace(shim.instance.home, shim.storage.reserve, 'an image');
   const told: Draft<BuildImageResponse>[] = [];
   let wake = Promise.withResolvers<void>();
-  const tell = (message: Draft<BuildImageResponse>): void => {
+  let read = Promise.withResolvers<void>();
+  const tell = (message: Draft<BuildImageResponse>): Promise<void> | void => {
     told.push(message);
     wake.resolve();
+    return told.length > MAX_TOLD ? read.promise : undefined;
   };
   let isOver = false;
   const building = run(builder, wanted, signal, tell).finally(() => {
@@ -39,32 +44,39 @@ export async function* buildImage(
   });
   // Told of below; a caller who has left is not waiting for it.
   building.catch(() => undefined);
-  while (!isOver || told.length > 0) {
-    await wake.promise;
-    wake = Promise.withResolvers<void>();
-    yield* told.splice(0);
+  try {
+    while (!isOver || told.length > 0) {
+      await wake.promise;
+      wake = Promise.withResolvers<void>();
+      yield* told.splice(0);
+      read.resolve();
+      read = Promise.withResolvers<void>();
+    }
+    await building;
+  } finally {
+    // Nobody reads any more: nobody waits for that either.
+    read.resolve();
   }
-  await building;
 }
 
 async function run(
   builder: ImageBuilder,
   request: BuildRequest,
   signal: AbortSignal,
-  tell: (message: Draft<BuildImageResponse>) => void,
+  tell: (message: Draft<BuildImageResponse>) => Promise<void> | void,
 ): Promise<void> {
   try {
     const { imageId, digest, cachedSteps, commit } = await builder.build(request, {
       signal,
       onEvent(event) {
-        if (event.kind === 'log') tell({ log: event.text });
-        else tell({ step: event.step, steps: event.steps, instruction: event.text });
+        if (event.kind === 'log') return tell({ log: event.text });
+        return tell({ step: event.step, steps: event.steps, instruction: event.text });
       },
     });
-    tell({ image: { imageId, digest, cachedSteps, commit: commit ?? '' } });
+    void tell({ image: { imageId, digest, cachedSteps, commit: commit ?? '' } });
   } catch (error) {
     if (signal.aborted || isAbort(error)) throw error;
-    tell({ failure: toFailure(error) });
+    void tell({ failure: toFailure(error) });
   }
 }
 

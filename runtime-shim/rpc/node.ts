@@ -4,6 +4,7 @@ import type {
   Attachment,
   ImageConfigOverride,
   Ingress,
+  Ipv6,
   NameRecord,
   NetworkSpec,
   PublishedPort,
@@ -12,10 +13,10 @@ import type {
 import { requireField } from '../../cri/presence.ts';
 import type { NodeCalls, NodeStreams, StreamHandlers, UnaryHandlers } from '../../cri/services.ts';
 import { WindlassError } from '../../lib/errors.ts';
-import { canonicalAddress } from '../../lib/node-address.ts';
 import type {
   Attachment as NetworkAttachment,
   IngressSpec,
+  NetworkIpv6,
   NetworkSpec as NodeNetworkSpec,
   PublishedPort as NodePort,
   ServicePort as NodeServicePort,
@@ -25,6 +26,7 @@ import type { ImageRecord } from '../images/image-service.ts';
 import { overlayMtu } from '../network/overlay.ts';
 import { uplinkMtu } from '../network/uplink-mtu.ts';
 import { requireDiskSpace } from '../storage/disk-reserve.ts';
+import { toAddress, toHostIp } from './addresses.ts';
 import { buildCache, buildImage } from './build-image.ts';
 import { copyUp } from './copy-up.ts';
 import type { Shim } from './deps.ts';
@@ -37,6 +39,7 @@ const FREEZE_MS = 30_000;
 const FEATURES = [
   'networks',
   'overlay',
+  'ipv6',
   'ports',
   'services',
   'names',
@@ -52,11 +55,13 @@ const FEATURES = [
   'rootfs-keys',
 ];
 
-/** As the kernel spells it: what stands there is compared with what was declared. */
-const toHost = (ip: string): string => canonicalAddress(ip).replaceAll(/[[\]]/g, '');
-
 const toNames = (records: readonly NameRecord[]): Map<string, readonly string[]> =>
-  new Map(records.map(({ name, ipv4Addresses }) => [name.toLowerCase(), ipv4Addresses]));
+  new Map(
+    records.map(({ name, ipv4Addresses, ipv6Addresses }) => [
+      name.toLowerCase(),
+      [...ipv4Addresses, ...ipv6Addresses.map(toAddress)],
+    ]),
+  );
 
 const toIngress = ({ network, ip, peers }: Ingress): IngressSpec => ({
   ...{ network, ip: requireField(ip, 'ingress.ip'), peers },
@@ -66,7 +71,10 @@ function toServicePort({ masquerade, proxyHeader, ...port }: ServicePort): NodeS
   return {
     ...port,
     protocol: toProtocol(port.protocol),
-    backends: port.backends.map((backend) => ({ ...backend, id: backend.id || `${backend.ip}:${backend.port}` })),
+    backends: port.backends.map(({ ipv6, ...backend }) => ({
+      ...{ ...backend, id: backend.id || `${backend.ip}:${backend.port}` },
+      ...(ipv6 && { ipv6: toAddress(ipv6) }),
+    })),
     clientAddress: proxyHeader ? 'ProxyProtocol' : masquerade ? 'Masquerade' : 'Preserve',
   };
 }
@@ -81,8 +89,10 @@ export function createNodeHandlers(
     ensureNetwork: async (request) => network.ensureNetwork(checkNetwork(requireField(request.network, 'network'))),
     setPeers: async ({ networkId, hosts, endpoints }) => {
       await network.setPeers(requireField(networkId, 'network_id'), {
-        hosts: hosts.map(toHost),
-        endpoints: endpoints.map(({ ip, mac, host }) => ({ ip, mac: mac.toLowerCase(), host: toHost(host) })),
+        hosts: hosts.map(toAddress),
+        endpoints: endpoints.map(({ ip, mac, host }) => ({
+          ...{ ip: toAddress(ip), mac: mac.toLowerCase(), host: toAddress(host) },
+        })),
       });
       return {};
     },
@@ -197,18 +207,24 @@ function readySandbox(shim: Shim, id: string): string {
   return record.id;
 }
 
-function checkNetwork({ overlay, ...spec }: NetworkSpec): NodeNetworkSpec {
-  requireField(spec.id, 'network.id');
+function checkNetwork({ overlay, ipv6, ...rest }: NetworkSpec): NodeNetworkSpec {
+  requireField(rest.id, 'network.id');
+  const spec = { ...rest, ...(ipv6 ? { ipv6: toIpv6(ipv6) } : {}) };
   if (!overlay) return { ...spec, mtu: spec.mtu || uplinkMtu() };
-  const underlayIp = toHost(requireField(overlay.underlayIp, 'network.overlay.underlay_ip'));
+  const underlayIp = toAddress(requireField(overlay.underlayIp, 'network.overlay.underlay_ip'));
   const nodeMac = overlay.nodeMac.toLowerCase();
   return { ...spec, mtu: overlayMtu(underlayIp, spec.mtu), overlay: { ...overlay, underlayIp, nodeMac } };
 }
 
-function toAttachment({ network, ipv4Address, macAddress, names }: Attachment): NetworkAttachment {
+const toIpv6 = ({ cidr, gateway, pool }: Ipv6): NetworkIpv6 => ({
+  ...{ cidr, pool: pool || cidr, gateway: toAddress(requireField(gateway, 'network.ipv6.gateway')) },
+});
+
+function toAttachment({ network, ipv4Address, ipv6Address, macAddress, names }: Attachment): NetworkAttachment {
   return {
     network: requireField(network, 'attachment.network'),
     ...(ipv4Address ? { ipv4Address } : {}),
+    ...(ipv6Address ? { ipv6Address } : {}),
     ...(macAddress ? { macAddress } : {}),
     names,
   };
@@ -221,7 +237,9 @@ function toProtocol(protocol: string): 'TCP' | 'UDP' {
   return protocol;
 }
 
-const toPort = (port: PublishedPort): NodePort => ({ ...port, protocol: toProtocol(port.protocol) });
+const toPort = (port: PublishedPort): NodePort => ({
+  ...{ ...port, protocol: toProtocol(port.protocol), hostIp: toHostIp(port.hostIp, 'ports.host_ip') },
+});
 
 function toRunConfig(config: ImageConfigOverride): ImageRecord['config']['config'] {
   const keys = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, {}]));

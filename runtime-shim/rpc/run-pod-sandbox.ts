@@ -13,6 +13,7 @@ import { pooledNetworkOf } from '../pool/pooled-network.ts';
 import { planSysctls } from '../oci-runtime/sysctls.ts';
 import { asFolderError } from '../store/record-file.ts';
 import { sandboxKey, type SandboxRecord } from '../store/records.ts';
+import { toHostIp } from './addresses.ts';
 import { attachmentsOf, domainnameOf, hostAliasesOf, shmSizeOf } from './annotations.ts';
 import { checkTexts } from './check-texts.ts';
 import type { Shim } from './deps.ts';
@@ -198,9 +199,10 @@ async function connect(shim: Shim, record: SandboxRecord): Promise<SandboxNetwor
   return shim.network.attachSandbox(
     record.id,
     net,
-    attachments.map(({ network, ipv4Address, macAddress, names }) => ({
+    attachments.map(({ network, ipv4Address, ipv6Address, macAddress, names }) => ({
       network,
       ...(ipv4Address ? { ipv4Address } : {}),
+      ...(ipv6Address ? { ipv6Address } : {}),
       ...(macAddress ? { macAddress } : {}),
       names,
     })),
@@ -214,8 +216,10 @@ const labelOf = ({ metadata }: PodSandboxConfig): string =>
   `container ${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`;
 
 function publishedPorts(config: PodSandboxConfig): PublishedPort[] {
-  return config.portMappings.flatMap(({ protocol, containerPort, hostPort, hostIp }) =>
-    protocol === 'SCTP' ? [] : [{ protocol, containerPort, hostPort, hostIp }],
+  return config.portMappings.flatMap(({ protocol, containerPort, hostPort, hostIp }, index) =>
+    protocol === 'SCTP'
+      ? []
+      : [{ protocol, containerPort, hostPort, hostIp: toHostIp(hostIp, `config.port_mappings[${index}].host_ip`) }],
   );
 }
 

@@ -12,7 +12,7 @@ export interface HostsInput {
   readonly hostNetwork: boolean;
 }
 
-/** Text of /etc/hosts: the host's own in its network, else loopback and the sandbox's first address. */
+/** Text of /etc/hosts: the host's own in its network, else loopback and the addresses of the sandbox's first interface. */
 export function hostsFile(input: HostsInput): string {
   const base = input.hostNetwork
     ? readText('/etc/hosts')
@@ -25,7 +25,8 @@ export function hostsFile(input: HostsInput): string {
         'ff02::2\tip6-allrouters',
         ...input.interfaces
           .slice(0, 1)
-          .map(({ ipv4Address }) => `${ipv4Address}\t${[...fullName(input), input.hostname].join(' ')}`),
+          .flatMap(({ ipv4Address, ipv6 }) => [ipv4Address, ...(ipv6 ? [ipv6.address] : [])])
+          .map((ip) => `${ip}\t${[...fullName(input), input.hostname].join(' ')}`),
         '',
       ].join('\n');
   const aliases = input.hostAliases.map(({ ip, hostnames }) => `${ip}\t${hostnames.join(' ')}\n`);

@@ -88,7 +88,9 @@ export function toSandbox(record: SandboxRecord): Draft<PodSandbox> {
 
 export function toSandboxStatus(shim: Shim, record: SandboxRecord): Draft<PodSandboxStatus> {
   const network = shim.network.sandboxStatus(record.networkOf ?? record.id);
-  const [first, ...more] = (network?.interfaces ?? []).map(({ ipv4Address }) => ({ ip: ipv4Address }));
+  const [first, ...more] = (network?.interfaces ?? [])
+    .flatMap(({ ipv4Address, ipv6 }) => [ipv4Address, ...(ipv6 ? [ipv6.address] : [])])
+    .map((ip) => ({ ip }));
   return {
     ...toSandbox(record),
     network: { ip: first?.ip ?? '', additionalIps: more },

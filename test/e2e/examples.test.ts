@@ -241,6 +241,16 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       );
     },
   },
+  'ipv6.yaml': {
+    async check({ instance, ready, exec }) {
+      await ready('shown', 'asking');
+      const { networks = [] } = await statusOf(instance, 'shown');
+      const address = networks[0]?.ipv6Address ?? '';
+      assert.match(address, /^fd/);
+      await exec('asking', 'ping', '-6', '-c', '1', '-W', '5', 'shown');
+      assert.equal(await exec('asking', 'wget', '-qO-', `http://[${address}]/`), 'six\n');
+    },
+  },
   'overlay.yaml': {
     async check({ instance, ready, exec }) {
       await ready('here', 'there');
@@ -483,8 +493,17 @@ test('examples', async (t) => {
   const leftOvers = (): object => {
     const { mounts, cgroups, processes, networkNamespaces, links } = takeHostSnapshot(identity);
     const folders = [paths.volumes(identity), paths.podLogs(identity)].flatMap((folder) => listFolder(folder));
-    // The bridge of network `default` stays once it was needed.
-    return { mounts, cgroups, processes, networkNamespaces, folders, veths: links.filter((name) => /-v/.test(name)) };
+    // The bridge of network `default` stays once it was needed, and so does the folder that the builder works in.
+    const builds = join(identity.run, 'shim', 'builds');
+    const passing = mounts.filter((mount) => !new RegExp(` ${builds}(/sealed/|$)`).test(mount));
+    return {
+      mounts: passing,
+      cgroups,
+      processes,
+      networkNamespaces,
+      folders,
+      veths: links.filter((name) => /-v/.test(name)),
+    };
   };
 
   for (const [name, { prepare, check }] of Object.entries(EXAMPLES)) {

@@ -179,7 +179,8 @@ spec:
     assert.equal(await reachesFrom(first, b), true, 'while nobody watches');
     await first.start();
     await cluster.waitForReady('node-1');
-    await waitFor(() => reaches('a', b), { what: 'a reaching b', timeoutMs: 30_000 });
+    // The node may count as Ready yet when its agent has not begun.
+    await waitFor(() => reaches('a', b), { what: 'a reaching b', timeoutMs: 90_000 });
     assert.equal(await devices(), before, 'made once');
 
     await second.killProcesses();

@@ -1,13 +1,18 @@
-// Whether a node of a test builds images: its runtime may have no builder.
-import { createCriClient } from '../../cri/client.ts';
-import { describeInstance, paths, type Instance } from '../../lib/instance.ts';
+// Whether the nodes of a test build images: their runtime may have no builder.
+import type { TestInstance } from './instance.ts';
+import { waitFor } from './wait.ts';
 
-/** Asks the runtime of the instance whose folders these are. */
-export async function canBuild({ home, run }: Pick<Instance, 'home' | 'run'>): Promise<boolean> {
-  const client = createCriClient({ socketPath: paths.criSocket(describeInstance(home, run)) });
-  try {
-    return (await client.node.describe({})).features.includes('build');
-  } finally {
-    client[Symbol.dispose]();
-  }
+const FEATURES = 'jsonpath={.items[0].metadata.annotations.windlass\\.dev/runtime-features}';
+
+/** What Describe() of the runtime says, as the agent passes it on. */
+export async function canBuild({ kubectlOk }: Pick<TestInstance, 'kubectlOk'>): Promise<boolean> {
+  // Every runtime of ours has networks.
+  const told = await waitFor(
+    async () => {
+      const features = (await kubectlOk(['get', 'nodes', '-o', FEATURES])).split(',');
+      return features.includes('networks') && features;
+    },
+    { timeoutMs: 60_000, what: 'the features of the runtime' },
+  );
+  return told.includes('build');
 }

@@ -12,7 +12,7 @@ export interface ObservedStatus {
   readonly containerID?: string;
   readonly startedAt?: string;
   readonly health?: { readonly status: string; readonly failingStreak?: number };
-  readonly networks?: readonly { readonly name: string; readonly ipv4Address: string }[];
+  readonly networks?: readonly { readonly name: string; readonly ipv4Address: string; readonly ipv6Address?: string }[];
   readonly ports?: readonly { readonly hostPort: number; readonly containerPort: number }[];
   readonly conditions?: readonly {
     readonly type: string;

@@ -1,7 +1,7 @@
 // A program that lives in a network namespace and serves, asks and resolves as it is told by JSON lines on stdin.
 import { createSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, isIPv6, type Socket } from 'node:net';
 import { answerLines } from './line-process.ts';
 
 export type PeerCommand =
@@ -37,7 +37,7 @@ function serve(command: Extract<PeerCommand, { op: 'serve' }>): Promise<string> 
       server.listen(command.port, host, () => resolve('serving'));
       return;
     }
-    const socket = createSocket('udp4');
+    const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
     socket.once('error', reject);
     socket.on('message', (_, peer) => socket.send(`${command.label} ${peer.address}`, peer.port, peer.address));
     socket.bind(command.port, host, () => resolve('serving'));
@@ -125,7 +125,7 @@ function ask(command: Extract<PeerCommand, { op: 'ask' }>): Promise<string> {
 
 function askDatagram(host: string, port: number, data: Buffer, timeoutMs: number, localPort = 0): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const socket = createSocket('udp4');
+    const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
     const timer = setTimeout(() => {
       socket.close();
       reject(new Error('timeout'));

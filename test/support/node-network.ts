@@ -13,6 +13,7 @@ import { createSandboxNamespaces } from '../../runtime-shim/host/namespaces.ts';
 import { createNodeNetwork } from '../../runtime-shim/network/create-node-network.ts';
 import type {
   Attachment,
+  NetworkIpv6,
   NetworkSpec,
   NodeNetwork,
   PublishedPort,
@@ -35,6 +36,8 @@ export function becomePrivateHost(): void {
 export interface Peer {
   send(command: PeerCommand): Promise<string>;
   serve(protocol: 'TCP' | 'UDP', port: number, label: string): Promise<string>;
+  /** The same for clients that come by IPv6 alone. */
+  serveIpv6(protocol: 'TCP' | 'UDP', port: number, label: string): Promise<string>;
   /** What the server answers; rejects with `timeout`, `ECONNREFUSED`, ... */
   ask(protocol: 'TCP' | 'UDP', host: string, port: number, timeoutMs?: number): Promise<string>;
   resolve(server: string, name: string, type?: 'A' | 'AAAA' | 'PTR'): Promise<string>;
@@ -49,6 +52,7 @@ export async function startPeer(path?: string): Promise<Peer> {
   return {
     send,
     serve: (protocol, port, label) => send({ op: 'serve', protocol, port, label }),
+    serveIpv6: (protocol, port, label) => send({ op: 'serve', protocol, port, label, host: '::' }),
     ask: (protocol, host, port, timeoutMs = 2000) => send({ op: 'ask', protocol, host, port, timeoutMs }),
     resolve: (server, name, type = 'A') => send({ op: 'resolve', server, name, type, timeoutMs: 2000 }),
     stop,
@@ -68,11 +72,18 @@ export function makeNetwork(octet: number, overrides: Partial<NetworkSpec> = {})
   };
 }
 
+/** The IPv6 side of makeNetwork(): `fd00:<octet>::/64`. */
+export const makeIpv6 = (octet: number): NetworkIpv6 => ({
+  ...{ cidr: `fd00:${octet}::/64`, gateway: `fd00:${octet}::1`, pool: `fd00:${octet}::/64` },
+});
+
 export interface Sandbox {
   readonly id: string;
   readonly netns: string;
   readonly network: SandboxNetwork;
   readonly ip: string;
+  /** '' where its first network has no IPv6. */
+  readonly ipv6: string;
   readonly peer: Peer;
 }
 
@@ -91,7 +102,7 @@ export interface NetworkHarness extends AsyncDisposable {
   addNamespace(name: string): string;
   /** Where the namespace of that name is pinned; `outside` is the outside world's. */
   namespacePath(name: string): string;
-  /** A machine beside the host: 192.0.2.2 behind the host's 192.0.2.1, with its default route through the host. */
+  /** A machine beside the host: 192.0.2.2 and fd00:2::2 behind the host's .1 and ::1, with its default routes through the host. */
   addOutsideWorld(): Promise<Peer>;
 }
 
@@ -128,7 +139,9 @@ export async function startNetwork(options: { upstreamResolvers?: readonly strin
       const netns = addNamespace(id);
       const attachments = networks.map((item) => (typeof item === 'string' ? { network: item, names: [id] } : item));
       const attached = await harness.network.attachSandbox(id, netns, attachments, ports, `Container default/${id}`);
-      return { id, netns, network: attached, ip: attached.interfaces[0]?.ipv4Address ?? '', peer: await track(netns) };
+      const [first] = attached.interfaces;
+      const addresses = { ip: first?.ipv4Address ?? '', ipv6: first?.ipv6?.address ?? '' };
+      return { id, netns, network: attached, ...addresses, peer: await track(netns) };
     },
     async addOutsideWorld() {
       const path = addNamespace('outside');
@@ -141,6 +154,9 @@ export async function startNetwork(options: { upstreamResolvers?: readonly strin
       inside('link', 'set', 'lo', 'up');
       inside('link', 'set', 'eth0', 'up');
       inside('route', 'add', 'default', 'via', '192.0.2.1');
+      ip('addr', 'add', 'fd00:2::1/64', 'dev', 'uplink', 'nodad');
+      inside('addr', 'add', 'fd00:2::2/64', 'dev', 'eth0', 'nodad');
+      inside('-6', 'route', 'add', 'default', 'via', 'fd00:2::1');
       return await track(path);
     },
     async [Symbol.asyncDispose]() {

@@ -81,7 +81,8 @@ async function startHost(index: number, mtu: number): Promise<OverlayHost> {
       const network = (await send({ op: 'network', method: 'attachSandbox', args })) as SandboxNetwork;
       const peer = await startPeer(netns);
       peers.push(peer);
-      return { id, netns, network, ip: network.interfaces[0]?.ipv4Address ?? '', peer };
+      const [first] = network.interfaces;
+      return { id, netns, network, ip: first?.ipv4Address ?? '', ipv6: first?.ipv6?.address ?? '', peer };
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(peers.map((peer) => peer.stop()));

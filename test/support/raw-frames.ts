@@ -1,5 +1,6 @@
 // Ethernet frames as they are, sent and received on a link of a network namespace. Main thread only, as root.
 import { closeSync } from 'node:fs';
+import { addressBytes } from '../../lib/ip-address.ts';
 import { check, libc } from '../../runtime-shim/host/libc.ts';
 import { withNetns } from '../../runtime-shim/host/namespaces.ts';
 
@@ -66,11 +67,45 @@ export function ipv4Packet(from: string, source: string, destination: string): B
   return frame(from, 0x0800, header);
 }
 
-/** An IPv6 router advertisement to all nodes. */
-export function routerAdvertisement(from: string): Buffer {
-  const source = Buffer.from('fe80000000000000020000fffe000001', 'hex');
-  const destination = Buffer.from('ff020000000000000000000000000001', 'hex');
-  const message = Buffer.from([134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
+/** An ICMPv6 message. */
+function icmpv6(from: string, source: string, destination: string, type: number, body: Buffer): Buffer {
+  const addresses = Buffer.concat([addressBytes(source), addressBytes(destination)]);
+  const message = Buffer.concat([Buffer.from([type, 0, 0, 0]), body]);
+  const pseudo = Buffer.concat([addresses, Buffer.from([0, 0, 0, message.length, 0, 0, 0, 58]), message]);
+  let sum = 0;
+  for (let index = 0; index < pseudo.length; index += 2) sum += pseudo.readUInt16BE(index);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  message.writeUInt16BE(~sum & 0xffff, 2);
   const header = Buffer.from([0x60, 0, 0, 0, 0, message.length, 58, 255]);
-  return frame(from, 0x86dd, Buffer.concat([header, source, destination, message]));
+  return frame(from, 0x86dd, Buffer.concat([header, addresses, message]));
+}
+
+const ALL_NODES = 'ff02::1';
+const option = (type: number, at: string): Buffer => Buffer.concat([Buffer.from([type, 1]), mac(at)]);
+
+/** "`is` lives at `at`", said to everybody by `source`. */
+export function neighbourAdvertisement(from: string, source: string, is: string, at = from): Buffer {
+  return icmpv6(
+    from,
+    source,
+    ALL_NODES,
+    136,
+    Buffer.concat([Buffer.from([0x20, 0, 0, 0]), addressBytes(is), option(2, at)]),
+  );
+}
+
+/** "Who has `wanted`? `source`, which asks, lives at `at`." */
+export function neighbourSolicitation(from: string, source: string, wanted: string, at = from): Buffer {
+  return icmpv6(from, source, ALL_NODES, 135, Buffer.concat([Buffer.alloc(4), addressBytes(wanted), option(1, at)]));
+}
+
+/** An IPv6 packet with nothing behind its header. */
+export function ipv6Packet(from: string, source: string, destination: string): Buffer {
+  const header = Buffer.from([0x60, 0, 0, 0, 0, 0, 59, 64]);
+  return frame(from, 0x86dd, Buffer.concat([header, addressBytes(source), addressBytes(destination)]));
+}
+
+/** An IPv6 router advertisement to all nodes. */
+export function routerAdvertisement(from: string, source = 'fe80::200:ff:fe00:1'): Buffer {
+  return icmpv6(from, source, ALL_NODES, 134, Buffer.from([64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]));
 }

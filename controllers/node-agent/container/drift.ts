@@ -1,6 +1,7 @@
 // Differences between what a running container should have and what it has, that can be mended in place. Pure.
 import type { Container } from '../../../crds/container.ts';
 import type { NetworkAttachment, OciImageConfig, PublishedPort, SandboxNetwork } from '../runtime/node-runtime.ts';
+import { canonicalAddress } from '../../../lib/node-address.ts';
 import type { DriftStep } from './plan.ts';
 import { attachmentsOf, publishedPortsOf } from './sandbox-config.ts';
 import { linuxResources, storageAnnotations } from './resources.ts';
@@ -75,4 +76,4 @@ export function hasPorts(actual: readonly PublishedPort[], wanted: readonly Publ
   return true;
 }
 
-const isSameAddress = (a: string, b: string): boolean => (a || '0.0.0.0') === (b || '0.0.0.0');
+const isSameAddress = (a: string, b: string): boolean => canonicalAddress(a) === canonicalAddress(b);

@@ -48,6 +48,7 @@ export function attachmentsOf(container: Attaching & Pick<Container, 'metadata'>
     return {
       network: `${namespace}/${network}`,
       ...(wanted?.ipv4Address ? { ipv4Address: wanted.ipv4Address } : {}),
+      ...(wanted?.ipv6Address ? { ipv6Address: wanted.ipv6Address } : {}),
       ...(wanted?.macAddress ? { macAddress: wanted.macAddress } : {}),
       names: [name, ...(wanted?.aliases ?? [])],
     };

@@ -207,6 +207,7 @@ function networkFields(input: StatusInput, hasSandbox: boolean): Pick<ContainerS
       ...(one.ipv4Address ? { ipv4Address: one.ipv4Address } : {}),
       ...(one.macAddress ? { macAddress: one.macAddress } : {}),
       ...(one.gateway ? { gateway: one.gateway } : {}),
+      ...(one.ipv6 ? { ipv6Address: one.ipv6.address, ipv6Gateway: one.ipv6.gateway } : {}),
     })),
     ports: input.network.ports.map((port) => ({
       containerPort: port.containerPort,

@@ -1,7 +1,9 @@
 // The Networks that containers of this node are on, made true by the runtime.
-import { isIP, isIPv4 } from 'node:net';
+import { isIP, isIPv4, isIPv6 } from 'node:net';
 import type { Network } from '../../../crds/network.ts';
 import { messageOf } from '../../../lib/errors.ts';
+import { ipv6Of } from '../../../lib/ipv6.ts';
+import { isIpv6Subnet } from '../../network/ipv6-subnet.ts';
 import type { Lister } from '../cluster.ts';
 import { canonicalJson } from '../container/spec-hash.ts';
 import type { Need } from '../container/prepared.ts';
@@ -23,7 +25,8 @@ export function defineNetwork(network: Network, nodeName: string): Need<{ readon
   if (network.metadata.deletionTimestamp !== undefined) {
     return wait('NetworkDeleting', `network "${name}" is being deleted`);
   }
-  const subnets = network.status?.subnets ?? [];
+  const subnets = (network.status?.subnets ?? []).filter((subnet) => !isIpv6Subnet(subnet));
+  const ipv6 = network.status?.subnets?.find(isIpv6Subnet);
   if (subnets.length === 0) {
     const ready = network.status?.conditions?.find(({ type }) => type === 'Ready');
     const detail = ready?.status === 'False' && ready.message ? `: ${ready.message}` : '';
@@ -53,6 +56,7 @@ export function defineNetwork(network: Network, nodeName: string): Need<{ readon
       isolated: network.spec.isolated ?? false,
       mtu: network.spec.mtu ?? 0,
       domain: namespace,
+      ...(ipv6 && { ipv6: { cidr: ipv6.cidr, gateway: ipv6.gateway ?? '', pool: ipv6.ipRange ?? ipv6.cidr } }),
       ...(overlay === undefined ? {} : { overlay }),
     },
   };
@@ -77,19 +81,28 @@ export function definePeers({ status }: Network, nodeName: string): NetworkPeers
   const endpoints: NetworkPeers['endpoints'][number][] = [];
   // Both ends of a tunnel have addresses of one family.
   const family = isIP(status?.nodes?.find(({ name }) => name === nodeName)?.underlayIP ?? '') || 4;
+  const subnet = status?.subnets?.find(isIpv6Subnet);
+  const pool = subnet && (subnet.ipRange ?? subnet.cidr);
   // What nodes say of their addresses is data from other machines: one that is none must not cost us the others.
   const add = (ip: string | undefined, mac: string | undefined, host: string): void => {
     if (ip === undefined || mac === undefined || !isIPv4(ip) || !isUnicastMac(mac)) return;
+    endpoints.push({ ip, mac: mac.toLowerCase(), host });
+  };
+  const addIpv6 = (ip: string | undefined, mac: string | undefined, host: string): void => {
+    if (!pool || ip === undefined || mac === undefined || !isIPv6(ip) || ip.includes('%') || !isUnicastMac(mac)) return;
     endpoints.push({ ip, mac: mac.toLowerCase(), host });
   };
   for (const { name, underlayIP: host, ipv4Address: ip, macAddress: mac } of status?.nodes ?? []) {
     if (name === nodeName || host === undefined || isIP(host) !== family || host.includes('%')) continue;
     underlays.set(name, host);
     add(ip, mac, host);
+    if (pool && ip !== undefined && isIPv4(ip)) addIpv6(ipv6Of(pool, ip), mac, host);
   }
-  for (const { ipv4Address: ip, macAddress: mac, nodeName: at } of status?.endpoints ?? []) {
+  for (const { ipv4Address: ip, ipv6Address: ipv6, macAddress: mac, nodeName: at } of status?.endpoints ?? []) {
     const host = underlays.get(at ?? '');
-    if (host !== undefined) add(ip, mac, host);
+    if (host === undefined) continue;
+    add(ip, mac, host);
+    addIpv6(ipv6, mac, host);
   }
   return { hosts: [...new Set(underlays.values())], endpoints };
 }

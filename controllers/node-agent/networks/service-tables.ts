@@ -1,5 +1,5 @@
 // What this node's network is told of Services: virtual and published ports with their backends, and names. Pure.
-import { isIPv4 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import type { Container } from '../../../crds/container.ts';
 import type { ContainerEndpoint } from '../../../crds/container-endpoint.ts';
 import { isIngress, type Network } from '../../../crds/network.ts';
@@ -73,9 +73,9 @@ export function buildServiceTables(input: ServiceTablesInput): ServiceTables {
     if (ports.length > 0) services.push({ id: idOf(service), ports });
     for (const network of networksOf(service)) {
       const vip = virtualIpOf(service, network);
-      const ipv4Addresses = vip === undefined ? reachable(scope, network).map(({ ip }) => ip) : [vip];
+      const members = vip === undefined ? reachable(scope, network) : [{ ip: vip, ipv6: undefined }];
       const id = idOn(service, network);
-      names.set(id, [...(names.get(id) ?? []), { name: service.metadata.name, ipv4Addresses }]);
+      names.set(id, [...(names.get(id) ?? []), nameRecord(service.metadata.name, members)]);
     }
   }
   const elsewhere = namesElsewhere(input.containers, overlays, nodeName);
@@ -108,18 +108,37 @@ interface Scope {
   readonly isInternal: (network: string) => boolean;
 }
 
-interface Member {
+interface Addresses {
   readonly ip: string;
+  readonly ipv6: string | undefined;
+}
+
+const nameRecord = (name: string, addresses: readonly Addresses[]): NameRecord => ({
+  name,
+  ipv4Addresses: addresses.map(({ ip }) => ip),
+  ipv6Addresses: addresses.flatMap(({ ipv6 }) => ipv6 ?? []),
+});
+
+interface Member extends Addresses {
+  readonly placed: Placed;
   readonly nodeName: string;
 }
+
+/** What a node says of its addresses is data from another machine. */
+function addressesOn(status: Placed['status'], network: string): Addresses | undefined {
+  const { ipv4Address: ip, ipv6Address: ipv6 = '' } = status?.networks?.find(({ name }) => name === network) ?? {};
+  return ip === undefined || !isIPv4(ip) ? undefined : { ip, ipv6: isIpv6(ipv6) ? ipv6 : undefined };
+}
+
+const isIpv6 = (ip: string): boolean => isIPv6(ip) && !ip.includes('%');
 
 /** Members with an address on the network, in the order of their addresses. */
 const membersOn = (members: readonly Placed[], network: string): Member[] =>
   members
-    .flatMap(({ spec, status }) => {
-      const ip = status?.networks?.find(({ name }) => name === network)?.ipv4Address;
-      // What a node says of its addresses is data from another machine.
-      return ip === undefined || !isIPv4(ip) ? [] : [{ ip, nodeName: spec.nodeName ?? '' }];
+    .flatMap((placed) => {
+      const { spec, status } = placed;
+      const addresses = addressesOn(status, network);
+      return addresses ? [{ ...addresses, nodeName: spec.nodeName ?? '', placed }] : [];
     })
     .toSorted((a, b) => (a.ip < b.ip ? -1 : 1));
 
@@ -144,13 +163,22 @@ function balancePort(scope: Scope, port: ServicePort, services: readonly Service
   // One network is enough to reach every member from outside: the one by which its answers leave.
   const network = networks.find((name) => !scope.isInternal(name)) ?? networks[0];
   if (network === undefined || !isPublishedHere(scope, port, services)) return virtual;
-  const backends = membersOn(scope.ready, network).flatMap(({ ip, nodeName }) => {
-    if (nodeName === scope.nodeName) return [backend(ip, target)];
-    const node = port.mode === 'Host' ? undefined : scope.addressOf(nodeName);
-    // That node leads it on to those of its own.
-    const { id } = backend(ip, target);
-    return node === undefined ? [] : [{ id, ip: node, port: port.publishedPort ?? 0, isRemote: true }];
-  });
+  const open = networks.filter((name) => !scope.isInternal(name));
+  const backends = membersOn(scope.ready, network).flatMap(
+    ({ ip, nodeName, placed }): Balanced['backends'][number][] => {
+      if (nodeName === scope.nodeName) {
+        // The same for IPv6: its answers leave by the first network that has it.
+        const ipv6 = open
+          .map((name) => addressesOn(placed.status, name)?.ipv6)
+          .find((address) => address !== undefined);
+        return [{ ...backend(ip, target), ...(ipv6 === undefined ? {} : { ipv6 }) }];
+      }
+      const node = port.mode === 'Host' ? undefined : scope.addressOf(nodeName);
+      // That node leads it on to those of its own.
+      const { id } = backend(ip, target);
+      return node === undefined ? [] : [{ id, ip: node, port: port.publishedPort ?? 0, isRemote: true }];
+    },
+  );
   // Other nodes may send clients here until they know better.
   const draining = port.mode === 'Host' ? [] : membersOn(scope.draining, network);
   for (const { ip } of draining) backends.push({ ...backend(ip, target), isDraining: true });
@@ -196,7 +224,7 @@ function namesElsewhere(
   overlays: ReadonlySet<string>,
   nodeName: string,
 ): Map<string, NameRecord[]> {
-  const names = new Map<string, Map<string, string[]>>();
+  const names = new Map<string, Map<string, Addresses[]>>();
   const isElsewhere = ({ spec, status, metadata }: Placed): boolean =>
     spec.nodeName !== undefined &&
     spec.nodeName !== nodeName &&
@@ -204,18 +232,16 @@ function namesElsewhere(
     metadata.deletionTimestamp === undefined;
   for (const container of containers.filter(isElsewhere).toSorted(byId)) {
     for (const { network, names: own } of attachmentsOf(container)) {
-      const ip = container.status?.networks?.find(({ name }) => idOn(container, name) === network)?.ipv4Address;
-      if (ip === undefined || !isIPv4(ip) || !overlays.has(network)) continue;
-      const known = names.get(network) ?? new Map<string, string[]>();
-      for (const name of own) known.set(name, [...(known.get(name) ?? []), ip]);
+      const short = network.slice((container.metadata.namespace ?? '').length + 1);
+      const addresses = addressesOn(container.status, short);
+      if (!addresses || !overlays.has(network)) continue;
+      const known = names.get(network) ?? new Map<string, Addresses[]>();
+      for (const name of own) known.set(name, [...(known.get(name) ?? []), addresses]);
       names.set(network, known);
     }
   }
   return new Map(
-    [...names].map(([network, known]) => [
-      network,
-      [...known].map(([name, ipv4Addresses]) => ({ name, ipv4Addresses })),
-    ]),
+    [...names].map(([network, known]) => [network, [...known].map(([name, addresses]) => nameRecord(name, addresses))]),
   );
 }
 

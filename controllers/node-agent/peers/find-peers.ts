@@ -7,6 +7,8 @@ import type { PeerNodes } from './peer-nodes.ts';
 
 /** For all of one look: a dead node costs no more than this, once. */
 const LOOK_MS = 1000;
+/** How long others may still answer once one has it. */
+const GRACE_MS = 100;
 /** Nodes asked in one look, however many there are. */
 const MAX_ASKED = 16;
 /** Holders that are enough. */
@@ -70,12 +72,14 @@ export function createPeerFinder({
           helpful.add(address.nodeName);
           found.push(address.nodeName);
           if (found.length >= ENOUGH) enough.abort();
+          else grace ??= setTimeout(() => enough.abort(), GRACE_MS);
         } catch {
           // Whatever it is, this node does not help now.
           if (!stop.aborted || isOver) noteSilence(address.nodeName);
         }
       };
       let isOver = false;
+      let grace: NodeJS.Timeout | undefined;
       const timer = setTimeout(() => {
         isOver = true;
         enough.abort();
@@ -84,6 +88,7 @@ export function createPeerFinder({
         await Promise.all(asked.map(look));
       } finally {
         clearTimeout(timer);
+        clearTimeout(grace);
       }
       signal.throwIfAborted();
       return found;

@@ -94,6 +94,7 @@ export interface PublishedPort {
 export interface NetworkAttachment {
   readonly network: string;
   readonly ipv4Address?: string | undefined;
+  readonly ipv6Address?: string | undefined;
   readonly macAddress?: string | undefined;
   readonly names: readonly string[];
 }
@@ -105,6 +106,8 @@ export interface SandboxNetwork {
     readonly ipv4Address: string;
     readonly macAddress: string;
     readonly gateway: string;
+    /** Null or absent: the network has none. */
+    readonly ipv6?: { readonly address: string; readonly gateway: string } | null;
   }[];
   readonly ports: readonly PublishedPort[];
 }
@@ -116,6 +119,8 @@ export interface NetworkDefinition {
   readonly isolated: boolean;
   readonly mtu: number;
   readonly domain: string;
+  /** Absent: IPv4 alone. */
+  readonly ipv6?: { readonly cidr: string; readonly gateway: string; readonly pool: string };
   /** Absent: the network ends at this node. */
   readonly overlay?: {
     readonly vni: number;
@@ -146,6 +151,8 @@ export interface BalancedService {
       readonly isRemote: boolean;
       /** About to be stopped: only for what other nodes still send here. */
       readonly isDraining?: boolean;
+      /** Of one on this node: where clients go that come to the published port by IPv6. */
+      readonly ipv6?: string;
     }[];
     readonly sessionAffinity: boolean;
     readonly masquerade: boolean;
@@ -172,6 +179,7 @@ export interface PortConflict {
 export interface NameRecord {
   readonly name: string;
   readonly ipv4Addresses: readonly string[];
+  readonly ipv6Addresses: readonly string[];
 }
 
 export interface NetworkNames {

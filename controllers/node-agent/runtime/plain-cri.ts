@@ -6,6 +6,7 @@ import { RUNTIME_ANNOTATIONS } from '../container/annotations.ts';
 import { parseImageConfig } from './image-config.ts';
 import type {
   InspectedImage,
+  NetworkAttachment,
   NodeRuntime,
   OciImageConfig,
   PublishedPort,
@@ -163,9 +164,10 @@ async function missingFeatures({ runtime }: Pick<CriClient, 'runtime'>, { linux 
 }
 
 function missingNetworks(text: string | undefined): string[] {
-  const attachments = JSON.parse(text ?? '[]') as { network: string; ipv4Address?: string; macAddress?: string }[];
+  const attachments = JSON.parse(text ?? '[]') as NetworkAttachment[];
   return [
     ...(attachments.some(({ ipv4Address }) => ipv4Address) ? ['fixed ipv4Address'] : []),
+    ...(attachments.some(({ ipv6Address }) => ipv6Address) ? ['fixed ipv6Address'] : []),
     ...(attachments.some(({ macAddress }) => macAddress) ? ['fixed macAddress'] : []),
     ...(attachments.length > 1 ? ['second network for a container'] : []),
   ];

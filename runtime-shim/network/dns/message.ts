@@ -1,5 +1,6 @@
 // The part of the DNS wire format (RFC 1035) that a resolver for container names needs: read one question, write
 // addresses and names back. Questions come from containers and are not trusted.
+import { formatAddress } from '../../../lib/ip-address.ts';
 
 export const TYPE = { a: 1, soa: 6, ptr: 12, aaaa: 28, opt: 41, any: 255 } as const;
 export const RCODE = {
@@ -123,8 +124,10 @@ export function encodeName(name: string): Buffer {
   return Buffer.concat([...labels.flatMap((label) => [Buffer.of(label.length), label]), Buffer.of(0)]);
 }
 
-/** The address asked for by `4.3.2.1.in-addr.arpa`; undefined for any other name. */
+/** The address asked for by `4.3.2.1.in-addr.arpa`, or by 32 digits below `ip6.arpa` (RFC 3596); undefined for any other name. */
 export function reverseAddress(name: string): string | undefined {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(name);
-  return match?.slice(1).toReversed().join('.');
+  if (match) return match.slice(1).toReversed().join('.');
+  const digits = /^((?:[0-9a-f]\.){32})ip6\.arpa$/.exec(name)?.[1];
+  return digits && formatAddress(Buffer.from(digits.split('.').toReversed().join(''), 'hex'));
 }

@@ -1,5 +1,10 @@
 // What the resolver knows about the names of a client's networks, and what it does with the rest. Pure.
+import { isIPv6 } from 'node:net';
+import { addressBytes } from '../../../lib/ip-address.ts';
+import { containsIpv6, parseIpv6, parseIpv6Cidr } from '../../../lib/ipv6.ts';
 import { contains, parseCidr, parseIp } from '../ipam.ts';
+import type { NetworkSpec } from '../node-network.ts';
+import type { EndpointRecord } from '../records.ts';
 import type { NetworkState } from '../state.ts';
 import { encodeName, RCODE, reverseAddress, TYPE, type Answer, type Question } from './message.ts';
 
@@ -28,8 +33,7 @@ export function decide(state: NetworkState, networkIds: readonly string[], quest
     if (!spec) continue;
     mayForward ||= !spec.internal;
     const reverse = reverseAddress(question.name);
-    if (reverse !== undefined && isOwnAddress(spec.subnets, reverse))
-      return answerReverse(state, networkId, question, reverse);
+    if (reverse !== undefined && isOwnAddress(spec, reverse)) return answerReverse(state, networkId, question, reverse);
     const domain = spec.domain.toLowerCase();
     const isBelowDomain = domain !== '' && question.name.endsWith(`.${domain}`);
     isOurs ||= isBelowDomain;
@@ -52,17 +56,16 @@ export function lookUp(state: NetworkState, networkId: string, name: string): re
   const here = [...state.sandboxes.values()].flatMap(({ endpoints }) =>
     endpoints
       .filter((endpoint) => endpoint.network === networkId && endpoint.names.some((own) => own.toLowerCase() === name))
-      .map(({ ipv4Address }) => ipv4Address),
+      .flatMap(({ ipv4Address, ipv6 }) => [ipv4Address, ...(ipv6 ? [ipv6.address] : [])]),
   );
   const found = new Set([...here, ...(names?.elsewhere.get(name) ?? [])]);
   return found.size > 0 ? [...found] : undefined;
 }
 
 function answerAddresses(question: Question, addresses: readonly string[]): Decision {
-  const wantsAddress = question.type === TYPE.a || question.type === TYPE.any;
-  const answers = wantsAddress
-    ? shuffle(addresses).map((ip) => ({ type: TYPE.a, data: Buffer.from(ip.split('.').map(Number)) }))
-    : [];
+  const answers = shuffle(addresses)
+    .map((ip) => ({ type: isIPv6(ip) ? TYPE.aaaa : TYPE.a, data: addressBytes(ip) }))
+    .filter(({ type }) => question.type === type || question.type === TYPE.any);
   return { kind: 'answer', rcode: RCODE.noError, answers };
 }
 
@@ -79,7 +82,7 @@ function answerReverse(state: NetworkState, networkId: string, question: Questio
 function nameOf(state: NetworkState, networkId: string, ip: string): string | undefined {
   for (const { endpoints } of state.sandboxes.values())
     for (const endpoint of endpoints)
-      if (endpoint.network === networkId && endpoint.ipv4Address === ip && endpoint.names[0] !== undefined)
+      if (endpoint.network === networkId && hasAddress(endpoint, ip) && endpoint.names[0] !== undefined)
         return endpoint.names[0];
   const { names, elsewhere } = state.names.get(networkId) ?? {};
   for (const map of [elsewhere, names])
@@ -87,7 +90,11 @@ function nameOf(state: NetworkState, networkId: string, ip: string): string | un
   return undefined;
 }
 
-function isOwnAddress(subnets: readonly { cidr: string }[], ip: string): boolean {
+const hasAddress = ({ ipv4Address, ipv6 }: EndpointRecord, ip: string): boolean =>
+  ipv4Address === ip || ipv6?.address === ip;
+
+function isOwnAddress({ subnets, ipv6 }: NetworkSpec, ip: string): boolean {
+  if (isIPv6(ip)) return ipv6 !== undefined && containsIpv6(parseIpv6Cidr(ipv6.cidr), parseIpv6(ip));
   if (ip.split('.').some((part) => Number(part) > 255)) return false;
   return subnets.some(({ cidr }) => contains(parseCidr(cidr), parseIp(ip)));
 }

@@ -1,6 +1,6 @@
 // Whole builds on a live shim: what is cached and what is not, what a failure leaves, what is made of a Dockerfile.
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test, type TestContext } from 'node:test';
@@ -8,7 +8,7 @@ import { paths } from '../../../lib/instance.ts';
 import { readMounts } from '../../../runtime-shim/host/mount.ts';
 import { buildImage, cachedSteps, configOf, mustBuild } from '../../support/builds.ts';
 import { startLiveRegistry } from '../../support/live-registry.ts';
-import { requirePrograms, requireRoot } from '../../support/require.ts';
+import { requireFeature, requirePrograms, requireRoot } from '../../support/require.ts';
 import { BUSYBOX, startTestShim, type TestShim } from '../../support/shim.ts';
 import { waitFor } from '../../support/wait.ts';
 
@@ -254,4 +254,46 @@ test('a cache is left at a registry and used from there; one that cannot be read
   assert.equal(again.image.digest, first.image.digest);
   assert.ok(again.log.some((line) => line.startsWith(`cache ${absent} is not used: `)));
   assert.equal(await runIn(shim, again.image.imageId, 'cat', '/near'), 'near');
+});
+
+test('a bind mount shows the context as a COPY takes it: owned by root, without what is ignored', async (t) => {
+  const shim = live(t);
+  if (!shim) return;
+  const Dockerfile = `FROM ${BUSYBOX}\nRUN --mount=type=bind,target=/c ls -ln /c >/out\n`;
+  const hostPath = makeContext(t, { Dockerfile, mine: '1' });
+  chownSync(join(hostPath, 'mine'), 1234, 1234);
+  const { image } = await mustBuild(shim, { hostPath });
+  assert.match(await runIn(shim, image.imageId, 'cat', '/out'), / 0 +0 .* mine$/);
+  chownSync(join(hostPath, 'mine'), 4321, 4321);
+  assert.equal((await mustBuild(shim, { hostPath })).image.digest, image.digest);
+});
+
+test('a cache that is pruned while a build goes on takes nothing from it', async (t) => {
+  const shim = live(t);
+  if (!shim) return;
+  const first = `FROM ${BUSYBOX}\nRUN mkdir /data && echo kept >/data/file\n`;
+  const { image } = await mustBuild(shim, { inlineFiles: { Dockerfile: first } });
+  await shim.cri.images.removeImage({ image: { image: image.imageId } });
+  let pruned: Promise<unknown> | undefined;
+  const going = `RUN --mount=type=tmpfs,target=/t echo going; sleep 1; cat /data/file >/copy\nRUN cat /data/file\n`;
+  const outcome = await buildImage(
+    shim,
+    { inlineFiles: { Dockerfile: first + going } },
+    {
+      onLog: (log) =>
+        void (/ going$/m.test(log) && (pruned ??= shim.cri.node.buildCache({ prune: true, keepBytes: 0 }))),
+    },
+  );
+  assert.equal(outcome.failure, undefined);
+  assert.ok(await pruned);
+  assert.equal(await runIn(shim, outcome.image?.imageId ?? '', 'cat', '/copy'), 'kept');
+});
+
+test('more layers than can be mounted are refused by their number', async (t) => {
+  const isLong = process.env['WINDLASS_LONG'] === '1';
+  const shim = requireFeature(t, isLong, 'takes minutes: npm run test:long') ? live(t) : undefined;
+  if (!shim) return;
+  const copies = Array.from({ length: 500 }, (_, index) => `COPY <<E /f\n${index}\nE\n`).join('');
+  const { failure } = await buildImage(shim, { inlineFiles: { Dockerfile: `FROM ${BUSYBOX}\n${copies}` } });
+  assert.match(failure?.message ?? '', /^Dockerfile:\d+:1: .*the stage has 499 layers/s);
 });

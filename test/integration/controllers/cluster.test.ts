@@ -108,7 +108,7 @@ test('the cluster controllers over a real API server', async (t) => {
     await waitFor(async () => (await volumes.get('data', 'default')) === undefined);
   });
 
-  await t.test('an Image is given to a node; one that is built is refused by name', async () => {
+  await t.test('an Image is given to a node; one that is built waits for a node that can', async () => {
     await images.create({
       metadata: { name: 'bb', namespace: 'default' },
       spec: makeImage('bb', { reference: 'busybox' }).spec,
@@ -123,7 +123,7 @@ test('the cluster controllers over a real API server', async (t) => {
     );
     const spec = makeImage('built', { build: { context: { inline: { Dockerfile: 'FROM scratch' } } } }).spec;
     await images.create({ metadata: { name: 'built', namespace: 'default' }, spec });
-    await waitFor(async () => ready(await images.get('built', 'default'))?.reason === 'NotSupported');
+    await waitFor(async () => ready(await images.get('built', 'default'))?.reason === 'NoNodeBuilds');
     await images.delete('bb', 'default');
     await waitFor(async () => (await images.get('bb', 'default')) === undefined);
   });

@@ -4,7 +4,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { kernelNames } from '../../../lib/instance.ts';
 import type { NetworkSpec, OverlayPeers } from '../../../runtime-shim/network/node-network.ts';
 import { waitFor } from '../../support/wait.ts';
-import { becomePrivateHost, type Sandbox } from '../../support/node-network.ts';
+import { ipv6Of } from '../../../lib/ipv6.ts';
+import { becomePrivateHost, makeIpv6, type Sandbox } from '../../support/node-network.ts';
 import {
   makeOverlay,
   nodeMacOf,
@@ -18,6 +19,8 @@ const PLAIN = 201;
 const ISOLATED = 202;
 const INTERNAL = 203;
 const OCTETS = [PLAIN, ISOLATED, INTERNAL];
+/** Prints what a server at the address, on port 80, says. */
+const ASK = `require('net').connect(80, process.argv[1]).pipe(process.stdout)`;
 
 describe('overlay over three hosts', { skip: isRoot ? false : 'needs root' }, () => {
   let all: OverlayHosts;
@@ -292,6 +295,42 @@ describe('overlay over three hosts', { skip: isRoot ? false : 'needs root' }, ()
     const before = await received(at(0), 204);
     await silence(seven.peer.ask('TCP', six.ip, 80, 500), 'a host that is no peer any more');
     assert.equal(await received(at(0), 204), before);
+  });
+
+  it('carries IPv6 between containers of different hosts, and mends its entries', async () => {
+    const id = 'default/net205';
+    const ipv6 = makeIpv6(205);
+    for (const index of [0, 1]) await at(index).network('ensureNetwork', makeOverlay(205, at(index), index, { ipv6 }));
+    const guests = [await at(0).addSandbox('dual-a', [id]), await at(1).addSandbox('dual-b', [id])] as const;
+    const [a, b] = guests;
+    assert.deepEqual([a.ipv6, b.ipv6], ['fd00:205::acd:3', 'fd00:205::acd:100']);
+    const tell = async (): Promise<void> => {
+      for (const [index, other] of [b, a].entries()) {
+        const { address: host } = at(1 - index);
+        const mac = other.network.interfaces[0]?.macAddress ?? '';
+        const node = { ip: ipv6Of(ipv6.pool, `10.205.${1 - index}.2`), mac: nodeMacOf(205, 1 - index), host };
+        const endpoints = [{ ip: other.ip, mac, host }, { ip: other.ipv6, mac, host }, node];
+        await at(index).network('setPeers', id, { hosts: [host], endpoints });
+      }
+    };
+    await tell();
+    await b.peer.serveIpv6('TCP', 80, 'b');
+    assert.equal(await a.peer.ask('TCP', b.ipv6, 80), `b ${a.ipv6}`);
+    const asked = await at(0).exec(process.execPath, '-e', ASK, b.ipv6);
+    assert.equal(asked, 'b fd00:205::acd:2', 'the host by its own address, which no other has');
+    const bridge = kernelNames.bridge(at(0).instance, id);
+    await at(0).exec('ip', '-6', 'neigh', 'del', b.ipv6, 'dev', bridge);
+    const entry = (): Promise<string> => at(0).exec('ip', '-6', 'neigh', 'show', 'dev', bridge, 'nud', 'permanent');
+    await waitFor(async () => (await entry()).includes(b.ipv6), { what: 'the entry that somebody removed' });
+    const hex = '00'.repeat(1450 - 48);
+    await b.peer.serveIpv6('UDP', 53, 'b');
+    const answer = await a.peer.send({ op: 'datagram', host: b.ipv6, port: 53, hex, timeoutMs: 5000 });
+    assert.equal(Buffer.from(answer, 'hex').toString(), `b ${a.ipv6}`, 'a full-size packet');
+    await at(0).network('setPeers', id, { hosts: [], endpoints: [] });
+    assert.equal((await entry()).trim(), '');
+    await silence(a.peer.ask('TCP', b.ipv6, 80, 500), 'an endpoint that nobody knows any more');
+    for (const [index, { id: guest }] of guests.entries()) await at(index).network('detachSandbox', guest);
+    for (const index of [0, 1]) await at(index).network('removeNetwork', id);
   });
 
   it('says who has the VNI, and gives out no address that another node has', async () => {

@@ -6,7 +6,9 @@ function logOf(write: (log: ReturnType<typeof createBuildLog>) => void): string[
   const lines: string[] = [];
   let now = 0;
   const log = createBuildLog(
-    (event) => event.kind === 'log' && lines.push(event.text),
+    (event) => {
+      if (event.kind === 'log') lines.push(event.text);
+    },
     () => (now += 100),
   );
   write(log);
@@ -17,9 +19,9 @@ test('steps are numbered in the order in which they begin, and their lines are t
   const lines = logOf((log) => {
     const first = log.begin('[build 1/2] RUN make');
     const second = log.begin('[2/2] COPY a /');
-    first.output('one\ntw');
+    void first.output('one\ntw');
     second.cached();
-    first.output('o\nthree');
+    void first.output('o\nthree');
     first.done();
   });
   assert.deepEqual(lines, [
@@ -36,8 +38,8 @@ test('steps are numbered in the order in which they begin, and their lines are t
 test('of a line that is written over and over, its last state is kept; one without end is cut', () => {
   const lines = logOf((log) => {
     const step = log.begin('RUN x');
-    step.output(' 10%\r 50%\r100%\r\n');
-    step.output('y'.repeat(150_000));
+    void step.output(' 10%\r 50%\r100%\r\n');
+    void step.output('y'.repeat(150_000));
     step.failed('exit code 1');
   });
   assert.equal(lines[1], '#1 0.1 100%\n');

@@ -487,6 +487,20 @@ const CASES: readonly Case[] = [
 
   of('Network', 'nothing', {}),
   of('Network', 'subnets of both families', { ipv6: true, subnets: [{ cidr: '10.1.0.0/16' }, { cidr: 'fd00::/64' }] }),
+  of('Network', 'mtu too small for IPv6', { ipv6: true, mtu: 1200 }, 'spec.mtu: must be at least 1280 with ipv6'),
+  of('Network', 'small mtu', { mtu: 1200 }),
+  of(
+    'Network',
+    'two IPv6 subnets',
+    { ipv6: true, subnets: [{ cidr: 'fd00:1::/64' }, { cidr: 'fd00:2::/64' }] },
+    'spec.subnets: a network has one IPv6 cidr',
+  ),
+  container('ipv6Address', { networks: [{ name: 'a', ipv6Address: 'fd00::5' }] }),
+  container(
+    'ipv6Address of IPv4',
+    { networks: [{ name: 'a', ipv6Address: '10.0.0.5' }] },
+    'spec.networks[0].ipv6Address: must be an IPv6 address',
+  ),
   of(
     'Network',
     'IPv6 subnet without ipv6',

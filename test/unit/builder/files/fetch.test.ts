@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import type { LookupAddress } from 'node:dns';
 import { test } from 'node:test';
 import { fileNameOf, isHttpUrl, withoutSecrets } from '../../../../builder/files/fetch-url.ts';
-import { isGitUrl, parseGitUrl } from '../../../../builder/files/git-url.ts';
-import { checkHost, guardedLookup, namesThisMachine } from '../../../../builder/files/refused-addresses.ts';
+import { hostOf, isGitUrl, parseGitUrl } from '../../../../builder/files/git-url.ts';
+import { checkHost, checkName, guardedLookup, namesThisMachine } from '../../../../builder/files/refused-addresses.ts';
 
 test('isGitUrl() knows repositories from files', () => {
   for (const url of [
@@ -47,6 +47,11 @@ test('parseGitUrl() takes addresses apart', () => {
   );
 });
 
+test('hostOf() finds the host in either form', () => {
+  assert.equal(hostOf('git@example.com:a/b'), 'example.com');
+  assert.equal(hostOf('ssh://git@example.com:22/x'), 'example.com');
+});
+
 test('URLs: names of files, and what messages show', () => {
   assert.equal(isHttpUrl('HTTP://x/y'), true);
   assert.equal(isHttpUrl('httpx'), false);
@@ -72,6 +77,13 @@ test('a build reaches this machine only when its URL says so', () => {
   checkHost('127.0.0.1', true);
   checkHost('10.0.0.1', false);
   checkHost('example.com', false);
+});
+
+test('checkName() lets pass what names this machine, and what nobody knows', async () => {
+  await checkName('localhost');
+  await checkName('127.0.0.1');
+  await checkName('name.invalid');
+  await assert.rejects(checkName('169.254.169.254'), { reason: 'Forbidden' });
 });
 
 test('a name that leads to this machine is refused when it is looked up', async () => {

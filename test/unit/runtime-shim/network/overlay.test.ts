@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeInstance, kernelNames } from '../../../../lib/instance.ts';
-import { addressBytes } from '../../../../runtime-shim/host/ip-address.ts';
+import { addressBytes } from '../../../../lib/ip-address.ts';
 import { encodeAttributes, u32, type NetlinkMessage } from '../../../../runtime-shim/host/netlink.ts';
 import { macBytes } from '../../../../runtime-shim/host/rtnetlink.ts';
 import { validateNetwork, validatePeers } from '../../../../runtime-shim/network/network-spec.ts';
@@ -140,7 +140,10 @@ test('validateNetwork() and validatePeers() name the value that cannot be', () =
   );
   assert.throws(() => validatePeers('n', { hosts: ['fe80::1%eth0'], endpoints: [] }), /"fe80::1%eth0" is no address/);
   assert.match(refusal({ underlayIp: 'fe80::1%eth0' }), /"fe80::1%eth0" is no address/);
-  assert.throws(() => validatePeers('n', { ...peers, endpoints: [{ ...FAR, ip: '10.1.1' }] }), /"10.1.1" is no IPv4/);
+  assert.throws(
+    () => validatePeers('n', { ...peers, endpoints: [{ ...FAR, ip: '10.1.1' }] }),
+    /"10.1.1" is no address of an endpoint/,
+  );
   const group = { ...FAR, mac: '33:33:00:00:00:01' };
   assert.throws(() => validatePeers('n', { ...peers, endpoints: [group] }), /no MAC of an endpoint/);
 });

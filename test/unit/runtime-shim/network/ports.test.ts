@@ -76,3 +76,39 @@ test('socketInodes() finds bound sockets by port and leaves connections out', ()
   assert.deepEqual(socketInodes(table, 80), ['777']);
   assert.deepEqual(socketInodes(table, 8), []);
 });
+
+test('claim() takes a port on every address of IPv6 too for who has such an address, and gives both back', () => {
+  const held = new Set<string>();
+  const table = createPortTable(
+    (_protocol, ip, wanted) => {
+      const key = `${ip} ${wanted || 40_000}`;
+      held.add(key);
+      return { port: wanted || 40_000, release: () => held.delete(key) };
+    },
+    () => undefined,
+  );
+  table.claim('a', 'a', [port(80)]);
+  assert.deepEqual([...held], ['0.0.0.0 80']);
+  table.claim('a', 'a', [port(80)], true);
+  assert.deepEqual([...held], ['0.0.0.0 80', ':: 80'], 'what it has is kept');
+  table.claim('b', 'b', [port(0), port(81, 'fd00::1')], true);
+  assert.deepEqual([...held].slice(2), ['0.0.0.0 40000', ':: 40000', 'fd00::1 81']);
+  for (const holder of ['a', 'b']) table.release(holder);
+  assert.equal(held.size, 0);
+});
+
+test('claim() tells the families apart', () => {
+  const { table } = makeTable();
+  table.claim('a', 'a', [port(80, '0.0.0.0'), port(81, '::')]);
+  table.claim('b', 'b', [port(80, 'fd00::1'), port(81, '192.0.2.1')]);
+  for (const [taken, by] of [
+    [port(80, '192.0.2.1'), 'a'],
+    [port(81, 'fd00::1'), 'a'],
+    [port(80, '::'), 'b'],
+    [port(81), 'a'],
+  ] as const)
+    assert.throws(() => table.claim('c', 'c', [taken]), {
+      reason: 'AlreadyExists',
+      details: { holder: by, port: taken.hostPort },
+    });
+});

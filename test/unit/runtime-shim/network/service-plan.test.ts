@@ -235,3 +235,25 @@ test('staleUdpFlows() names the changed ports with the backends that remain', ()
     ],
   );
 });
+
+test('planServices() leads clients that come by IPv6 to the backends of this node that have such an address', () => {
+  const ipv6 = (last: number, overrides: Partial<ServiceBackend> = {}): ServiceBackend =>
+    backend(last, { ipv6: `fd00::${last}`, ...overrides });
+  const backends = [backend(2), ipv6(3), ipv6(4), ipv6(5, { isRemote: true }), ipv6(6, { isDraining: true })];
+  const published = port({ publishedPort: 9090, backends, sessionAffinity: true });
+  const { elements, chains } = plan(published);
+  const chain = `${serviceChain('default/web', published)}-6`;
+  const led = (items: typeof elements): string[] =>
+    items.filter(({ set }) => set === 'serviceports6').map(({ words }) => words);
+  assert.deepEqual(led(elements), [`tcp . 9090 : goto ${chain}`]);
+  const [rule = ''] = chains.get(chain) ?? [];
+  assert.match(rule, /^meta l4proto tcp dnat ip6 to jhash ip6 saddr mod 1024 seed/);
+  assert.deepEqual([...new Set(rule.match(/fd00::\d . 8080/g))].toSorted(), ['fd00::3 . 8080', 'fd00::4 . 8080']);
+  assert.deepEqual(led(plan(port({ publishedPort: 9090 })).elements), []);
+  assert.deepEqual(led(plan(port({ backends })).elements), [], 'not published');
+  assert.throws(
+    () =>
+      validateServices([{ id: 's', ports: [port({ backends: [ipv6(3, { ipv6: 'fd00::1 } ; flush' })] })] }], undefined),
+    /is no IPv6 address/,
+  );
+});

@@ -102,3 +102,25 @@ test('tellPeers() tells what differs from what was told, and all again when the 
   await networks.tellPeers(makeNetwork('bridge'));
   assert.deepEqual(told, ['default/back 2', 'default/back 1', 'default/back 2']);
 });
+
+test('definePeers() tells the IPv6 addresses of containers and bridges elsewhere, of a network that has any', () => {
+  const subnets = [...(status.subnets ?? []), { cidr: 'fd00:1::/64', gateway: 'fd00:1::1' }];
+  const endpoints = status.endpoints?.map((one) =>
+    one.container === 'b' ? { ...one, ipv6Address: 'fd00:1::b' } : one,
+  );
+  const dual = makeNetwork('back', { driver: 'overlay', ipv6: true, status: { ...status, subnets, endpoints } });
+  const host = '192.0.2.2';
+  assert.deepEqual(
+    definePeers(dual, 'n1').endpoints.filter(({ ip }) => ip.includes(':')),
+    [
+      { ip: 'fd00:1::a01:20', mac: '0a:00:0a:01:00:20', host },
+      { ip: 'fd00:1::b', mac: '02:00:00:00:00:0b', host },
+    ],
+  );
+  const defined = defineNetwork(dual, 'n1');
+  assert.ok(defined.state === 'Ready');
+  assert.deepEqual(defined.definition.ipv6, { cidr: 'fd00:1::/64', gateway: 'fd00:1::1', pool: 'fd00:1::/64' });
+  assert.equal(defined.definition.subnets.length, 1);
+  const without = makeNetwork('back', { driver: 'overlay', status: { ...status, endpoints } });
+  assert.deepEqual(definePeers(without, 'n1'), definePeers(network, 'n1'));
+});

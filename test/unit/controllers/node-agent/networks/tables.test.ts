@@ -105,7 +105,7 @@ test('buildServiceTables() reaches members and names on every node over an overl
   const running = { ...second, status: { ...second.status, phase: 'Running' as const } };
   const { services, names } = tablesOf(service({}), [first, running], [overlay, ingressNetwork]);
   assert.deepEqual(services[0]?.ports[0]?.backends, [backend('10.128.0.1'), backend('10.128.0.2')]);
-  assert.deepEqual(names[0]?.elsewhere, [{ name: 'api-2', ipv4Addresses: ['10.128.0.2'] }]);
+  assert.deepEqual(names[0]?.elsewhere, [{ name: 'api-2', ipv4Addresses: ['10.128.0.2'], ipv6Addresses: [] }]);
 });
 
 test('buildServiceTables() leaves out what an agent wrote where an address should be', () => {
@@ -180,7 +180,11 @@ test('buildServiceTables() balances over the members that are ready and reachabl
     },
   ]);
   assert.deepEqual(tables.names, [
-    { network: 'shop/default', records: [{ name: 'api', ipv4Addresses: ['10.128.240.1'] }], elsewhere: [] },
+    {
+      network: 'shop/default',
+      records: [{ name: 'api', ipv4Addresses: ['10.128.240.1'], ipv6Addresses: [] }],
+      elsewhere: [],
+    },
   ]);
   assert.equal(tables.ingress, undefined);
 });
@@ -197,7 +201,7 @@ test('buildServiceTables() does not ask for a published port that another Servic
 test('buildServiceTables() answers a DNSRR service by its members, without a virtual address', () => {
   const tables = tablesOf(service({ endpointMode: 'DNSRR', ports: [{ port: 80 }] }), [member(1, 'n1', true)]);
   assert.deepEqual(tables.services, []);
-  assert.deepEqual(tables.names[0]?.records, [{ name: 'api', ipv4Addresses: ['10.128.0.1'] }]);
+  assert.deepEqual(tables.names[0]?.records, [{ name: 'api', ipv4Addresses: ['10.128.0.1'], ipv6Addresses: [] }]);
 });
 
 test('findDrift() finds ports, networks and resources that differ, and nothing else', () => {
@@ -281,5 +285,29 @@ test('defineNetwork() waits for the subnet and for this node`s addresses', () =>
   assert.equal(reason({ subnets }), 'network "a" has no addresses for node n1 yet');
   assert.deepEqual(reason({ subnets, nodes: [{ name: 'n1', ranges: ['10.0.0.0/28'] }] }), [
     { cidr: '10.0.0.0/24', gateway: '10.0.0.1', ranges: ['10.0.0.0/28'] },
+  ]);
+});
+
+test('buildServiceTables() tells IPv6 addresses of members: of this node for published ports, of all as names', () => {
+  const dual = (slot: number, node: string): Container => {
+    const one = member(slot, node, true);
+    const networks = [{ name: 'default', ipv4Address: `10.128.0.${slot}`, ipv6Address: `fd00::${slot}` }];
+    return { ...one, status: { ...one.status, networks } } as Container;
+  };
+  const tables = tablesOf(
+    service({ endpointMode: 'DNSRR' }),
+    [dual(1, 'n1'), dual(2, 'n2')],
+    [overlay, ingressNetwork],
+  );
+  const [published] = tables.services[0]?.ports ?? [];
+  assert.deepEqual(
+    published?.backends.map(({ isRemote, ipv6 }) => [isRemote, ipv6]),
+    [
+      [false, 'fd00::1'],
+      [true, undefined],
+    ],
+  );
+  assert.deepEqual(tables.names[0]?.records, [
+    { name: 'api', ipv4Addresses: ['10.128.0.1', '10.128.0.2'], ipv6Addresses: ['fd00::1', 'fd00::2'] },
   ]);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addressBytes, formatAddress } from '../../../../runtime-shim/host/ip-address.ts';
+import { addressBytes, formatAddress } from '../../../lib/ip-address.ts';
 
 test('addresses become bytes and text again', () => {
   for (const ip of ['192.0.2.1', '0.0.0.0', 'fd00::1', '::', '::1', '2001:db8:0:1:2:3:4:5', 'fe80::aabb:0:1'])
