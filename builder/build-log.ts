@@ -45,7 +45,7 @@ export function createBuildLog(onEvent: (event: BuildEvent) => Promise<void> | v
           for (; rest.length > MAX_LINE; rest = rest.slice(MAX_LINE)) lines.push(rest.slice(0, MAX_LINE));
           // A progress bar overwrites its line: what it came to is what stays.
           const shown = lines.map((line) => line.replace(/\r$/, '').split('\r').at(-1) ?? '');
-          await Promise.all(shown.map((line) => tell(`${prefix} ${seconds()} ${line}`)));
+          await Promise.all(shown.map(async (line) => tell(`${prefix} ${seconds()} ${line}`)));
         },
         cached: () => write(`${prefix} CACHED`),
         done() {

@@ -71,7 +71,7 @@ export function createStageResults(input: Omit<StagesBuild, 'build'> & { build: 
     const begin = (text: string): StepLog => {
       number += 1;
       counts.steps += 1;
-      input.onEvent({ kind: 'step', step: counts.steps, steps: Math.max(total, counts.steps), text });
+      void input.onEvent({ kind: 'step', step: counts.steps, steps: Math.max(total, counts.steps), text });
       return input.log.begin(`[${prefix}${number}/${count}] ${text}`);
     };
     const told = async <T>(
