@@ -29,7 +29,12 @@ const LONGEST = [
   'e2e/server-membership',
   'e2e/swarm',
   'e2e/moving-endpoints',
+  'e2e/builds',
+  'e2e/image-sharing',
+  'e2e/prepull',
   'integration/node-agent/real-registry',
+  'integration/builder/run/run-step',
+  'integration/builder/run/run-recovery',
   'integration/node-agent/restart',
   'integration/node-agent/crash',
   'integration/shim/kill-points',
@@ -49,6 +54,7 @@ const LONGEST = [
   'e2e/kubectl-more',
   'e2e/overlay',
   'e2e/routing-mesh',
+  'conformance/build/cases',
   'conformance/cri/user-namespaces',
 ];
 
