@@ -17,6 +17,7 @@ import { makeTar, type TarItem } from '../../../support/images.ts';
 import { requireRoot } from '../../../support/require.ts';
 
 const { signal } = new AbortController();
+const protect = (): void => undefined;
 
 test('build: context: a .dockerignore that hides the Dockerfile', async (t) => {
   if (!requireRoot(t)) return;
@@ -24,7 +25,13 @@ test('build: context: a .dockerignore that hides the Dockerfile', async (t) => {
   place.write({ Dockerfile: 'FROM scratch\n', '.dockerignore': '*\n', a: 'a' });
   const store = openContentStore(join(place.folder, 'store'));
   const source: ContextSource = { kind: 'folder', path: place.source };
-  await using context = await openContext(source, { dockerfile: 'Dockerfile', workDir: place.workDir, store, signal });
+  await using context = await openContext(source, {
+    dockerfile: 'Dockerfile',
+    workDir: place.workDir,
+    store,
+    protect,
+    signal,
+  });
   assert.equal(context.dockerfile.text, 'FROM scratch\n');
   for (const sources of [['Dockerfile'], ['a']]) {
     await assert.rejects(
@@ -61,7 +68,10 @@ test('build: context: links out of it', async (t) => {
   const store = openContentStore(join(place.folder, 'store'));
   const source: ContextSource = { kind: 'folder', path: place.source };
   for (const dockerfile of ['up', 'far-up', 'absolute', '../secret', '../source/d']) {
-    await assert.rejects(openContext(source, { dockerfile, workDir: place.workDir, store, signal }), dockerfile);
+    await assert.rejects(
+      openContext(source, { dockerfile, workDir: place.workDir, store, protect, signal }),
+      dockerfile,
+    );
   }
 });
 
@@ -115,7 +125,7 @@ test('build: context: git addresses with options, commands and paths in them', a
   for (const url of urls) {
     const opening = openContext(
       { kind: 'git', url },
-      { dockerfile: 'Dockerfile', workDir: place.workDir, store, signal },
+      { dockerfile: 'Dockerfile', workDir: place.workDir, store, protect, signal },
     );
     await assert.rejects(opening, ({ reason }) => reason === 'Invalid' || reason === 'Forbidden', url);
   }
