@@ -25,8 +25,9 @@ import type { Runner, RunnerParts, StepContext } from './runner.ts';
 import { describeFailure } from './step-failure.ts';
 import { mountStepFiles } from './step-files.ts';
 import { prepareMounts } from './step-mounts.ts';
-import { createRedactor, createStepOutput, type StepOutput } from './step-output.ts';
+import { createStepOutput, type StepOutput } from './step-output.ts';
 import { planStepSpec } from './step-spec.ts';
+import { createRedactor } from './redactor.ts';
 import { createStepRemover } from './remove-step.ts';
 
 /** For the compiled filter, a millisecond after each other: a runtime that starts has it within a few. */
