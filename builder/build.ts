@@ -50,6 +50,7 @@ export async function build(
     dockerfileInline: request.dockerfileInline,
     workDir: folder.root,
     store: content.store,
+    protect,
     signal,
     onLog: log.note,
   });

@@ -268,6 +268,8 @@ export interface BuildFailure {
   readonly column: number;
   readonly instruction: string;
   readonly isFinal: boolean;
+  readonly reason: string;
+  readonly output: readonly string[];
 }
 export interface BuildCacheResponse {
   readonly entries: number;

@@ -45,6 +45,8 @@ export interface ContextOptions {
   /** Existing folder of the build, for what is unpacked or fetched. */
   readonly workDir: string;
   readonly store: ContentStore;
+  /** Keeps a blob of the store from garbage collection for as long as the build takes. */
+  readonly protect: (digest: Digest) => void;
   readonly signal: AbortSignal;
   /** One line for each thing fetched. */
   readonly onLog?: (line: string) => void;

@@ -1,7 +1,10 @@
 // A repository's files at one commit, by the git program of the machine. Of git's configuration it sees a file made here
-// alone: no hooks, no filters, no credential helpers, no submodules, no protocol but that of the address.
+// alone: no hooks, no filters, no credential helpers, no submodules, no protocol but that of the address. Whoever writes a
+// Dockerfile does not get what the machine's own user may do: ssh sees neither its keys nor its agent, and so reaches what
+// is open to everybody alone.
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { WindlassError } from '../../lib/errors.ts';
 import { bytePath } from '../../oci/layers/file-system-calls.ts';
@@ -9,7 +12,7 @@ import { findProgram } from '../../runtime-shim/oci-runtime/runtime.ts';
 import { withoutSecrets } from './fetch-url.ts';
 import { hostOf, type GitAddress } from './git-url.ts';
 import { createIgnoreRules } from './ignore.ts';
-import { checkName } from './refused-addresses.ts';
+import { findAddresses } from './refused-addresses.ts';
 import { openSource } from './source-path.ts';
 
 const CONFIG = `[safe]
@@ -60,12 +63,12 @@ export async function fetchGit(address: GitAddress, options: GitOptions): Promis
   if (git === undefined) {
     throw new WindlassError('Unimplemented', 'a git context needs the program git, which is not installed');
   }
-  if (!address.isLocal) await checkName(hostOf(address.remote));
+  const addresses = address.isLocal ? [] : await findHost(address);
   const folder = await mkdtemp(join(options.workDir, 'git-'));
   const tree = join(folder, 'tree');
-  const run = createRunner(git, folder, address, options.signal);
+  const run = createRunner({ git, folder, address, ssh: sshCommand(address, addresses) }, options.signal);
   await mkdir(tree, { mode: 0o755 });
-  await writeFile(join(folder, 'config'), CONFIG, { mode: 0o600 });
+  await writeFile(join(folder, 'config'), `${CONFIG}${pinHttp(address, addresses)}`, { mode: 0o600 });
   await run(['init', '--quiet', '--template=', tree]);
   const commit = await fetchCommit(run, tree, address);
   if (options.checksum !== undefined && (options.checksum === '' || !commit.startsWith(options.checksum))) {
@@ -75,6 +78,32 @@ export async function fetchGit(address: GitAddress, options: GitOptions): Promis
   const committed = await run(['-C', tree, 'show', '--no-patch', '--no-show-signature', '--format=%ct', commit]);
   if (!options.keepGitDir) await rm(join(tree, '.git'), { recursive: true, force: true });
   return { root: findFolder(tree, address), commit, commitSeconds: Number(committed.trim()) };
+}
+
+async function findHost(address: GitAddress): Promise<string[]> {
+  const host = hostOf(address.remote);
+  const addresses = await findAddresses(host);
+  if (addresses.length > 0) return addresses;
+  throw new WindlassError('Unavailable', `failed to fetch ${shownOf(address)}: host ${host} cannot be found`);
+}
+
+/** Makes git go to the addresses that were looked at, whatever the name leads to when it asks. (git:// has no such way.) */
+function pinHttp({ remote }: GitAddress, addresses: readonly string[]): string {
+  if (!/^https?:/i.test(remote)) return '';
+  const { protocol, hostname, port } = new URL(remote);
+  if (isIP(hostname.replace(/^\[|\]$/g, '')) !== 0) return '';
+  const listed = addresses.map((one) => (isIP(one) === 6 ? `[${one}]` : one)).join(',');
+  return `[http]\n\tcurloptResolve = ${hostname}:${port || (protocol === 'https:' ? 443 : 80)}:${listed}\n`;
+}
+
+/** The same for ssh, without the machine's configuration, keys and agent. Hosts are known from /etc/ssh/ssh_known_hosts. */
+function sshCommand({ remote, isLocal }: GitAddress, [first]: readonly string[]): string {
+  const options = [
+    ...['BatchMode=yes', 'IdentityFile=none', 'IdentityAgent=none', 'IdentitiesOnly=yes', 'PubkeyAuthentication=no'],
+    ...['UserKnownHostsFile=none', 'UpdateHostKeys=no'],
+    ...(isLocal || first === undefined ? [] : [`HostName=${first}`, `HostKeyAlias=${hostOf(remote)}`]),
+  ];
+  return ['ssh', '-F', 'none', ...options.map((option) => `-o '${option}'`)].join(' ');
 }
 
 type Run = (args: readonly string[]) => Promise<string>;
@@ -102,7 +131,15 @@ async function fetchCommit(run: Run, tree: string, { remote, ref = 'HEAD' }: Git
   throw new WindlassError('Internal', 'no way to fetch a repository is left');
 }
 
-function createRunner(git: string, folder: string, address: GitAddress, signal: AbortSignal): Run {
+interface RunnerParts {
+  readonly git: string;
+  readonly folder: string;
+  readonly address: GitAddress;
+  /** Command of a shell. */
+  readonly ssh: string;
+}
+
+function createRunner({ git, folder, address, ssh }: RunnerParts, signal: AbortSignal): Run {
   const env = {
     PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
     LC_ALL: 'C',
@@ -113,8 +150,8 @@ function createRunner(git: string, folder: string, address: GitAddress, signal: 
     GIT_TERMINAL_PROMPT: '0',
     GIT_ASKPASS: '/bin/false',
     SSH_ASKPASS: '/bin/false',
-    // Keys and known hosts are those of the user that builds; nobody is asked anything.
-    GIT_SSH_COMMAND: 'ssh -o BatchMode=yes',
+    GIT_SSH_COMMAND: ssh,
+    GIT_SSH_VARIANT: 'ssh',
     GIT_ALLOW_PROTOCOL: address.isLocal ? 'file' : 'http:https:ssh:git',
     GIT_OPTIONAL_LOCKS: '0',
   };

@@ -69,6 +69,8 @@ function checkRemote(remote: string, allowsLocal: boolean, invalid: Invalid): bo
   if (!SCHEMES.includes(url.protocol)) throw invalid(`want http, https, ssh or git, not ${url.protocol.slice(0, -1)}`);
   if (url.hostname === '' || url.hostname.startsWith('-') || url.username.startsWith('-'))
     throw invalid('it has no host');
+  // In ssh and git URLs nearly everything would pass for a host, and be read by a shell.
+  if (!/^[a-z0-9[][\w.:-]*\]?$/i.test(url.hostname)) throw invalid('its host is no name and no address');
   if (url.pathname === '' || url.pathname === '/' || url.pathname.startsWith('/-')) throw invalid('it has no path');
   if (url.search !== '') throw invalid('a query is not supported: #ref:folder picks a ref and a folder');
   checkHost(url.hostname, namesThisMachine(url.hostname));

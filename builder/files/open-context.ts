@@ -110,8 +110,13 @@ async function writeInline(root: string, files: ReadonlyMap<string, string>): Pr
   }
 }
 
-async function unpackContext(digest: string, target: string, { store, signal }: ContextOptions): Promise<void> {
+async function unpackContext(
+  digest: string,
+  target: string,
+  { store, protect, signal }: ContextOptions,
+): Promise<void> {
   if (!isDigest(digest)) throw new WindlassError('Invalid', `context archive ${JSON.stringify(digest)} is no digest`);
+  protect(digest);
   const sizeBytes = store.sizeOf(digest);
   if (sizeBytes === undefined)
     throw new WindlassError('NotFound', `context archive ${digest} is not in the content store`);

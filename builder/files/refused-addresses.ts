@@ -4,7 +4,7 @@
 // Link-local addresses (where clouds hand out a machine's credentials) are refused always. Loopback and the unspecified
 // address are refused unless the URL in the Dockerfile names them itself, not by a name that happens to resolve to them and
 // not by a redirect from elsewhere.
-import { lookup as resolveName, type LookupOptions } from 'node:dns';
+import { lookup as resolveName, type LookupAddress, type LookupOptions } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { WindlassError } from '../../lib/errors.ts';
 
@@ -53,16 +53,16 @@ export function guardedLookup(mayReachThisMachine: boolean): LookupFunction {
 }
 
 /**
- * Looks a name up before somebody else connects to it: Forbidden when that would lead where builds may not reach. A name
- * that cannot be found is left to whoever connects.
+ * Looks a name up for somebody else who connects to it, and gives its addresses; none when it cannot be found. Forbidden
+ * when that would lead where builds may not reach.
  */
-export async function checkName(hostname: string): Promise<void> {
+export async function findAddresses(hostname: string): Promise<string[]> {
   const mayReachThisMachine = namesThisMachine(hostname);
   checkHost(hostname, mayReachThisMachine);
-  await new Promise<void>((resolve, reject) => {
-    guardedLookup(mayReachThisMachine)(bare(hostname), { all: true }, (error) => {
+  return new Promise((resolve, reject) => {
+    guardedLookup(mayReachThisMachine)(bare(hostname), { all: true }, (error, addresses) => {
       if (error instanceof WindlassError) reject(error);
-      else resolve();
+      else resolve(error ? [] : (addresses as LookupAddress[]).map(({ address }) => address));
     });
   });
 }

@@ -20,12 +20,13 @@ import type { OciRuntime } from '../../runtime-shim/oci-runtime/runtime.ts';
 import { checkRoot } from '../../runtime-shim/oci-runtime/spec-mounts.ts';
 import type { RunOperation } from '../operations.ts';
 import { createMountPoints, type MountPoints } from './mount-points.ts';
+import { createRedactor } from './redactor.ts';
 import { makeRunFolders, runFolders } from './run-folders.ts';
 import type { Runner, RunnerParts, StepContext } from './runner.ts';
 import { describeFailure } from './step-failure.ts';
 import { mountStepFiles } from './step-files.ts';
 import { prepareMounts } from './step-mounts.ts';
-import { createRedactor, createStepOutput, type StepOutput } from './step-output.ts';
+import { createStepOutput, type StepOutput } from './step-output.ts';
 import { planStepSpec } from './step-spec.ts';
 import { createStepRemover } from './remove-step.ts';
 

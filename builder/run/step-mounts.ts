@@ -147,7 +147,9 @@ export async function prepareMounts(
     const bytes = context.secrets.get(mount.id);
     if (bytes === undefined) {
       if (!mount.isRequired) return;
-      throw new WindlassError('NotFound', `${label}: the build was given no secret ${JSON.stringify(mount.id)}`);
+      throw new WindlassError('NotFound', `${label}: the build was given no secret ${JSON.stringify(mount.id)}`, {
+        details: { missingSecret: mount.id },
+      });
     }
     if (mount.env !== undefined) {
       if (bytes.includes(0)) {

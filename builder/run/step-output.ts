@@ -2,36 +2,10 @@
 // only as fast as lines are taken, so that memory is bounded whatever the step prints.
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
+import type { Redactor } from './redactor.ts';
 
 const MAX_LINE = 16 * 1024;
 const TAIL = { lines: 20, characters: 8 * 1024 } as const;
-/** Shorter ones are found in half of all lines. */
-const MIN_SECRET = 4;
-export const HIDDEN = '***';
-
-/** Puts *** in the place of each line of a secret. */
-export interface Redactor {
-  (text: string): string;
-  /** Length of the longest text that it looks for. */
-  readonly longest: number;
-}
-
-/** A redactor of what these secrets hold, line by line, as programs print them; lines under four characters stay. */
-export function createRedactor(secrets: Iterable<Buffer>): Redactor {
-  const texts = new Set(
-    [...secrets].flatMap((bytes) =>
-      bytes
-        .toString('utf8')
-        .split(/\r?\n/)
-        .map((line) => line.trim()),
-    ),
-  );
-  // The longest first: one can be part of another.
-  const wanted = [...texts].filter((text) => text.length >= MIN_SECRET).toSorted((a, b) => b.length - a.length);
-  const redact = (text: string): string => wanted.reduce((rest, secret) => rest.replaceAll(secret, HIDDEN), text);
-  return Object.assign(redact, { longest: wanted[0]?.length ?? 0 });
-}
-
 export interface StepOutput {
   /** Hands on every line of `source`, the last one also without a line feed; resolves at its end. */
   read(source: Readable): Promise<void>;
@@ -70,9 +44,9 @@ export function createStepOutput(redact: Redactor, onLine: (line: string) => voi
           rest = line;
         }
         // What could be the beginning of a secret waits for the rest of it.
+        if (rest.length <= MAX_LINE + redact.longest) continue;
+        rest = redact(rest);
         while (rest.length > MAX_LINE + redact.longest) {
-          rest = redact(rest);
-          if (rest.length <= MAX_LINE + redact.longest) break;
           await emit(rest.slice(0, MAX_LINE));
           rest = rest.slice(MAX_LINE);
         }

@@ -80,20 +80,28 @@ async function run(
   }
 }
 
-/** What the user reads; only what the Dockerfile or its files are to blame for is final. */
+const FINAL: readonly string[] = ['Invalid', 'Unimplemented', 'Forbidden', 'SecretNotFound'];
+
+/** What the user reads; only what the Dockerfile, its files or its secrets are to blame for is final. */
 function toFailure(error: unknown): BuildFailure {
   const known = error instanceof WindlassError ? error : undefined;
-  const { position, instruction } = (known?.details ?? {}) as {
+  const { position, instruction, missingSecret, output } = (known?.details ?? {}) as {
     position?: { file: string; line: number; column: number };
     instruction?: string;
+    missingSecret?: string;
+    output?: readonly string[];
   };
+  // The same build has the same secrets the next time.
+  const reason = missingSecret === undefined ? (known?.reason ?? 'Internal') : 'SecretNotFound';
   return {
     message: messageOf(error),
     file: position?.file ?? '',
     line: position?.line ?? 0,
     column: position?.column ?? 0,
     instruction: instruction ?? '',
-    isFinal: known?.reason === 'Invalid' || known?.reason === 'Unimplemented' || known?.reason === 'Forbidden',
+    isFinal: FINAL.includes(reason),
+    reason,
+    output: output ?? [],
   };
 }
 

@@ -8,8 +8,6 @@ import { listAttemptFiles, listAttempts, logDirectoryName, logPathOf } from '../
 import { rotateLog } from '../logs/rotate-log.ts';
 
 const LIMITS = { maxSizeBytes: 10 * 1024 * 1024, maxFiles: 5 } as const;
-/** What a failure shows of the log is cut from this much of its end. */
-const TAIL_BYTES = 8 * 1024;
 /** The one log of an Image, where a container has one by its name. */
 const LOG_NAME = 'build';
 
@@ -24,8 +22,6 @@ export interface BuildLog {
   readonly attempt: number;
   /** Adds whole lines, each with the time of now. */
   write(text: string): Promise<void>;
-  /** The end of what was written: at most a few KiB, no line of it torn. */
-  tail(): string;
   close(): Promise<void>;
 }
 
@@ -45,7 +41,6 @@ export async function openBuildLog(root: string, owner: LogOwner, clock: Clock):
   const path = join(root, logDirectoryName(owner.namespace, owner.name, owner.uid), logPathOf(LOG_NAME, attempt));
   let file: FileHandle = await open(path, 'a', 0o600);
   let sizeBytes = 0;
-  let tail = '';
   const reopen = async (): Promise<void> => {
     await file.close();
     file = await open(path, 'a', 0o600);
@@ -57,12 +52,10 @@ export async function openBuildLog(root: string, owner: LogOwner, clock: Clock):
       const time = new Date(clock.now()).toISOString();
       const lines = text.replace(/\n$/, '').split('\n');
       const bytes = Buffer.from(lines.map((line) => `${time} stdout F ${line}\n`).join(''));
-      tail = `${tail}${lines.join('\n')}\n`.slice(-TAIL_BYTES);
       await file.appendFile(bytes);
       sizeBytes += bytes.length;
       if (sizeBytes >= LIMITS.maxSizeBytes) await rotateLog(path, attempt, LIMITS, reopen, clock.now());
     },
-    tail: () => (tail.length < TAIL_BYTES ? tail : tail.slice(tail.indexOf('\n') + 1)),
     close: () => file.close(),
   };
 }

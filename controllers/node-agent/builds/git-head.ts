@@ -50,7 +50,9 @@ function lsRemote(url: string, ref: string, signal: AbortSignal): Promise<string
     GIT_CONFIG_NOSYSTEM: '1',
     GIT_CONFIG_GLOBAL: '/dev/null',
     GIT_ALLOW_PROTOCOL: 'https:http:ssh:git:file',
-    GIT_SSH_COMMAND: 'ssh -oBatchMode=yes',
+    // As the builder: neither the keys nor the agent of the machine's own user.
+    GIT_SSH_COMMAND:
+      'ssh -F none -oBatchMode=yes -oIdentityFile=none -oIdentityAgent=none -oPubkeyAuthentication=no -oUserKnownHostsFile=none',
   };
   const options = { env, signal, timeout: TIMEOUT_MS, maxBuffer: MAX_BYTES, encoding: 'utf8' } as const;
   return new Promise((resolve, reject) => {

@@ -115,7 +115,7 @@ export function createImageBuilder({ runtime, logs, clock }: ImageBuilderDeps, s
         return { state: 'Built', result: outcome, startedAtMs, finishedAtMs: clock.now() };
       }
       await log.write(`ERROR: ${outcome.message}`);
-      const message = describeFailure(outcome, log.tail());
+      const message = describeFailure(outcome);
       if (!outcome.isFinal) return failed(build, message, BUILD_BACKOFF);
       const hasBegun = build.state.state === 'Building' && build.state.step !== undefined;
       const retryAtMs = refreshMs === undefined ? undefined : clock.now() + refreshMs;

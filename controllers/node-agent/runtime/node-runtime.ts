@@ -238,6 +238,10 @@ export interface BuildFailure {
   readonly instruction: string;
   /** False for what may go well the next time. */
   readonly isFinal: boolean;
+  /** SecretNotFound for a secret that the build was not given, else the reason of the error. */
+  readonly reason: string;
+  /** Last lines of the command that failed. */
+  readonly output: readonly string[];
 }
 
 export type BuildOutcome =

@@ -168,8 +168,18 @@ test('a command that fails is told with its place, its output and its exit code;
   assert.equal(failure?.isFinal, true);
   assert.match(failure?.message ?? '', /^app\.dockerfile:4:1: RUN echo out.*\b7\b/s);
   assert.match(failure?.message ?? '', /err/);
+  assert.deepEqual([failure?.reason, failure?.output], ['Invalid', ['out', 'err']]);
   assert.ok(log.some((line) => line.endsWith(' out')));
   assert.deepEqual(leftOvers(shim), []);
+});
+
+test('a build without a secret that it requires fails for good, and says so in a word', async (t) => {
+  const shim = live(t);
+  if (!shim) return;
+  const run = 'RUN --mount=type=secret,id=npm,required=true true';
+  const { failure } = await buildImage(shim, { inlineFiles: { Dockerfile: `FROM ${BUSYBOX}\n${run}\n` } });
+  assert.deepEqual([failure?.reason, failure?.isFinal, failure?.output], ['SecretNotFound', true, []]);
+  assert.match(failure?.message ?? '', /^Dockerfile:2:1: RUN .*: the build was given no secret "npm"$/);
 });
 
 test('what is wrong with a Dockerfile or a context is told by its place', async (t) => {

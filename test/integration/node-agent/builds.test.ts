@@ -218,7 +218,8 @@ test('a failure names the place, the instruction and the end of the output, and 
     await onEvent({ kind: 'log', text: '#4 [3/3] RUN make\nmake: *** No rule to make target.  Stop.\n' });
     return {
       ...{ kind: 'failed', message: 'the command ended with 2', file: 'Dockerfile', line: 7, column: 1 },
-      ...{ instruction: 'RUN make', isFinal: true },
+      ...{ instruction: 'RUN make', isFinal: true, reason: 'Invalid' },
+      output: ['make: *** No rule to make target.  Stop.'],
     };
   };
   await create('broken', { build: inline() });

@@ -187,6 +187,9 @@ test('ADD of a repository, at a commit, from a folder of it', async (t) => {
   const { newestSeconds } = await add(url, { destination: '/all/' });
   assert.equal(newestSeconds, Date.parse('2020-01-01T00:00:00Z') / 1000);
   assert.deepEqual(Object.keys(place.list('all')), ['.gitattributes', 'sub/', 'sub/run.sh', 'top']);
+  // By a name, whose addresses git is given.
+  await add(url.replace('127.0.0.1', 'localhost'), { destination: '/named/' });
+  assert.deepEqual(place.list('named'), place.list('all'));
   await assert.rejects(add(`${url}#none`), /there is no "none"/);
   await assert.rejects(add(`${url}#main:none`), /there is no folder "none"/);
   await assert.rejects(add(url, { checksum: '0'.repeat(40) }), /want 0000/);

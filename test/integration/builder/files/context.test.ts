@@ -31,7 +31,11 @@ function makePlace(): Place {
     folder,
     workDir,
     store,
-    open: (source, options) => openContext(source, { dockerfile: 'Dockerfile', workDir, store, signal, ...options }),
+    open: (source, options) =>
+      openContext(source, {
+        ...{ dockerfile: 'Dockerfile', workDir, store, protect: () => undefined, signal },
+        ...options,
+      }),
     [Symbol.asyncDispose]: () => removeTree(folder),
   };
 }
@@ -108,6 +112,20 @@ test('an archive in the content store is unpacked, whatever it is packed with', 
     assert.equal(readdirSync(context.tree.root).length, 2);
   }
   assert.deepEqual(readdirSync(place.workDir), []);
+});
+
+test('an archive is protected before it is looked for, so that a sweep leaves it alone', async (t) => {
+  if (!requireRoot(t)) return;
+  await using place = makePlace();
+  const digest = await place.store.put(makeTar([{ name: 'Dockerfile', content: 'FROM scratch\n' }]));
+  const other = await place.store.put(Buffer.from('other'));
+  const swept: Promise<unknown>[] = [];
+  const protect = (wanted: string): void => void swept.push(place.store.sweep((found) => found === wanted));
+  await using context = await place.open({ kind: 'archive', digest }, { protect });
+  assert.equal(swept.length, 1);
+  await swept[0];
+  assert.equal(context.dockerfile.text, 'FROM scratch\n');
+  assert.deepEqual([place.store.has(digest), place.store.has(other)], [true, false]);
 });
 
 test('a repository is a context at one commit, from a folder of it', async (t) => {

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { existsSync, lstatSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { CopyPlan } from '../../../../builder/files/copy-plan.ts';
@@ -14,9 +14,10 @@ import { openContentStore } from '../../../../oci/content-store.ts';
 import type { ContextSource } from '../../../../runtime-shim/images/image-builder.ts';
 import { openBuildPlace, type BuildPlace } from '../../../support/build-place.ts';
 import { makeTar, type TarItem } from '../../../support/images.ts';
-import { requireRoot } from '../../../support/require.ts';
+import { requirePrograms, requireRoot } from '../../../support/require.ts';
 
 const { signal } = new AbortController();
+const protect = (): void => undefined;
 
 test('build: context: a .dockerignore that hides the Dockerfile', async (t) => {
   if (!requireRoot(t)) return;
@@ -24,7 +25,13 @@ test('build: context: a .dockerignore that hides the Dockerfile', async (t) => {
   place.write({ Dockerfile: 'FROM scratch\n', '.dockerignore': '*\n', a: 'a' });
   const store = openContentStore(join(place.folder, 'store'));
   const source: ContextSource = { kind: 'folder', path: place.source };
-  await using context = await openContext(source, { dockerfile: 'Dockerfile', workDir: place.workDir, store, signal });
+  await using context = await openContext(source, {
+    dockerfile: 'Dockerfile',
+    workDir: place.workDir,
+    store,
+    protect,
+    signal,
+  });
   assert.equal(context.dockerfile.text, 'FROM scratch\n');
   for (const sources of [['Dockerfile'], ['a']]) {
     await assert.rejects(
@@ -61,7 +68,10 @@ test('build: context: links out of it', async (t) => {
   const store = openContentStore(join(place.folder, 'store'));
   const source: ContextSource = { kind: 'folder', path: place.source };
   for (const dockerfile of ['up', 'far-up', 'absolute', '../secret', '../source/d']) {
-    await assert.rejects(openContext(source, { dockerfile, workDir: place.workDir, store, signal }), dockerfile);
+    await assert.rejects(
+      openContext(source, { dockerfile, workDir: place.workDir, store, protect, signal }),
+      dockerfile,
+    );
   }
 });
 
@@ -111,16 +121,63 @@ test('build: context: git addresses with options, commands and paths in them', a
     'https:///x.git',
     'http://169.254.169.254/x.git',
     'git@169.254.169.254:x',
+    'git@2852039166:x',
+    'ssh://0xa9fea9fe/x',
+    'git://2852039166/x',
+    "ssh://a'$(touch${IFS}escape)'/x",
   ];
   for (const url of urls) {
     const opening = openContext(
       { kind: 'git', url },
-      { dockerfile: 'Dockerfile', workDir: place.workDir, store, signal },
+      { dockerfile: 'Dockerfile', workDir: place.workDir, store, protect, signal },
     );
     await assert.rejects(opening, ({ reason }) => reason === 'Invalid' || reason === 'Forbidden', url);
   }
   assert.deepEqual(readdirSync(place.workDir), []);
   assert.equal(existsSync('/tmp/windlass-escape'), false);
+});
+
+test('build: context: git over ssh has no keys, no agent, no configuration, and goes where was looked', async (t) => {
+  if (!requireRoot(t) || !requirePrograms(t, 'git', 'ssh')) return;
+  await using place = openBuildPlace();
+  const store = openContentStore(join(place.folder, 'store'));
+  const { PATH = '', SSH_AUTH_SOCK } = process.env;
+  const seen = join(place.folder, 'seen');
+  const bin = join(place.folder, 'bin');
+  mkdirSync(bin);
+  // The real program says what it would do.
+  const script = `#!/bin/sh\nPATH='${PATH}'\nssh -G "$@" > '${seen}'\nenv | grep ^SSH_AUTH_SOCK >> '${seen}'\nexit 1\n`;
+  writeFileSync(join(bin, 'ssh'), script, { mode: 0o755 });
+  process.env['PATH'] = `${bin}:${PATH}`;
+  process.env['SSH_AUTH_SOCK'] = join(place.folder, 'agent');
+  try {
+    const opening = openContext(
+      { kind: 'git', url: 'git@localhost:x.git' },
+      { dockerfile: 'Dockerfile', workDir: place.workDir, store, protect, signal },
+    );
+    await assert.rejects(opening, { reason: 'Unavailable' });
+  } finally {
+    process.env['PATH'] = PATH;
+    if (SSH_AUTH_SOCK === undefined) delete process.env['SSH_AUTH_SOCK'];
+    else process.env['SSH_AUTH_SOCK'] = SSH_AUTH_SOCK;
+  }
+  const settings = readFileSync(seen, 'utf8');
+  for (const line of [
+    'user git',
+    'identityfile none',
+    'identityagent none',
+    'pubkeyauthentication false',
+    'hostbasedauthentication no',
+    'gssapiauthentication no',
+    'userknownhostsfile none',
+    'updatehostkeys false',
+    'hostkeyalias localhost',
+    'batchmode yes',
+  ]) {
+    assert.ok(settings.split('\n').includes(line), `${line} in\n${settings}`);
+  }
+  assert.match(settings, /^hostname (127\.0\.0\.1|::1)$/m);
+  assert.doesNotMatch(settings, /SSH_AUTH_SOCK/);
 });
 
 test('build: context: ADD from link-local and file URLs', async (t) => {

@@ -3,7 +3,12 @@ import type { LookupAddress } from 'node:dns';
 import { test } from 'node:test';
 import { fileNameOf, isHttpUrl, withoutSecrets } from '../../../../builder/files/fetch-url.ts';
 import { hostOf, isGitUrl, parseGitUrl } from '../../../../builder/files/git-url.ts';
-import { checkHost, checkName, guardedLookup, namesThisMachine } from '../../../../builder/files/refused-addresses.ts';
+import {
+  checkHost,
+  findAddresses,
+  guardedLookup,
+  namesThisMachine,
+} from '../../../../builder/files/refused-addresses.ts';
 
 test('isGitUrl() knows repositories from files', () => {
   for (const url of [
@@ -79,11 +84,16 @@ test('a build reaches this machine only when its URL says so', () => {
   checkHost('example.com', false);
 });
 
-test('checkName() lets pass what names this machine, and what nobody knows', async () => {
-  await checkName('localhost');
-  await checkName('127.0.0.1');
-  await checkName('name.invalid');
-  await assert.rejects(checkName('169.254.169.254'), { reason: 'Forbidden' });
+test('findAddresses() gives those of a name that names this machine, none of what nobody knows', async () => {
+  assert.ok((await findAddresses('localhost')).length > 0);
+  assert.deepEqual(await findAddresses('127.0.0.1'), ['127.0.0.1']);
+  assert.deepEqual(await findAddresses('[::1]'), ['::1']);
+  assert.deepEqual(await findAddresses('name.invalid'), []);
+  // The last two are none to look at, and 169.254.169.254 once they are resolved.
+  for (const host of ['169.254.169.254', '2852039166', '0xa9fea9fe']) {
+    await assert.rejects(findAddresses(host), { reason: 'Forbidden' }, host);
+  }
+  await assert.rejects(findAddresses('2130706433'), { reason: 'Forbidden', message: /this machine itself/ });
 });
 
 test('a name that leads to this machine is refused when it is looked up', async () => {
