@@ -81,19 +81,21 @@ async function run(
 }
 
 /** What the user reads; only what the Dockerfile or its files are to blame for is final. */
-function toFailure(error: unknown): BuildFailure {
+export function toFailure(error: unknown): BuildFailure {
   const known = error instanceof WindlassError ? error : undefined;
   const { position, instruction } = (known?.details ?? {}) as {
     position?: { file: string; line: number; column: number };
     instruction?: string;
   };
+  // A registry that refuses an image may be asked again: the name may become that of an Image which is built here.
+  const isForbidden = known?.reason === 'Forbidden' && !/^(FROM|COPY)\b/i.test(instruction ?? '');
   return {
     message: messageOf(error),
     file: position?.file ?? '',
     line: position?.line ?? 0,
     column: position?.column ?? 0,
     instruction: instruction ?? '',
-    isFinal: known?.reason === 'Invalid' || known?.reason === 'Unimplemented' || known?.reason === 'Forbidden',
+    isFinal: known?.reason === 'Invalid' || known?.reason === 'Unimplemented' || isForbidden,
   };
 }
 
