@@ -39,6 +39,8 @@ export interface ContentStore {
   has(digest: Digest, sizeBytes?: number): boolean;
   /** Size of a blob; undefined when it is not present. */
   sizeOf(digest: Digest): number | undefined;
+  /** All blobs that are present. */
+  list(): readonly Digest[];
   /** Reads and verifies a small blob; NotFound when absent, Invalid when larger than `limit` or damaged. */
   read(digest: Digest, limit: number): Promise<Buffer>;
   /** Writes a small blob; its digest is a SHA-256 unless said. */
@@ -85,6 +87,12 @@ export function openContentStore(root: string): ContentStore {
     blobPath,
     has,
     sizeOf: (digest) => statSync(blobPath(digest), { throwIfNoEntry: false })?.size,
+    list: () =>
+      (['sha256', 'sha512'] as const).flatMap((algorithm) =>
+        readdirSync(join(root, 'blobs', algorithm))
+          .map((hex) => `${algorithm}:${hex}`)
+          .filter(isDigest),
+      ),
     adopt: (path, digest) => rename(path, blobPath(digest)),
     index: () => entries,
     async read(digest, limit) {

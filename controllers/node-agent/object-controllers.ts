@@ -9,6 +9,7 @@ import { volumeKind, type Volume } from '../../crds/volume.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createController, watch, type LoopDeps, type Watch } from '../runtime/controller.ts';
 import { archiveOf } from '../image/plan.ts';
+import { findCondition } from '../runtime/conditions.ts';
 import { keyOf } from '../runtime/object-key.ts';
 import { keepArchives } from './archives/archives.ts';
 import { readGitHead } from './builds/git-head.ts';
@@ -69,6 +70,7 @@ function imageController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
     watches: [
       watch(watched.images, (image) => [keyOf(image)]),
       ownLabels(deps),
+      baseImages(deps),
       watch(watched.archives, ({ metadata, digest }) =>
         cluster.images
           .list(metadata.namespace)
@@ -89,6 +91,27 @@ function imageController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
       enqueue: queue.add,
     }),
   });
+}
+
+/** An Image that becomes Ready may be what builds of its namespace could not find. */
+function baseImages({ watched, builds }: ObjectControllerDeps): Watch {
+  return {
+    synced: (signal) => watched.images.synced(signal),
+    subscribe: () =>
+      watched.images.subscribe(({ object, previous, deleted }) => {
+        if (!deleted && isNews(object, previous)) builds.builder.retry(object.metadata.namespace ?? '');
+      }),
+  };
+}
+
+/** Whether a FROM may find the Image, or another one by its names, that did not before. */
+function isNews(image: Image, previous: Image | undefined): boolean {
+  if (previous === undefined || findCondition(image, 'Ready')?.status !== 'True') return false;
+  return (
+    findCondition(previous, 'Ready')?.status !== 'True' ||
+    image.status?.digest !== previous.status?.digest ||
+    !isDeepStrictEqual(image.status?.tags, previous.status?.tags)
+  );
 }
 
 /** Labels decide what a node is to have before anybody asks for it. */

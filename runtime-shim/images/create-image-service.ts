@@ -84,7 +84,10 @@ export function openImageParts(parts: ImageServiceParts): {
   const views = openViewStore(parts.snapshotsDir, layers, mounts);
   const compressed = openCompressedLayers(store, join(parts.contentDir, 'compressed-layers.json'));
   const leases = createLeases();
-  const kept = openKeptBlobs(join(dirname(parts.contentDir), 'kept-blobs.json'), store, leases);
+  const kept = openKeptBlobs(join(dirname(parts.contentDir), 'kept-blobs.json'), {
+    ...{ store, leases },
+    onDamaged: (file, error) => log.error({ err: error, file }, 'put aside a damaged list of kept blobs'),
+  });
   const table = createImageTable(store, log, (parts.pinned ?? []).map(normalizeReference));
 
   /** Unpacks what is missing from blobs that are present. */

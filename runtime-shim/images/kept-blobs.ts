@@ -1,9 +1,10 @@
 // Blobs that belong to no image and are kept all the same: archives that were uploaded to be built from. Somebody declares
 // which; what was just brought in is kept for a while before it must have been.
 import { createHash } from 'node:crypto';
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream, readFileSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
+import { z } from 'zod';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import type { ContentStore } from '../../oci/content-store.ts';
 import { digestMismatch, isDigest, type Digest } from '../../oci/digest.ts';
@@ -22,15 +23,26 @@ export interface KeptBlobs {
   declare(digests: readonly string[]): readonly string[];
 }
 
-interface Kept {
-  readonly declared: readonly string[];
+const Kept = z.object({
+  declared: z.array(z.string().refine(isDigest)),
   /** When each was brought in. */
-  readonly fresh: Readonly<Record<string, number>>;
+  fresh: z.record(z.string().refine(isDigest), z.number()),
+});
+type Kept = z.infer<typeof Kept>;
+
+interface KeptBlobsParts {
+  readonly store: ContentStore;
+  readonly leases: Leases;
+  readonly now?: () => number;
+  readonly onDamaged: (file: string, error: unknown) => void;
 }
 
-/** Opens the list in `file`; from now on the blobs on it are leased. */
-export function openKeptBlobs(file: string, store: ContentStore, leases: Leases, now = Date.now): KeptBlobs {
-  let kept = readKept(file);
+/**
+ * Opens the list in `file`; from now on the blobs on it are leased. One that cannot be read is reported and put aside, and
+ * every blob that is here counts as just brought in: what was on it will have been declared anew before that is over.
+ */
+export function openKeptBlobs(file: string, { store, leases, now = Date.now, onDamaged }: KeptBlobsParts): KeptBlobs {
+  let kept = readKept();
   let lease: Lease | undefined;
   const protect = (): void => {
     const next = leases.open();
@@ -38,6 +50,19 @@ export function openKeptBlobs(file: string, store: ContentStore, leases: Leases,
     lease?.[Symbol.dispose]();
     lease = next;
   };
+  function readKept(): Kept {
+    try {
+      return Kept.parse(JSON.parse(readFileSync(file, 'utf8')));
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return { declared: [], fresh: {} };
+      if (errnoOf(error) !== undefined) throw error;
+      onDamaged(file, error);
+      const anew = { declared: [], fresh: Object.fromEntries(store.list().map((digest) => [digest, now()])) };
+      renameSync(file, `${file}.damaged`);
+      writeRecordFile(file, JSON.stringify(anew));
+      return anew;
+    }
+  }
   const change = (next: Kept): void => {
     if (JSON.stringify(next) === JSON.stringify(kept)) return;
     writeRecordFile(file, JSON.stringify(next));
@@ -70,15 +95,6 @@ export function openKeptBlobs(file: string, store: ContentStore, leases: Leases,
 function toDigest(text: string): Digest {
   if (isDigest(text) && text.startsWith('sha256:')) return text;
   throw new WindlassError('Invalid', `digest: want sha256: and 64 hex digits, not ${JSON.stringify(text)}`);
-}
-
-function readKept(file: string): Kept {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Kept;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return { declared: [], fresh: {} };
-    throw new WindlassError('Internal', `the list of kept blobs ${file} is damaged`, { cause: error });
-  }
 }
 
 async function hashFile(path: string): Promise<string> {

@@ -83,7 +83,7 @@ async function run(
 const FINAL: readonly string[] = ['Invalid', 'Unimplemented', 'Forbidden', 'SecretNotFound'];
 
 /** What the user reads; only what the Dockerfile, its files or its secrets are to blame for is final. */
-function toFailure(error: unknown): BuildFailure {
+export function toFailure(error: unknown): BuildFailure {
   const known = error instanceof WindlassError ? error : undefined;
   const { position, instruction, missingSecret, output } = (known?.details ?? {}) as {
     position?: { file: string; line: number; column: number };
@@ -93,13 +93,15 @@ function toFailure(error: unknown): BuildFailure {
   };
   // The same build has the same secrets the next time.
   const reason = missingSecret === undefined ? (known?.reason ?? 'Internal') : 'SecretNotFound';
+  // A registry that refuses an image may be asked again: the name may become that of an Image which is built here.
+  const isRefusedImage = reason === 'Forbidden' && /^(FROM|COPY)\b/i.test(instruction ?? '');
   return {
     message: messageOf(error),
     file: position?.file ?? '',
     line: position?.line ?? 0,
     column: position?.column ?? 0,
     instruction: instruction ?? '',
-    isFinal: FINAL.includes(reason),
+    isFinal: FINAL.includes(reason) && !isRefusedImage,
     reason,
     output: output ?? [],
   };

@@ -32,6 +32,8 @@ export type BuildState =
       readonly message: string;
       /** Absent: other inputs alone can help. */
       readonly retryAtMs: number | undefined;
+      /** Whether what is built is to blame, and not what it needs from elsewhere. */
+      readonly isFinal: boolean;
     };
 
 export interface BuildOrder {
@@ -46,6 +48,11 @@ export interface BuildOrder {
 export interface ImageBuilder {
   /** Starts the build, or says how it stands; `onChange` runs when it is over. Returns at once. */
   request(order: BuildOrder, onChange: () => void): BuildState;
+  /**
+   * What the builds of `namespace` need from elsewhere may be there now: those that failed for want of it are tried again
+   * at once, those under way once more should they fail for it.
+   */
+  retry(namespace: string): void;
   /** Ends and forgets the builds of Images that `isKnown` does not know; those that were under way are told. */
   retain(isKnown: (uid: string) => boolean): readonly LogOwner[];
   /** The attempt whose log is being written. */
@@ -59,6 +66,8 @@ interface Build {
   readonly inputs: string;
   state: BuildState;
   failures: number;
+  /** retry() came while it was under way: it may have asked too early for what is there now. */
+  mayBeEarly: boolean;
   stop: AbortController;
   running: Promise<void>;
   attempt: number | undefined;
@@ -83,6 +92,7 @@ export function createImageBuilder({ runtime, logs, clock }: ImageBuilderDeps, s
 
   function start(build: Build, order: BuildOrder, before: Promise<void>): void {
     build.state = { state: 'Building', step: undefined };
+    build.mayBeEarly = false;
     build.stop = new AbortController();
     const stop = AbortSignal.any([signal, build.stop.signal]);
     const run = async (): Promise<void> => {
@@ -119,7 +129,7 @@ export function createImageBuilder({ runtime, logs, clock }: ImageBuilderDeps, s
       if (!outcome.isFinal) return failed(build, message, BUILD_BACKOFF);
       const hasBegun = build.state.state === 'Building' && build.state.step !== undefined;
       const retryAtMs = refreshMs === undefined ? undefined : clock.now() + refreshMs;
-      return { state: 'Failed', reason: failureReason(outcome, hasBegun), message, retryAtMs };
+      return { state: 'Failed', reason: failureReason(outcome, hasBegun), message, retryAtMs, isFinal: true };
     } catch (error) {
       await log.write(stop.aborted ? 'CANCELED' : `ERROR: ${messageOf(error)}`);
       throw error;
@@ -142,8 +152,8 @@ export function createImageBuilder({ runtime, logs, clock }: ImageBuilderDeps, s
     backoff: typeof BUILD_BACKOFF | typeof INTERRUPTED_BACKOFF,
   ): BuildState {
     build.failures += 1;
-    const retryAtMs = clock.now() + backoffDelayMs(build.failures, backoff);
-    return { state: 'Failed', reason: 'BuildFailed', message, retryAtMs };
+    const retryAtMs = clock.now() + (build.mayBeEarly ? 0 : backoffDelayMs(build.failures, backoff));
+    return { state: 'Failed', reason: 'BuildFailed', message, retryAtMs, isFinal: false };
   }
 
   return {
@@ -164,6 +174,7 @@ export function createImageBuilder({ runtime, logs, clock }: ImageBuilderDeps, s
         inputs: order.inputs,
         state: { state: 'Building', step: undefined },
         failures: 0,
+        mayBeEarly: false,
         stop: new AbortController(),
         running: Promise.resolve(),
         attempt: undefined,
@@ -172,6 +183,15 @@ export function createImageBuilder({ runtime, logs, clock }: ImageBuilderDeps, s
       builds.set(uid, build);
       start(build, order, known?.running ?? Promise.resolve());
       return build.state;
+    },
+    retry(namespace) {
+      for (const build of builds.values()) {
+        if (build.owner.namespace !== namespace) continue;
+        build.mayBeEarly = true;
+        if (build.state.state !== 'Failed' || build.state.isFinal) continue;
+        build.state = { ...build.state, retryAtMs: clock.now() };
+        build.onChange();
+      }
     },
     retain(isKnown) {
       const ended = [...builds.values()].filter(({ owner }) => !isKnown(owner.uid));

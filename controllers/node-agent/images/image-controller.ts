@@ -231,8 +231,8 @@ async function tagAll(deps: ImageReconcilerDeps, image: Image, inspected: Inspec
 }
 
 /**
- * False when the Image is gone, or another one of its name has come, or it has changed under a write of what several nodes
- * write: there is another event of it then.
+ * False when the Image is gone, or another one of its name has come, or it has changed under a write of what others write,
+ * too, such as the list of conditions: there is another event of it then.
  */
 async function patchStatus(
   { client }: ImageReconcilerDeps,
@@ -241,7 +241,7 @@ async function patchStatus(
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    const isShared = 'nodes' in status || 'lacking' in status;
+    const isShared = 'nodes' in status || 'lacking' in status || 'conditions' in status;
     const metadata = { uid, ...(isShared ? { resourceVersion } : {}) };
     await client.mergePatch(name, namespace, { metadata, status }, { subresource: 'status' }, signal);
     return true;

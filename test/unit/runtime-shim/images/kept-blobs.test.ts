@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -16,7 +16,7 @@ test('openKeptBlobs() keeps what is declared, and what was just brought in, also
   let now = 1000;
   const open = () => {
     const leases = createLeases();
-    return { leases, kept: openKeptBlobs(path, store, leases, () => now) };
+    return { leases, kept: openKeptBlobs(path, { store, leases, now: () => now, onDamaged: assert.fail }) };
   };
   const file = join(root, 'upload');
   const digest = digestOf(Buffer.from('one'));
@@ -45,3 +45,27 @@ test('openKeptBlobs() keeps what is declared, and what was just brought in, also
   assert.ok(!second.leases.has(digest));
   assert.ok(!open().leases.has(digest));
 });
+
+for (const damaged of ['', '{"declared":["sha256:ab', 'null', '{"declared":"all"}', '{"declared":["x"],"fresh":{}}']) {
+  test(`openKeptBlobs() puts a damaged list aside and lets nothing go for it: ${JSON.stringify(damaged)}`, async (t) => {
+    const root = mkdtempSync(join(tmpdir(), 'windlass-kept-'));
+    t.after(() => rmSync(root, { recursive: true, force: true }));
+    const store = openContentStore(join(root, 'content'));
+    const digest = await store.put(Buffer.from('one'));
+    const path = join(root, 'kept.json');
+    writeFileSync(path, damaged);
+    const told: string[] = [];
+    const leases = createLeases();
+    let now = 1000;
+    const kept = openKeptBlobs(path, { store, leases, now: () => now, onDamaged: (file) => told.push(file) });
+    assert.deepEqual(told, [path]);
+    assert.equal(readFileSync(`${path}.damaged`, 'utf8'), damaged);
+    assert.ok(leases.has(digest));
+    const again = createLeases();
+    openKeptBlobs(path, { store, leases: again, now: () => now, onDamaged: assert.fail });
+    assert.ok(again.has(digest));
+    now += 2 * 3600 * 1000;
+    kept.declare([]);
+    assert.ok(!leases.has(digest));
+  });
+}
