@@ -176,7 +176,10 @@ test('images are built as resources', async (t) => {
     assert.match(failing?.message ?? '', /Dockerfile:3/);
     assert.match(failing?.message ?? '', /RUN echo before/);
     assert.match(failing?.message ?? '', /trouble/);
-    assert.match(await instance.kubectlOk(['get', 'events']), /BuildFailed/);
+    await waitFor(async () => /BuildFailed/.test(await instance.kubectlOk(['get', 'events'])), {
+      ...PATIENCE,
+      what: 'the Event of the failure',
+    });
     await apply('failing', dockerfile(`${FROM}RUN true\n`));
     await reach('failing', 'Built');
   });

@@ -9,7 +9,15 @@ import type { BuildOutcome } from '../../../../../controllers/node-agent/runtime
 import { createFakeClock } from '../../../../support/fake-clock.ts';
 import { makeImage } from '../../../../support/objects.ts';
 
-const failure = { message: 'no such image', file: 'Dockerfile', line: 1, column: 1, instruction: 'FROM base' };
+const failure = {
+  message: 'no such image',
+  file: 'Dockerfile',
+  line: 1,
+  column: 1,
+  instruction: 'FROM base',
+  reason: 'Invalid',
+  output: [],
+};
 
 /** A builder whose clock stands still, so that a back-off never ends; each build waits for its answer. */
 function makeBuilder(t: TestContext) {
