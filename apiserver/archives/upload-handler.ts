@@ -89,7 +89,8 @@ async function* limitBytes(
 }
 
 async function archivesOf({ store }: UploadDeps, namespace: string): Promise<Archive[]> {
-  const { entries } = await store.list(ARCHIVES, { namespace, revision: 0 });
+  // The newest: what is at hand may lack the upload before this one.
+  const { entries } = await store.list(ARCHIVES, { namespace });
   return entries.map(({ object }) => object as unknown as Archive);
 }
 
