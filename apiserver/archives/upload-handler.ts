@@ -5,6 +5,7 @@ import { archiveKind, archiveName, ARCHIVE_KEPT_MS, type Archive, type UploadedA
 import type { Node } from '../../crds/builtin.ts';
 import { rfc3339, type Clock } from '../../lib/clock.ts';
 import { isAlreadyExists, WindlassError } from '../../lib/errors.ts';
+import { createKeyedQueue } from '../../lib/keyed-queue.ts';
 import { formatSize } from '../../lib/quantity.ts';
 import { checkNamespaceAccepts } from '../admission/namespace-lifecycle.ts';
 import type { AgentConnections } from '../pods/agent-connection.ts';
@@ -40,6 +41,7 @@ export interface UploadDeps {
 /** The handler. */
 export function createArchiveUpload(deps: UploadDeps): UploadHandler {
   const { store, resource, agents, limits } = deps;
+  const records = createKeyedQueue();
   return {
     ...{ group: archiveKind.group, version: archiveKind.version, plural: archiveKind.plural },
     async handle({ namespace, query, sizeBytes, body, signal }) {
@@ -52,7 +54,13 @@ export function createArchiveUpload(deps: UploadDeps): UploadHandler {
       const response = await agents.post(agentAddressOf(node), '/archives', limited, signal);
       const text = await readBody(response, MAX_ANSWER_BYTES);
       if (response.statusCode !== 200) throw agentError(response.statusCode ?? 502, text);
-      return record(deps, namespace, node.metadata.name, JSON.parse(text) as UploadedArchive);
+      const uploaded = JSON.parse(text) as UploadedArchive;
+      return records.run(namespace, async () => {
+        // Others have come in meanwhile. The node lets go of bytes that no object stands for.
+        const left = await roomIn(deps, namespace, archiveName(uploaded.digest));
+        if (uploaded.sizeBytes > left) throw refusalOf(limits, namespace, left)(uploaded.sizeBytes);
+        return record(deps, namespace, node.metadata.name, uploaded);
+      });
     },
   };
 }
@@ -81,13 +89,17 @@ async function* limitBytes(
 }
 
 async function archivesOf({ store }: UploadDeps, namespace: string): Promise<Archive[]> {
-  const { entries } = await store.list(ARCHIVES, { namespace, revision: 0 });
+  // The newest: what is at hand may lack the upload before this one.
+  const { entries } = await store.list(ARCHIVES, { namespace });
   return entries.map(({ object }) => object as unknown as Archive);
 }
 
-async function roomIn(deps: UploadDeps, namespace: string): Promise<number> {
+/** What the quota leaves; the archive called `except` takes up none of it. */
+async function roomIn(deps: UploadDeps, namespace: string, except?: string): Promise<number> {
   const archives = await archivesOf(deps, namespace);
-  return archives.reduce((left, { sizeBytes }) => left - sizeBytes, deps.limits.quotaBytes);
+  return archives
+    .filter(({ metadata }) => metadata.name !== except)
+    .reduce((left, { sizeBytes }) => left - sizeBytes, deps.limits.quotaBytes);
 }
 
 /** The node asked for, or of those that can the one with the fewest archives. */

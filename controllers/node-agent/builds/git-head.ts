@@ -37,9 +37,13 @@ export async function readGitHead(context: string, signal: AbortSignal): Promise
   if (/^[0-9a-f]{40}$/.test(ref)) return ref;
   const listing = await lsRemote(url, ref, signal);
   const commit = findCommit(listing, ref);
-  if (commit === undefined) throw new WindlassError('NotFound', `${url} has no branch or tag ${JSON.stringify(ref)}`);
+  if (commit === undefined)
+    throw new WindlassError('NotFound', `${withoutLogin(url)} has no branch or tag ${JSON.stringify(ref)}`);
   return commit;
 }
+
+/** What a message may say of the URL: conditions, Events and logs are read by others than its author. */
+const withoutLogin = (url: string): string => url.replace(/^([a-z]+:\/\/)[^/]*@/, '$1');
 
 function lsRemote(url: string, ref: string, signal: AbortSignal): Promise<string> {
   const env = {
@@ -59,8 +63,9 @@ function lsRemote(url: string, ref: string, signal: AbortSignal): Promise<string
     execFile('git', ['ls-remote', '--quiet', '--', url, ref, `${ref}^{}`], options, (error, stdout, stderr) => {
       if (!error) return resolve(stdout);
       if (signal.aborted) return reject(signal.reason as Error);
-      const why = stderr.trim().split('\n').at(-1) || messageOf(error);
-      reject(new WindlassError('Unavailable', `failed to ask ${url}: ${why}`, { cause: error }));
+      // Without its cause, which has the whole command line.
+      const why = (stderr.trim().split('\n').at(-1) || messageOf(error)).replaceAll(url, withoutLogin(url));
+      reject(new WindlassError('Unavailable', `failed to ask ${withoutLogin(url)}: ${why}`));
     });
   });
 }

@@ -54,7 +54,7 @@ export interface ImageBuilder {
    */
   retry(namespace: string): void;
   /** Ends and forgets the builds of Images that `isKnown` does not know; those that were under way are told. */
-  retain(isKnown: (uid: string) => boolean): readonly LogOwner[];
+  retain(isKnown: (owner: LogOwner) => boolean): readonly LogOwner[];
   /** The attempt whose log is being written. */
   currentAttempt(uid: string): number | undefined;
   /** Calls back when currentAttempt() may have changed, until the returned function is called. */
@@ -194,7 +194,7 @@ export function createImageBuilder({ runtime, logs, clock }: ImageBuilderDeps, s
       }
     },
     retain(isKnown) {
-      const ended = [...builds.values()].filter(({ owner }) => !isKnown(owner.uid));
+      const ended = [...builds.values()].filter(({ owner }) => !isKnown(owner));
       for (const { owner, stop } of ended) {
         stop.abort();
         builds.delete(owner.uid);

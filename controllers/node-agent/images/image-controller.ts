@@ -74,32 +74,37 @@ function fetchImage(deps: ImageReconcilerDeps, image: Image, key: string, signal
   return image.spec.import ? importImage(deps, image, signal) : pullImage(deps, image, key, signal);
 }
 
-/** UIDs of the Images whose builds, and the logs of them, are this node's. */
-function isBuiltHere({ cluster, nodeName }: ImageReconcilerDeps): (uid: string) => boolean {
-  let uids: Set<string> | undefined;
-  return (uid) => {
-    // Mostly nothing is asked about.
-    uids ??= new Set(
-      cluster.images
-        .list()
-        .filter(({ metadata, spec }) => spec.build && metadata.annotations?.[PULL_NODE_ANNOTATION] === nodeName)
-        .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
-        .map(({ metadata }) => metadata.uid ?? ''),
-    );
-    return uids.has(uid);
-  };
-}
+/** Whether the build of an Image, and its log, are this node's. */
+const isBuiltHere = ({ nodeName }: ImageReconcilerDeps, { metadata, spec }: Image): boolean =>
+  spec.build !== undefined &&
+  metadata.annotations?.[PULL_NODE_ANNOTATION] === nodeName &&
+  metadata.deletionTimestamp === undefined;
 
 /** Ends builds of Images that are gone; one that was about to give out its names may have done so. */
 async function dropStrayBuilds(deps: ImageReconcilerDeps): Promise<void> {
-  for (const { namespace, name } of deps.builder.retain(isBuiltHere(deps))) {
+  // Looked up one by one: this runs for every event, and there are more Images than builds.
+  const ended = deps.builder.retain(({ namespace, name, uid }) => {
+    const image = deps.cluster.images.get(namespace, name);
+    return image?.metadata.uid === uid && isBuiltHere(deps, image);
+  });
+  for (const { namespace, name } of ended) {
     if (deps.cluster.images.get(namespace, name)) continue;
     await deps.runtime.untagImage(localReference({ metadata: { namespace, name } }));
   }
 }
 
 async function sweep(deps: ImageReconcilerDeps): Promise<Result> {
-  await removeStrayBuildLogs(deps.buildLogs, isBuiltHere(deps));
+  let uids: Set<string> | undefined;
+  await removeStrayBuildLogs(deps.buildLogs, (uid) => {
+    // Mostly nothing is asked about.
+    uids ??= new Set(
+      deps.cluster.images
+        .list()
+        .filter((image) => isBuiltHere(deps, image))
+        .map(({ metadata }) => metadata.uid ?? ''),
+    );
+    return uids.has(uid);
+  });
   return { requeueAfterMs: SWEEP_MS };
 }
 

@@ -353,6 +353,10 @@ test('uploads that cannot be taken are refused, and leave nothing', async () => 
   // An object where bytes are wanted.
   assert.match((await post(ARCHIVES, Buffer.from('{"kind":"Archive"}'))).text, /the body is no tar/);
   assert.match((await post(ARCHIVES, Buffer.alloc(50_000, 'z'))).text, /the body is no tar/);
+  // There is room for either, not for both.
+  const atOnce = await Promise.all([3, 4].map((last) => post(ARCHIVES, zeros(50_000, last))));
+  const statuses = atOnce.map(({ status }) => status);
+  assert.deepEqual([Math.min(...statuses), Math.max(...statuses)], [201, 403]);
 });
 
 async function makeTar(text: string): Promise<Buffer> {

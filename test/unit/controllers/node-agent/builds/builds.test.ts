@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { inspect } from 'node:util';
 import { describeFailure, failureReason } from '../../../../../controllers/node-agent/builds/build-failure.ts';
 import {
   buildLogFolder,
@@ -108,6 +109,11 @@ test('readGitHead() asks a repository, and says what is wrong with it', async (t
     readGitHead('file:///no/such/repository', signal),
     /failed to ask file:\/\/\/no\/such\/repository/,
   );
+  await assert.rejects(readGitHead('http://me:hush@127.0.0.1:1/r.git', signal), (error: Error) => {
+    assert.match(error.message, /^failed to ask http:\/\/127\.0\.0\.1:1\/r\.git: /);
+    assert.doesNotMatch(inspect(error, { depth: 9 }), /hush/);
+    return true;
+  });
 });
 
 test('openBuildLog() writes CRI lines, keeps the log before, and removes what is older', async (t) => {
