@@ -75,10 +75,9 @@ export function createImagePeers(
         return { isDone: true, isBusy: false };
       } catch (error) {
         signal.throwIfAborted();
-        const isBusy = error instanceof WindlassError && BUSY.includes(Number(error.details['status']));
-        outcome = { isDone: false, isBusy: outcome.isBusy || isBusy, error };
+        outcome = { isDone: false, isBusy: outcome.isBusy || isBusy(error), error };
         // One that is busy, or lacks this one blob, may still send others.
-        if (!isBusy && !isNotFound(error)) failed.add(name);
+        if (!isBusy(error) && !isNotFound(error)) failed.add(name);
       }
     }
     return outcome;
@@ -100,7 +99,7 @@ export function createImagePeers(
           return { bytes, mediaType: mediaTypeOf(response) };
         } catch (error) {
           signal.throwIfAborted();
-          failed.add(name);
+          if (!isBusy(error)) failed.add(name);
           last = error;
         }
       }
@@ -110,10 +109,10 @@ export function createImagePeers(
     async fetch(descriptor, signal, use) {
       const startedAt = clock.now();
       for (let tries = 1; ; tries += 1) {
-        const { isDone, isBusy, error } = await tryAll(descriptor, signal, use);
+        const { isDone, isBusy: areBusy, error } = await tryAll(descriptor, signal, use);
         if (isDone) return true;
         if (!source.only) return false;
-        if (!isBusy || clock.now() - startedAt > BUSY_MS) {
+        if (!areBusy || clock.now() - startedAt > BUSY_MS) {
           if (error !== undefined) throw error;
           throw new WindlassError('NotFound', `no other node that answers has blob ${descriptor.digest}`);
         }
@@ -124,6 +123,9 @@ export function createImagePeers(
     },
   };
 }
+
+const isBusy = (error: unknown): boolean =>
+  error instanceof WindlassError && BUSY.includes(Number(error.details['status']));
 
 /** Layers of one image come from several of those that have it. */
 function rotate(names: readonly string[], digest: Digest): string[] {

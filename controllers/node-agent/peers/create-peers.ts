@@ -59,10 +59,17 @@ export function createPeers(deps: {
     served: { admit: nodes.admit, findBlob, onSent: metrics.onSent },
     async openBlob(digest, first, signal) {
       for (const nodeName of await finder.find(digest, first, signal)) {
-        const address = await finder.addressOf(nodeName, signal);
-        const answer = address && (await client.open(address, digest, { range: undefined, signal }));
-        if (answer?.statusCode === 200) return answer;
-        answer?.resume();
+        try {
+          const address = await finder.addressOf(nodeName, signal);
+          const answer = address && (await client.open(address, digest, { range: undefined, signal }));
+          if (answer?.statusCode === 200) return answer;
+          // However much it wants to say.
+          answer?.destroy();
+        } catch (err) {
+          signal.throwIfAborted();
+          finder.noteSilence(nodeName);
+          deps.log.debug({ err, node: nodeName, digest }, 'a peer did not help');
+        }
       }
       return undefined;
     },

@@ -37,7 +37,8 @@ export function createPeerSocket(deps: PeerSocketDeps): PeerSocket {
     handle(deps, request, response, gone.signal).catch((error: unknown) => {
       if (!isAbort(error)) log.debug({ err: error, path: request.url }, 'a peer did not help');
       if (response.headersSent) response.destroy();
-      else response.writeHead(reasonOf(error) === 'NotFound' ? 404 : 503).end(messageOf(error));
+      // 503 is what a peer that is busy says: one that cannot be reached is not to be asked again.
+      else response.writeHead(reasonOf(error) === 'NotFound' ? 404 : 502).end(messageOf(error));
     });
   });
   return {
