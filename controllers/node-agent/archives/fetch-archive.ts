@@ -30,11 +30,11 @@ export async function fetchArchive(
   const problem = await findArchive(deps, namespace, digest);
   if (problem?.reason !== 'ArchiveNotOnNode') return problem;
   if (existsSync(archivePath(deps.content, digest))) return undefined;
-  const nodes = deps.archives.get(namespace, archiveName(digest))?.nodes ?? [];
-  const others = nodes.filter((name) => name !== deps.nodeName);
-  if (others.length === 0) return problem;
+  const archive = deps.archives.get(namespace, archiveName(digest));
+  const others = (archive?.nodes ?? []).filter((name) => name !== deps.nodeName);
+  if (!archive || others.length === 0) return problem;
   try {
-    await receive(deps, digest, others, signal);
+    await receive(deps, { digest, sizeBytes: archive.sizeBytes }, others, signal);
     return undefined;
   } catch (error) {
     if (isAbort(error) && signal.aborted) throw error;
@@ -44,7 +44,7 @@ export async function fetchArchive(
 
 async function receive(
   { runtime, peers, uploads }: FetchArchiveDeps,
-  digest: string,
+  { digest, sizeBytes }: { readonly digest: string; readonly sizeBytes: number },
   from: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
@@ -52,11 +52,22 @@ async function receive(
   try {
     const body = await peers.openBlob(digest, from, signal);
     if (!body) throw new WindlassError('Unavailable', 'no node that has it answers');
-    await pipeline(body, createWriteStream(path, { flags: 'wx', mode: 0o600 }), { signal });
+    const file = createWriteStream(path, { flags: 'wx', mode: 0o600 });
+    await pipeline(body, (chunks: AsyncIterable<Buffer>) => upTo(sizeBytes, chunks), file, { signal });
     // Verifies the digest.
     await runtime.importBlob(path, digest);
   } catch (error) {
     await rm(path, { force: true });
     throw error;
+  }
+}
+
+/** A node that sends more than the archive has must not fill the disk of this one before its bytes are verified. */
+async function* upTo(sizeBytes: number, chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let left = sizeBytes;
+  for await (const chunk of chunks) {
+    left -= chunk.length;
+    if (left < 0) throw new WindlassError('Invalid', `what another node sends is larger than ${sizeBytes} bytes`);
+    yield chunk;
   }
 }
