@@ -2,8 +2,8 @@
 // cache, beside the builders that the machine has: docker's legacy builder and its BuildKit, BuildKit by itself, buildah.
 //   node_modules/.bin/node bench/build/start.ts [--project steps|small-files|large-file] [--rounds 10]
 // Ours is the shim's BuildImage call from request to answer, theirs the command line as people type it. In each round
-// everybody gets the same folder, whose Dockerfile is new from its second instruction on; what a cold build starts from is
-// there. Rounds alternate, so that what else the machine does hits all alike: compare the ratios of one run.
+// everybody gets the same folder, whose Dockerfile is new from its second instruction on, and whose files are too where a
+// COPY is what is measured; what a cold build starts from is there. Rounds alternate, so that what else the machine does hits all alike: compare the ratios of one run.
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir } from 'node:os';
@@ -39,7 +39,8 @@ const STEPS = [
 interface Project {
   /** What follows FROM and the instruction that is another one in each round. */
   readonly instructions: readonly string[];
-  writeFiles(folder: string): void;
+  /** Before each round; a project of one COPY writes other content each time, or the copied layer came from the cache. */
+  writeFiles(folder: string, round: number): void;
 }
 
 const PROJECTS: Readonly<Record<string, Project>> = {
@@ -86,10 +87,10 @@ try {
   ];
   const folder = join(root, 'project');
   mkdirSync(folder);
-  project.writeFiles(folder);
   // The first build of each warms programs and page cache, and is not counted.
   for (let round = -1; round < rounds; round += 1) {
     writeDockerfile(folder, project, round);
+    project.writeFiles(folder, round);
     for (const builder of round % 2 === 0 ? builders : builders.toReversed()) {
       for (const what of ['cold', 'cached'] as const) {
         await waitForQuiet();
@@ -119,17 +120,19 @@ function writeService(folder: string): void {
     writeFileSync(join(folder, 'src', `file${index}.js`), `export const value = ${index};\n`.repeat(50));
 }
 
-function writeSmallFiles(folder: string): void {
+function writeSmallFiles(folder: string, round: number): void {
   for (let index = 0; index < 20_000; index += 1) {
     const path = join(folder, 'files', `folder${Math.floor(index / 100)}`);
     if (index % 100 === 0) mkdirSync(path, { recursive: true });
-    writeFileSync(join(path, `file${index}.txt`), `content of ${index}\n`.repeat(20));
+    writeFileSync(join(path, `file${index}.txt`), `content of ${index} in round ${round}\n`.repeat(20));
   }
 }
 
 function writeLargeFile(folder: string): void {
   const piece = randomBytes(1024 * 1024);
-  for (let count = 0; count < 1024; count += 1) writeFileSync(join(folder, 'large'), piece, { flag: 'a' });
+  const path = join(folder, 'large');
+  rmSync(path, { force: true });
+  for (let count = 0; count < 1024; count += 1) writeFileSync(path, piece, { flag: 'a' });
 }
 
 function report(builders: readonly Builder[]): void {

@@ -51,6 +51,11 @@ export function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats, is
 }
 
 /** Whether its identity tells, for a file whose reading began at `nowMs`. */
-export function isSettled({ ctimeNs }: BigIntStats, nowMs: number): boolean {
-  return Number(ctimeNs / 1_000_000n) < nowMs - SETTLED_MS;
+export function isSettled(stat: BigIntStats, nowMs: number): boolean {
+  return settlesInMs(stat, nowMs) === 0;
+}
+
+/** How long it takes, in milliseconds, until a file that is left alone is settled; at most that time, whatever its clock. */
+export function settlesInMs({ ctimeNs }: BigIntStats, nowMs: number): number {
+  return Math.min(Math.max(Number(ctimeNs / 1_000_000n) + SETTLED_MS + 1 - nowMs, 0), SETTLED_MS);
 }

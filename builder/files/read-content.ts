@@ -4,9 +4,14 @@ import { closeSync, constants, fstatSync, openSync, readSync, type BigIntStats }
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { nativePath, type FileSystemCalls } from '../../oci/layers/file-system-calls.ts';
 import { keptXattrs } from '../../oci/layers/kept-xattrs.ts';
-import { identityOf, isSettled, type Content, type ContentMemo } from './content-memo.ts';
+import { identityOf, isSettled, settlesInMs, type Content, type ContentMemo } from './content-memo.ts';
 
 const PIECE = 1024 * 1024;
+/**
+ * To read so many bytes once more, as a file that is not settled has to be, takes longer than to wait until it is. Only the
+ * thread reads files of this size (create-builder-files.ts): nothing else stands still meanwhile.
+ */
+const LARGE_BYTES = 128 * 1024 * 1024;
 /** One for each thread: nothing is read into it across an await. */
 const piece = Buffer.allocUnsafe(PIECE);
 
@@ -37,6 +42,7 @@ export function createContentReader(
       onRead(Number(stat.size));
       const fd = openFile(path);
       try {
+        if (stat.size >= LARGE_BYTES) pauseThread(settlesInMs(stat, Date.now()));
         const opened = fstatSync(fd, { bigint: true });
         if (!opened.isFile()) throw changed(path);
         const openedAs = identityOf(opened, isContext);
@@ -50,6 +56,10 @@ export function createContentReader(
       }
     },
   };
+}
+
+function pauseThread(durationMs: number): void {
+  if (durationMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, durationMs);
 }
 
 /** Opens a file for reading, never a link and never waiting for the other end of a pipe. */
