@@ -1,6 +1,6 @@
 // May this user do that? Masters may do everything, nodes what the node rule says, join tokens ask to be one, the registry
 // asks about others; there are no roles yet.
-import type { User } from './user.ts';
+import { UNAUTHENTICATED, type User } from './user.ts';
 import { BOOTSTRAPPERS, REGISTRY_USER } from '../../crds/join.ts';
 import { authorizeNode } from './node-rule.ts';
 
@@ -28,10 +28,15 @@ export const NODES = 'system:nodes';
 
 const OWN_REVIEWS = new Set(['selfsubjectaccessreviews', 'selfsubjectrulesreviews', 'selfsubjectreviews']);
 
+/** What is answered to everybody. */
+const PUBLIC_PATH = /^\/((healthz|livez|readyz)(\/.*)?|version|ca\.crt)$/;
+
 /** Decides by the attributes alone; what depends on the object is checked at admission (node-restriction.ts). */
 export function authorize(user: User, attributes: Attributes): Decision {
   if (user.groups.includes(MASTERS)) return { allowed: true, reason: '' };
+  if (attributes.verb === 'get' && PUBLIC_PATH.test(attributes.path ?? '')) return { allowed: true, reason: '' };
   // Discovery and the questions about oneself are for everybody who is somebody.
+  if (user.groups.includes(UNAUTHENTICATED)) return { allowed: false, reason: '' };
   if (attributes.path !== undefined && attributes.verb === 'get' && !attributes.path.startsWith('/metrics')) {
     return { allowed: true, reason: '' };
   }

@@ -24,7 +24,12 @@ export function reviewHandlers(identifyToken: (token: string) => Promise<User>):
   ];
 }
 
-const userInfo = ({ name, groups }: User): Fields => ({ username: name, groups });
+const userInfo = ({ name, groups, uid, extra }: User): Fields => ({
+  username: name,
+  ...(uid === undefined ? {} : { uid }),
+  groups,
+  ...(extra === undefined ? {} : { extra }),
+});
 
 async function tokenReview(spec: Fields, identifyToken: (token: string) => Promise<User>): Promise<Fields> {
   const { token } = spec;

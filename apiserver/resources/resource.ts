@@ -2,13 +2,14 @@
 // (routes, discovery, OpenAPI, Table) reads nothing else.
 import type { KubernetesObject, PrinterColumn } from '../../crds/kind.ts';
 import type { FieldError } from '../schema/field-error.ts';
+import type { User } from '../auth/user.ts';
 import type { StructuralSchema } from '../schema/structural.ts';
 
 export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection';
 
 /** Who asks and how; passed to every hook of a resource. */
 export interface RequestContext {
-  readonly user: { readonly name: string; readonly groups: readonly string[] };
+  readonly user: User;
   readonly subresource?: string;
   readonly dryRun: boolean;
   /** Milliseconds since the epoch at which the request is handled. */

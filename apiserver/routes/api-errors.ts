@@ -1,5 +1,7 @@
 // The failures of the API in upstream's words, as errors to throw.
 import { WindlassError, type ErrorCause } from '../../lib/errors.ts';
+import type { Attributes } from '../auth/authorize.ts';
+import type { User } from '../auth/user.ts';
 import { qualifiedName } from '../resources/registry.ts';
 import type { Resource } from '../resources/resource.ts';
 import { describeFieldError, type FieldError } from '../schema/field-error.ts';
@@ -52,6 +54,20 @@ export function invalid(
   const text = texts.length === 1 ? texts[0] : `[${texts.join(', ')}]`;
   return new WindlassError('Invalid', `${kind} "${name}" is invalid: ${text}`, {
     details: { name, group: resource.group, kind: resource.kind, causes },
+  });
+}
+
+/** A verb on a resource that `user` may not do; `reason` is added when it is not empty. */
+export function forbidden(user: User, attributes: Attributes, reason: string): WindlassError {
+  const { group, resource, subresource, verb, namespace, name } = attributes;
+  const what = subresource === '' ? resource : `${resource}/${subresource}`;
+  const named = name === '' ? '' : ` "${name}"`;
+  const where = namespace === '' ? 'at the cluster scope' : `in the namespace "${namespace}"`;
+  const message =
+    `${qualifiedName({ group, plural: resource })}${named} is forbidden: User "${user.name}" cannot ${verb} resource ` +
+    `"${what}" in API group "${group}" ${where}${reason === '' ? '' : `: ${reason}`}`;
+  return new WindlassError('Forbidden', message, {
+    details: { ...(name === '' ? {} : { name }), group, kind: resource },
   });
 }
 

@@ -7,6 +7,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { isAbort, WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Authenticator } from '../auth/authenticate.ts';
+import { actAs } from '../auth/impersonate.ts';
 import type { User } from '../auth/user.ts';
 import { classify } from '../flowcontrol/classify.ts';
 import type { FlowControl } from '../flowcontrol/flow-control.ts';
@@ -52,7 +53,11 @@ export function registerApiRoutes(app: FastifyInstance, options: ApiRouteOptions
   // Before the body is read: strangers must not fill the memory of this server with bodies.
   app.addHook('onRequest', (request, _reply, done) => {
     const admit = (user: User): void => {
-      users.set(request, user);
+      try {
+        users.set(request, impersonated(options, user, request.raw));
+      } catch (error) {
+        return done(error as Error);
+      }
       done();
     };
     // Over HTTP/2 a body may come without its length; one that has no type either would not be read at all.
@@ -98,6 +103,16 @@ export function registerApiRoutes(app: FastifyInstance, options: ApiRouteOptions
 
 /** One for all: every request ends with it, and the stack of a new one costs more than the rest of its end. */
 export const GONE = new DOMException('the connection of the request is closed', 'AbortError');
+
+/** Who the request is answered for. Both are logged: what is done is in the name of the one, but the other did it. */
+function impersonated({ log }: ApiRouteOptions, user: User, message: IncomingMessage): User {
+  const other = actAs(user, message.rawHeaders);
+  if (other !== user) {
+    const path = message.url?.split('?')[0];
+    log.info({ user: user.name, as: other.name, groups: other.groups, method: message.method, path }, 'impersonating');
+  }
+  return other;
+}
 
 const users = new WeakMap<FastifyRequest, User>();
 
@@ -255,7 +270,9 @@ export async function handleUpgrade(
   socket.once('close', () => gone.abort());
   socket.on('error', () => gone.abort());
   try {
-    const user = await options.authenticator.authenticate(message.socket as TLSSocket, message.headers.authorization);
+    const { authenticator } = options;
+    const caller = await authenticator.authenticate(message.socket as TLSSocket, message.headers.authorization);
+    const user = impersonated(options, caller, message);
     const url = urlOf(message.url);
     const path = parseResourcePath(url.pathname);
     const handler = path && options.dispatcher.findSubresource(path);

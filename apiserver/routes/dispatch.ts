@@ -1,12 +1,11 @@
 // From a URL to the verb that answers it: resource, rights, handler.
-import { WindlassError } from '../../lib/errors.ts';
 import type { User } from '../auth/user.ts';
 import { authorize, type Attributes } from '../auth/authorize.ts';
 import { authorizeNodeData } from '../auth/node-data.ts';
-import { collectionOf, qualifiedName } from '../resources/registry.ts';
+import { collectionOf } from '../resources/registry.ts';
 import type { Resource } from '../resources/resource.ts';
 import type { SubresourceHandler } from '../resources/subresource.ts';
-import { methodNotAllowed, notServedYet, pathNotFound, viewIsReadOnly } from './api-errors.ts';
+import { forbidden, methodNotAllowed, notServedYet, pathNotFound, viewIsReadOnly } from './api-errors.ts';
 import type { Answer, ApiDeps, Call } from './call.ts';
 import { handleCreate } from './create.ts';
 import { handleDeleteCollection } from './delete-collection.ts';
@@ -186,17 +185,4 @@ async function callHandler(handler: SubresourceHandler, incoming: IncomingCall, 
 export function attributesOf(path: ResourcePath, verb: string): Attributes {
   const { group, version, plural, subresource, namespace, name } = path;
   return { verb, group, version, resource: plural, subresource, namespace, name };
-}
-
-function forbidden(user: User, attributes: Attributes, reason: string): WindlassError {
-  const { group, resource, subresource, verb, namespace, name } = attributes;
-  const what = subresource === '' ? resource : `${resource}/${subresource}`;
-  const named = name === '' ? '' : ` "${name}"`;
-  const where = namespace === '' ? 'at the cluster scope' : `in the namespace "${namespace}"`;
-  const message =
-    `${qualifiedName({ group, plural: resource })}${named} is forbidden: User "${user.name}" cannot ${verb} resource ` +
-    `"${what}" in API group "${group}" ${where}${reason === '' ? '' : `: ${reason}`}`;
-  return new WindlassError('Forbidden', message, {
-    details: { ...(name === '' ? {} : { name }), group, kind: resource },
-  });
 }

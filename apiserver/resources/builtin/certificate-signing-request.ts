@@ -42,8 +42,13 @@ export function certificateSigningRequestResource(schema: StructuralSchema): Res
     selectableFields: (object) => ({ 'spec.signerName': (object as SigningRequest).spec?.signerName ?? '' }),
     prepareForCreate(object, { user }) {
       const request = object as SigningRequest;
-      request.spec = { ...request.spec, ...{ username: user.name, groups: [...user.groups] } };
-      for (const field of ['uid', 'extra']) delete (request.spec as Record<string, unknown>)[field];
+      const { name: username, groups, uid, extra } = user;
+      const said: Record<string, unknown> = { ...request.spec, username, groups: [...groups] };
+      for (const [field, value] of Object.entries({ uid, extra })) {
+        if (value === undefined) delete said[field];
+        else said[field] = value;
+      }
+      request.spec = said;
     },
     prepareForUpdate(object, old, { subresource, now }) {
       const request = object as SigningRequest;

@@ -132,6 +132,34 @@ describe('kubectl', () => {
     assert.match((await kubectl('get', 'cm', 'applied')).err, /not found/);
   });
 
+  it('acts as another user with --as, where that is allowed', async () => {
+    const asNode = ['--as=system:node:n1', '--as-group=system:nodes'];
+    assert.equal((await kubectl('auth', 'can-i', 'delete', 'ctr', '--as=bob')).out, 'no\n');
+    assert.equal(await ok('auth', 'can-i', 'list', 'ctr', ...asNode), 'yes\n');
+    assert.equal((await kubectl('auth', 'can-i', 'list', 'secrets', ...asNode)).out.split(' ')[0], 'no');
+    assert.match(
+      (await kubectl('get', 'ctr', '--as=bob')).err,
+      /User "bob" cannot list resource "containers" in API group "windlass.dev" in the namespace "default"/,
+    );
+    await ok('get', 'ctr', ...asNode);
+    assert.match((await kubectl('create', 'cm', 'not-mine', ...asNode)).err, /nodes may not create configmaps/);
+    const whoami = ['auth', 'whoami', '-o', 'jsonpath={.status.userInfo}'];
+    assert.deepEqual(JSON.parse(await ok(...whoami, '--as=bob', '--as-group=a, b', '--as-group=c', '--as-uid=u-1')), {
+      username: 'bob',
+      uid: 'u-1',
+      groups: ['a, b', 'c', 'system:authenticated'],
+    });
+    assert.deepEqual(JSON.parse(await ok(...whoami, '--as=system:serviceaccount:default:robot')), {
+      username: 'system:serviceaccount:default:robot',
+      groups: ['system:serviceaccounts', 'system:serviceaccounts:default', 'system:authenticated'],
+    });
+    const someone = await api.writeKubeconfig('someone', await api.issue('someone', []));
+    assert.match(
+      (await kubectl('get', 'ctr', '--as=admin', '--as-group=system:masters', '--kubeconfig', someone)).err,
+      /users "admin" is forbidden: User "someone" cannot impersonate resource "users" in API group "" at the cluster scope/,
+    );
+  });
+
   it('follows changes with -w', async () => {
     const child = spawn('kubectl', ['get', 'cm', '-w'], { env });
     let out = '';
