@@ -9,14 +9,11 @@ import { installPods } from '../../../apiserver/pods/install.ts';
 import { createApiClient } from '../../../client/api-client.ts';
 import type { ApiClient } from '../../../client/client.ts';
 import { readKubeconfig } from '../../../client/kubeconfig.ts';
-import { runAgent } from '../../../controllers/node-agent/agent.ts';
 import { containerKind, type Container } from '../../../crds/container.ts';
-import { createLogger, silentLogger } from '../../../lib/log.ts';
-import { createAuthority, issueCertificate, type KeyPair } from '../../../lib/pki.ts';
 import { startTestApiserver, type TestApiserver } from '../../support/apiserver.ts';
 import { startTestControllers } from '../../support/controllers.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../../support/memory-runtime.ts';
-import { nodeAgentOptions } from '../../support/node-agent-options.ts';
+import { createAgentAuthority, startTestAgent, type AgentAuthority } from '../../support/node-agent.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const cleanup = new AsyncDisposableStack();
@@ -24,24 +21,14 @@ let api: TestApiserver;
 let client: ApiClient;
 let runtime: MemoryRuntime;
 let folder: string;
-let serving: KeyPair;
-let authority: KeyPair;
+let authority: AgentAuthority;
 let agent: { stop(): Promise<void> };
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'windlass-agent-'));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
-  const now = Date.now();
-  authority = await createAuthority('agents', 1, now);
-  const issue = (commonName: string, usage: 'client' | 'server') =>
-    issueCertificate(authority, { commonName, usage, hosts: usage === 'server' ? ['127.0.0.1'] : [], days: 1, now });
-  serving = await issue('system:node:n1', 'server');
-  const toAgents = await issue('windlass:apiserver', 'client');
-  api = cleanup.use(
-    await startTestApiserver({
-      prepare: (server) => installPods(server, { ...toAgents, ca: authority.cert }),
-    }),
-  );
+  authority = await createAgentAuthority();
+  api = cleanup.use(await startTestApiserver({ prepare: (server) => installPods(server, authority.apiserver) }));
   client = createApiClient(readKubeconfig(api.kubeconfig), {});
   cleanup.defer(() => client.close());
   // This agent renews its lease as seldom as a real one.
@@ -54,25 +41,7 @@ after(async () => {
   await cleanup.disposeAsync();
 });
 
-async function startAgent(): Promise<{ stop(): Promise<void> }> {
-  const stop = new AbortController();
-  const level = process.env['WINDLASS_TEST_LOG'];
-  const kubeconfig = await api.writeKubeconfig('node', await api.issue('system:node:n1', ['system:nodes']));
-  const running = runAgent(
-    nodeAgentOptions({
-      ...{ folder, kubeconfig, nodeName: 'n1', runtime },
-      tls: { ...serving, ca: authority.cert },
-      log: level ? createLogger('node-agent', level) : silentLogger(),
-    }),
-    stop.signal,
-  );
-  return {
-    async stop() {
-      stop.abort();
-      await running;
-    },
-  };
-}
+const startAgent = () => startTestAgent(api, { folder, nodeName: 'n1', runtime, authority });
 
 const containers = () => client.kind<Container>(containerKind);
 const create = (name: string, spec: object): Promise<Container> =>
@@ -113,6 +82,9 @@ test('a Container runs with one status write, and kubectl shows it as a Pod with
   assert.match(await kubectl('describe', 'pod', 'web'), /State:\s+Running/);
   await assert.rejects(kubectl('logs', 'web', '--previous'), /previous terminated container "web" not found/);
   await assert.rejects(kubectl('run', 'x', '--image=y'), /pods/);
+  await assert.rejects(kubectl('exec', 'web', '--as=bob', '--', 'true'), /User "bob" cannot get resource "pods"/);
+  const upgrade = kubectl('attach', 'web', '--as=system:node:n1', '--as-group=system:nodes');
+  await assert.rejects(upgrade, /nodes may not create pods/);
 });
 
 test('an exit is seen at once: the container is restarted, and its former log is there', async () => {

@@ -11,17 +11,15 @@ import { installPods } from '../../../apiserver/pods/install.ts';
 import { createApiClient } from '../../../client/api-client.ts';
 import type { ApiClient } from '../../../client/client.ts';
 import { readKubeconfig } from '../../../client/kubeconfig.ts';
-import { runAgent } from '../../../controllers/node-agent/agent.ts';
 import { archiveKind, archiveName, type Archive } from '../../../crds/archive.ts';
 import { secretKind, type Secret } from '../../../crds/builtin.ts';
 import { imageKind, type Image } from '../../../crds/image.ts';
 import { WindlassError } from '../../../lib/errors.ts';
-import { createLogger, silentLogger } from '../../../lib/log.ts';
-import { createAuthority, issueCertificate, type KeyPair } from '../../../lib/pki.ts';
+import type { KeyPair } from '../../../lib/pki.ts';
 import { startTestApiserver, type TestApiserver } from '../../support/apiserver.ts';
 import { startTestControllers } from '../../support/controllers.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../../support/memory-runtime.ts';
-import { nodeAgentOptions } from '../../support/node-agent-options.ts';
+import { createAgentAuthority, startTestAgent, type AgentAuthority } from '../../support/node-agent.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const PATIENCE_MS = 60_000;
@@ -33,23 +31,15 @@ let client: ApiClient;
 let runtime: MemoryRuntime;
 let build: MemoryRuntime['builder']['build'];
 let folder: string;
-let serving: KeyPair;
-let authority: KeyPair;
+let authority: AgentAuthority;
 let agent: { stop(): Promise<void> };
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'windlass-builds-'));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
-  const now = Date.now();
-  authority = await createAuthority('agents', 1, now);
-  const issue = (commonName: string, usage: 'client' | 'server') =>
-    issueCertificate(authority, { commonName, usage, hosts: usage === 'server' ? ['127.0.0.1'] : [], days: 1, now });
-  serving = await issue('system:node:n1', 'server');
-  const toAgents = await issue('windlass:apiserver', 'client');
+  authority = await createAgentAuthority();
   api = cleanup.use(
-    await startTestApiserver({
-      prepare: (server) => installPods(server, { ...toAgents, ca: authority.cert }, LIMITS),
-    }),
+    await startTestApiserver({ prepare: (server) => installPods(server, authority.apiserver, LIMITS) }),
   );
   client = createApiClient(readKubeconfig(api.kubeconfig), {});
   cleanup.defer(() => client.close());
@@ -66,25 +56,7 @@ after(async () => {
   await cleanup.disposeAsync();
 });
 
-async function startAgent(): Promise<{ stop(): Promise<void> }> {
-  const stop = new AbortController();
-  const level = process.env['WINDLASS_TEST_LOG'];
-  const kubeconfig = await api.writeKubeconfig('node', await api.issue('system:node:n1', ['system:nodes']));
-  const running = runAgent(
-    nodeAgentOptions({
-      ...{ folder, kubeconfig, nodeName: 'n1', runtime },
-      tls: { ...serving, ca: authority.cert },
-      log: level ? createLogger('node-agent', level) : silentLogger(),
-    }),
-    stop.signal,
-  );
-  return {
-    async stop() {
-      stop.abort();
-      await running;
-    },
-  };
-}
+const startAgent = () => startTestAgent(api, { folder, nodeName: 'n1', runtime, authority });
 
 const images = () => client.kind<Image>(imageKind);
 const create = (name: string, spec: object): Promise<Image> =>

@@ -8,15 +8,12 @@ import { after, before, test } from 'node:test';
 import { createApiClient } from '../../../client/api-client.ts';
 import type { ApiClient } from '../../../client/client.ts';
 import { readKubeconfig } from '../../../client/kubeconfig.ts';
-import { runAgent } from '../../../controllers/node-agent/agent.ts';
 import { nodeKind, type Node } from '../../../crds/builtin.ts';
 import { imageKind, type Image } from '../../../crds/image.ts';
-import { silentLogger } from '../../../lib/log.ts';
-import { createAuthority, issueCertificate } from '../../../lib/pki.ts';
 import { servePods, startTestApiserver, type TestApiserver } from '../../support/apiserver.ts';
 import { startTestControllers } from '../../support/controllers.ts';
 import { createMemoryRuntime, type MemoryRuntime } from '../../support/memory-runtime.ts';
-import { nodeAgentOptions } from '../../support/node-agent-options.ts';
+import { createAgentAuthority, startTestAgent, type AgentAuthority } from '../../support/node-agent.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const PATIENCE_MS = 60_000;
@@ -25,6 +22,7 @@ const runtimes = new Map<string, MemoryRuntime>();
 let api: TestApiserver;
 let client: ApiClient;
 let folder: string;
+let authority: AgentAuthority;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'windlass-prepull-'));
@@ -33,32 +31,16 @@ before(async () => {
   client = createApiClient(readKubeconfig(api.kubeconfig), {});
   cleanup.defer(() => client.close());
   cleanup.use(startTestControllers(api.kubeconfig, ['--node-monitor-grace-seconds', '300']));
+  authority = await createAgentAuthority();
   await startAgent('n1');
   await startAgent('n2');
 });
 after(() => cleanup.disposeAsync());
 
 async function startAgent(nodeName: string): Promise<void> {
-  const now = Date.now();
-  const authority = await createAuthority('agents', 1, now);
-  const serving = await issueCertificate(authority, {
-    ...{ commonName: `system:node:${nodeName}`, usage: 'server', hosts: ['127.0.0.1'], days: 1, now },
-  });
-  const kubeconfig = await api.writeKubeconfig(nodeName, await api.issue(`system:node:${nodeName}`, ['system:nodes']));
   const runtime = createMemoryRuntime();
   runtimes.set(nodeName, runtime);
-  const stop = new AbortController();
-  const running = runAgent(
-    nodeAgentOptions({
-      ...{ folder: join(folder, nodeName), kubeconfig, nodeName, runtime, log: silentLogger() },
-      tls: { ...serving, ca: authority.cert },
-    }),
-    stop.signal,
-  );
-  cleanup.defer(async () => {
-    stop.abort();
-    await running;
-  });
+  cleanup.use(await startTestAgent(api, { folder: join(folder, nodeName), nodeName, runtime, authority }));
   await waitFor(
     async () => {
       const node = await client.kind<Node>(nodeKind).get(nodeName, undefined);
