@@ -13,22 +13,7 @@ import {
   type Ipv6Range,
 } from '../../lib/ipv6.ts';
 import { formatIpv4, parseCidr } from './ipv4.ts';
-
-type Subnet = NonNullable<NonNullable<Network['status']>['subnets']>[number];
-
-/** A range that is taken, and by whom, in words for a message. */
-export interface TakenIpv6Range {
-  readonly range: Ipv6Range;
-  readonly holder: string;
-}
-
-export type Ipv6SubnetPlan =
-  | { readonly kind: 'allocated'; readonly subnet: Subnet }
-  | {
-      readonly kind: 'refused';
-      readonly reason: 'InvalidSubnet' | 'SubnetOverlap' | 'PoolExhausted';
-      readonly message: string;
-    };
+import type { Subnet, SubnetPlan, TakenRange } from './subnet-plan.ts';
 
 /** Networks that the cluster's /48 has room for. */
 const COUNT = 0x1_0000n;
@@ -49,29 +34,29 @@ export function clusterPrefix(identity: string): Ipv6Range {
 
 /**
  * The IPv6 subnet of `network`, whose IPv4 subnets are `ipv4`: the one it has is kept, unless no node has used it yet and
- * it turns out to be taken. Undefined for a network without IPv6.
+ * it turns out to be taken. A network without IPv6 has none.
  */
 export function planIpv6Subnet(
   network: Network,
-  { ipv4, taken, prefix }: { ipv4: readonly Subnet[]; taken: readonly TakenIpv6Range[]; prefix: Ipv6Range },
-): Ipv6SubnetPlan | undefined {
-  if (!network.spec.ipv6) return undefined;
+  { ipv4, taken, prefix }: { ipv4: readonly Subnet[]; taken: readonly TakenRange<Ipv6Range>[]; prefix: Ipv6Range },
+): SubnetPlan {
+  if (!network.spec.ipv6) return { kind: 'allocated', subnets: [] };
   const wishes = network.spec.subnets ?? [];
   const index = wishes.findIndex(isIpv6Subnet);
   const wanted = wishes[index];
   const existing = network.status?.subnets?.find(isIpv6Subnet);
-  const clash = (range: Ipv6Range): TakenIpv6Range | undefined =>
+  const clash = (range: Ipv6Range): TakenRange<Ipv6Range> | undefined =>
     taken.find((other) => overlapsIpv6(range, other.range));
   if (existing) {
     const isUsed = network.status?.nodes?.some(({ bridge, ipv4Address }) => bridge || ipv4Address);
-    if (wanted || isUsed || !clash(parseIpv6Cidr(existing.cidr))) return { kind: 'allocated', subnet: existing };
+    if (wanted || isUsed || !clash(parseIpv6Cidr(existing.cidr))) return { kind: 'allocated', subnets: [existing] };
   }
   if (wanted) return planWanted(`spec.subnets[${index}]`, wanted, ipv4, clash);
   for (let number = 0n; number < COUNT; number += 1n) {
     const first = prefix.first + number * SUBNET_SIZE;
     const range = { first, last: first + SUBNET_SIZE - 1n, prefixLength: SUBNET_PREFIX };
     if (clash(range)) continue;
-    return { kind: 'allocated', subnet: { cidr: formatIpv6Cidr(range), gateway: formatIpv6(first + 1n) } };
+    return { kind: 'allocated', subnets: [{ cidr: formatIpv6Cidr(range), gateway: formatIpv6(first + 1n) }] };
   }
   const message = `no /${SUBNET_PREFIX} is left in ${formatIpv6Cidr(prefix)}: give spec.subnets or delete networks`;
   return { kind: 'refused', reason: 'PoolExhausted', message };
@@ -81,9 +66,9 @@ function planWanted(
   path: string,
   wanted: Subnet,
   ipv4: readonly Subnet[],
-  clash: (range: Ipv6Range) => TakenIpv6Range | undefined,
-): Ipv6SubnetPlan {
-  const refuse = (message: string): Ipv6SubnetPlan => ({ kind: 'refused', reason: 'InvalidSubnet', message });
+  clash: (range: Ipv6Range) => TakenRange<Ipv6Range> | undefined,
+): SubnetPlan {
+  const refuse = (message: string): SubnetPlan => ({ kind: 'refused', reason: 'InvalidSubnet', message });
   const [range, pool] = [wanted.cidr, wanted.ipRange ?? wanted.cidr].map(read);
   if (!range) return refuse(`${path}.cidr: ${wanted.cidr} is no IPv6 range`);
   if (!pool || !containsIpv6(range, pool)) return refuse(`${path}.ipRange: ${wanted.ipRange} is not in ${wanted.cidr}`);
@@ -107,7 +92,7 @@ function planWanted(
     return { kind: 'refused', reason: 'SubnetOverlap', message };
   }
   const ipRange = wanted.ipRange === undefined ? {} : { ipRange: formatIpv6Cidr(pool) };
-  return { kind: 'allocated', subnet: { cidr: formatIpv6Cidr(range), gateway: formatIpv6(gateway), ...ipRange } };
+  return { kind: 'allocated', subnets: [{ cidr: formatIpv6Cidr(range), gateway: formatIpv6(gateway), ...ipRange }] };
 }
 
 function holds(cidr: string, address: number): boolean {

@@ -1,11 +1,14 @@
 // What a Network's status should say, and who holds it when it is to be deleted.
 import type { Container } from '../../crds/container.ts';
 import { isIngress, type Network, type NetworkStatus } from '../../crds/network.ts';
+import type { Ipv6Range } from '../../lib/ipv6.ts';
 import { setConditions, type NewCondition } from '../runtime/conditions.ts';
 import { assignBlocks, nodeBlocks } from './blocks.ts';
 import { DEFAULT_VXLAN_PORT, findClash, nodeAddress, nodeMac, planVni, VNIS, type VniRange } from './overlay.ts';
-import { clusterPrefix, isIpv6Subnet, planIpv6Subnet, type TakenIpv6Range } from './ipv6-subnet.ts';
-import { planSubnets, type TakenRange } from './subnets.ts';
+import type { Ipv4Range } from './ipv4.ts';
+import { clusterPrefix, isIpv6Subnet, planIpv6Subnet } from './ipv6-subnet.ts';
+import type { TakenRange } from './subnet-plan.ts';
+import { planSubnets } from './subnets.ts';
 import type { Underlays } from './underlay.ts';
 
 export const DEFAULT_NETWORK = 'default';
@@ -20,10 +23,10 @@ export interface NetworkObserved {
   readonly network: Network;
   /** Containers that name the network, bound or not. */
   readonly containers: readonly Container[];
-  readonly taken: readonly TakenRange[];
+  readonly taken: readonly TakenRange<Ipv4Range>[];
   /** Nodes on which an image is built whose RUN instructions are on the network. */
   readonly builders?: ReadonlySet<string>;
-  readonly takenIpv6?: readonly TakenIpv6Range[];
+  readonly takenIpv6?: readonly TakenRange<Ipv6Range>[];
   /** What tells this cluster from others. */
   readonly clusterId?: string;
   /** Where in the address pool this cluster starts. */
@@ -86,9 +89,9 @@ export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
     taken: observed.takenIpv6 ?? [],
     prefix: clusterPrefix(observed.clusterId ?? ''),
   });
-  if (ipv6?.kind === 'refused') return withReady({}, { status: 'False', reason: ipv6.reason, message: ipv6.message });
+  if (ipv6.kind === 'refused') return withReady({}, { status: 'False', reason: ipv6.reason, message: ipv6.message });
   // Those of IPv4 first: blocks are taken of the first subnet.
-  const subnets = [...plan.subnets, ...(ipv6 ? [ipv6.subnet] : [])];
+  const subnets = [...plan.subnets, ...ipv6.subnets];
 
   const { takenVnis = new Set(), vnis = VNIS, vxlanPort = DEFAULT_VXLAN_PORT, underlays } = observed;
   const vni = isOverlay ? planVni(network.status?.vni, takenVnis, observed.poolStart ?? 0, vnis) : undefined;

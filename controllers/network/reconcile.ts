@@ -8,7 +8,7 @@ import { PULL_NODE_ANNOTATION, type Image } from '../../crds/image.ts';
 import { INGRESS_NETWORK, NetworkSpec, type Network, type NetworkSpecInput } from '../../crds/network.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { isAlreadyExists } from '../../lib/errors.ts';
-import { parseIpv6Cidr } from '../../lib/ipv6.ts';
+import { parseIpv6Cidr, type Ipv6Range } from '../../lib/ipv6.ts';
 import type { Cache, Index } from '../runtime/cache.ts';
 import { findCondition, setConditions } from '../runtime/conditions.ts';
 import type { Events } from '../runtime/events.ts';
@@ -16,11 +16,11 @@ import { HOST_ROUTES_ANNOTATION, IN_USE_FINALIZER, isDeleting, splitKey } from '
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { ensureFinalizer, removeFinalizer, writeStatus } from '../runtime/write.ts';
 import { listNames } from '../volume/plan.ts';
-import { parseCidr } from './ipv4.ts';
-import { isIpv6Subnet, type TakenIpv6Range } from './ipv6-subnet.ts';
+import { parseCidr, type Ipv4Range } from './ipv4.ts';
+import { isIpv6Subnet } from './ipv6-subnet.ts';
 import { planUnderlays, type NodeAddresses } from './underlay.ts';
 import { DEFAULT_NETWORK, planNetworkStatus } from './plan.ts';
-import type { TakenRange } from './subnets.ts';
+import type { TakenRange } from './subnet-plan.ts';
 
 export interface NetworkDeps {
   readonly client: KindClient<Network>;
@@ -172,8 +172,8 @@ const isTransient = (reason: string): boolean => ['NoNode', 'SettingUp', 'Usable
 
 /** Ranges that are taken, by family. */
 interface Ranges {
-  readonly ipv4: readonly TakenRange[];
-  readonly ipv6: readonly TakenIpv6Range[];
+  readonly ipv4: readonly TakenRange<Ipv4Range>[];
+  readonly ipv6: readonly TakenRange<Ipv6Range>[];
 }
 
 const NO_RANGES: Ranges = { ipv4: [], ipv6: [] };

@@ -2,27 +2,12 @@
 import type { Network } from '../../crds/network.ts';
 import { contains, formatCidr, formatIpv4, overlaps, parseCidr, parseIpv4, type Ipv4Range } from './ipv4.ts';
 import { isIpv6Subnet } from './ipv6-subnet.ts';
+import type { Subnet, SubnetPlan, TakenRange } from './subnet-plan.ts';
 
 const POOL = parseCidr('10.128.0.0/10');
 const SUBNET_PREFIX = 20;
 /** Too small for a gateway, a block of addresses and a virtual IP. */
 const SMALLEST_PREFIX = 29;
-
-type Subnets = NonNullable<NonNullable<Network['status']>['subnets']>;
-
-/** A range that is taken, and by whom, in words for a message. */
-export interface TakenRange {
-  readonly range: Ipv4Range;
-  readonly holder: string;
-}
-
-export type SubnetPlan =
-  | { readonly kind: 'allocated'; readonly subnets: Subnets }
-  | {
-      readonly kind: 'refused';
-      readonly reason: 'InvalidSubnet' | 'SubnetOverlap' | 'PoolExhausted';
-      readonly message: string;
-    };
 
 export interface SubnetOptions {
   /**
@@ -35,7 +20,7 @@ export interface SubnetOptions {
 /** The IPv4 subnets of `network`: those it has are kept, unless no node has used them yet and they turn out to be taken. */
 export function planSubnets(
   network: Network,
-  taken: readonly TakenRange[],
+  taken: readonly TakenRange<Ipv4Range>[],
   { start = 0 }: SubnetOptions = {},
 ): SubnetPlan {
   const wanted = (network.spec.subnets ?? []).filter((subnet) => !isIpv6Subnet(subnet));
@@ -63,8 +48,8 @@ export function planSubnets(
   };
 }
 
-function planWantedSubnets(wanted: Subnets, taken: readonly TakenRange[]): SubnetPlan {
-  const subnets: Subnets = [];
+function planWantedSubnets(wanted: readonly Subnet[], taken: readonly TakenRange<Ipv4Range>[]): SubnetPlan {
+  const subnets: Subnet[] = [];
   for (const [index, { cidr, gateway, ipRange }] of wanted.entries()) {
     if (isIpv6Subnet({ cidr })) continue;
     const path = `spec.subnets[${index}]`;

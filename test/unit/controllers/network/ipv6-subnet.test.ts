@@ -15,9 +15,8 @@ const taken = (...cidrs: string[]) =>
 const planned = (spec: object, used: readonly string[] = [], status: NetworkStatus = {}): string => {
   const network = makeNetwork('n', { ipv6: true, ...spec, status });
   const plan = planIpv6Subnet(network, { ipv4, taken: taken(...used), prefix });
-  if (!plan) return 'none';
   if (plan.kind === 'refused') return `${plan.reason}: ${plan.message}`;
-  return Object.values(plan.subnet).join(' ');
+  return plan.subnets.map((subnet) => Object.values(subnet).join(' ')).join() || 'none';
 };
 
 test('clusterPrefix() is a /48 of unique local addresses, another one for each cluster', () => {
