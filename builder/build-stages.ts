@@ -1,6 +1,7 @@
 // The stages of one build: each begins when what it needs is there, so that those that need nothing of each other are
 // built at the same time.
 import { WindlassError } from '../lib/errors.ts';
+import type { Platform } from '../oci/manifest.ts';
 import { platformName, platformScore } from '../oci/platform.ts';
 import type { LoadedImage } from '../runtime-shim/images/image-index.ts';
 import type { BuildEvent } from '../runtime-shim/images/image-builder.ts';
@@ -12,8 +13,8 @@ import { atInstruction } from './instruction-error.ts';
 import { evaluate } from './instructions/evaluate.ts';
 import type { Evaluated, StageState } from './instructions/stage-state.ts';
 import { startStage } from './instructions/start-stage.ts';
-import { performStep, type StepBuild, type StepParts } from './perform-step.ts';
-import { MAX_SECONDS, SCRATCH, type Snapshot } from './snapshot.ts';
+import type { Performed, Step } from './perform-step.ts';
+import { createSnapshot, MAX_SECONDS, SCRATCH, type Snapshot } from './snapshot.ts';
 import type { PlannedStage, StagePlan } from './stages/stage-plan.ts';
 
 /** What a stage is at its end. */
@@ -25,8 +26,10 @@ export interface BuiltStage {
 
 export interface StagesBuild {
   readonly plan: StagePlan;
-  readonly steps: StepParts;
-  readonly build: StepBuild;
+  readonly nodePlatform: Platform;
+  readonly perform: (step: Step) => Promise<Performed>;
+  readonly epochSeconds: number | undefined;
+  readonly signal: AbortSignal;
   readonly bases: BaseImages;
   readonly log: BuildLog;
   readonly onEvent: (event: BuildEvent) => Promise<void> | void;
@@ -44,7 +47,7 @@ export interface StageResults {
 }
 
 /** Builds stages of a plan as they are asked for. */
-export function createStageResults(input: Omit<StagesBuild, 'build'> & { build: () => StepBuild }): StageResults {
+export function createStageResults(input: StagesBuild): StageResults {
   const started = new Map<number, Promise<BuiltStage>>();
   const counts = { steps: 0, cachedSteps: 0, performedSteps: 0 };
   const keys: string[] = [];
@@ -71,7 +74,7 @@ export function createStageResults(input: Omit<StagesBuild, 'build'> & { build: 
     const begin = (text: string): StepLog => {
       number += 1;
       counts.steps += 1;
-      void input.onEvent({ kind: 'step', step: counts.steps, steps: Math.max(total, counts.steps), text });
+      void input.onEvent({ kind: 'step', step: counts.steps, steps: Math.max(total, counts.steps), instruction: text });
       return input.log.begin(`[${prefix}${number}/${count}] ${text}`);
     };
     const told = async <T>(
@@ -96,7 +99,7 @@ export function createStageResults(input: Omit<StagesBuild, 'build'> & { build: 
     count = 1 + all.length;
     await awaitNeeds(state.triggerNeeds.stages);
     for (const instruction of all) {
-      input.build().signal.throwIfAborted();
+      input.signal.throwIfAborted();
       const evaluated = evaluateAt(file, state, instruction);
       input.warn(evaluated.warnings);
       const log = begin(evaluated.text);
@@ -113,7 +116,7 @@ export function createStageResults(input: Omit<StagesBuild, 'build'> & { build: 
       ({ state } = evaluated);
       if (evaluated.createdBy !== undefined) {
         history.push({
-          created: rfc3339(input.build().epochSeconds ?? snapshot.newestSeconds),
+          created: rfc3339(input.epochSeconds ?? snapshot.newestSeconds),
           created_by: evaluated.createdBy,
           ...(done?.hasLayer ? {} : { empty_layer: true }),
         });
@@ -124,7 +127,7 @@ export function createStageResults(input: Omit<StagesBuild, 'build'> & { build: 
 
   async function perform({ operation, createdBy = '' }: Evaluated, snapshot: Snapshot, { output }: StepLog) {
     if (!operation) return undefined;
-    return performStep(input.steps, input.build(), { snapshot, operation, createdBy, onOutput: output });
+    return input.perform({ snapshot, operation, createdBy, onOutput: output });
   }
 
   async function awaitNeeds(stages: readonly number[]): Promise<void> {
@@ -133,9 +136,9 @@ export function createStageResults(input: Omit<StagesBuild, 'build'> & { build: 
 
   async function startOn(stage: PlannedStage, log: StepLog): Promise<BuiltStage> {
     const { needs, platform } = stage;
-    const { platform: host } = input.steps.content;
-    if (platformScore(platform, host) === 0) {
-      const [wanted, own] = [platformName(platform), platformName(host)];
+    const { nodePlatform } = input;
+    if (platformScore(platform, nodePlatform) === 0) {
+      const [wanted, own] = [platformName(platform), platformName(nodePlatform)];
       throw new WindlassError('Unimplemented', `building for ${wanted} is not supported on a node of ${own}`);
     }
     const [started] = await Promise.all([startBase(stage, log), awaitNeeds(needs.stages)]);
@@ -173,9 +176,9 @@ function evaluateAt(file: string, state: StageState, instruction: Instruction): 
 /** The files of an image. */
 export function snapshotOf({ manifest, config }: LoadedImage): Snapshot {
   const created = Math.floor(Date.parse(config.created ?? '') / 1000);
-  return {
+  return createSnapshot({
     layers: manifest.layers,
     diffIds: config.rootfs.diff_ids,
     newestSeconds: Number.isFinite(created) ? Math.min(Math.max(created, 0), MAX_SECONDS) : 0,
-  };
+  });
 }

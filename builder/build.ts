@@ -16,10 +16,10 @@ import type { Warning } from './dockerfile/ast.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
 import type { OpenContext, SourceTree } from './files/builder-files.ts';
 import { writeImage } from './image/write-image.ts';
-import { stackOf, type StepBuild, type StepParts } from './perform-step.ts';
+import { performStep, stackOf, type StepBuild, type StepParts } from './perform-step.ts';
 import { plainCopy } from './operations.ts';
 import type { BuildNetwork } from './run/runner.ts';
-import { chainOf, type Snapshot } from './snapshot.ts';
+import type { Snapshot } from './snapshot.ts';
 import { planStages, unusedArgs } from './stages/plan-stages.ts';
 import type { StagePlan } from './stages/stage-plan.ts';
 import type { Workspace } from './workspaces.ts';
@@ -65,7 +65,7 @@ export async function build(
     request.network === undefined ? undefined : parts.openNetwork({ buildId: request.id, networkId: request.network });
   const mount = async (snapshot: Snapshot): Promise<Workspace> => {
     await content.ensureUnpacked(stackOf(snapshot), signal);
-    return workspaces.openReadOnly(chainOf(snapshot));
+    return workspaces.openReadOnly(snapshot.chain);
   };
   const platform = plan.stages[plan.target]?.platform ?? content.platform;
   await using trees = createBuildTrees({
@@ -85,7 +85,12 @@ export async function build(
     epochSeconds: readEpoch(request.args),
     findElsewhere: createRegistryCaches(remote, request.cacheFrom),
   };
-  const stages = createStageResults({ plan, steps: parts, build: () => stepBuild, bases, log, onEvent, warn });
+  // Stages and trees need each other: a step asks for trees, and a tree may be that of a stage.
+  const stages = createStageResults({
+    ...{ plan, nodePlatform: content.platform, bases, log, onEvent, warn, signal },
+    epochSeconds: stepBuild.epochSeconds,
+    perform: (step) => performStep(parts, stepBuild, step),
+  });
   const target = await finish(stages, plan, stop);
   warn(unusedArgs(plan, await statesOf(stages)));
   const { state, snapshot, history } = target;

@@ -24,7 +24,7 @@ import {
 } from './operations.ts';
 import { dropCopies } from './run/mount-points.ts';
 import type { BuildNetwork, Runner, StepResult } from './run/runner.ts';
-import { chainOf, extend, MAX_SECONDS, type Snapshot } from './snapshot.ts';
+import { chainIdOnTop, extend, MAX_SECONDS, type Snapshot } from './snapshot.ts';
 import type { Workspaces, WritableWorkspace } from './workspaces.ts';
 
 export interface StepParts {
@@ -80,7 +80,7 @@ export async function performStep(parts: StepParts, build: StepBuild, step: Step
   const inputs = await readInputs(parts, build, step);
   const { snapshot, operation } = step;
   const key = stepKey({
-    parent: chainOf(snapshot).at(-1),
+    parent: snapshot.chain.at(-1),
     platform: build.platform,
     epochSeconds: build.epochSeconds,
     isConnected: operation.kind === 'run' && operation.network !== 'none' && build.network !== undefined,
@@ -93,7 +93,7 @@ export async function performStep(parts: StepParts, build: StepBuild, step: Step
     const { layer, newestSeconds } = known;
     const next = extend(snapshot, layer, newestSeconds);
     // A linked copy may have been made on other layers.
-    if (layer) for (const chainId of chainOf(next).slice(-1)) build.protect(chainId);
+    if (layer) for (const chainId of next.chain.slice(-1)) build.protect(chainId);
     return { snapshot: next, hasLayer: layer !== undefined, isCached: true, key };
   }
   if (snapshot.layers.length >= MAX_LAYERS) {
@@ -136,7 +136,7 @@ async function adoptRemote(
   const layer = blob && {
     // How much it takes unpacked is not known yet: about what its tar takes.
     ...{ blob, diffId: blob.digest, usedBytes: blob.size },
-    chainId: chainOf(extend(snapshot, { diffId: blob.digest, blob }, 0)).at(-1) as Digest,
+    chainId: chainIdOnTop(snapshot, blob.digest),
   };
   const step = { key, layer, newestSeconds, createdBy };
   await cache.add(step);
@@ -184,11 +184,12 @@ async function makeLayer(
   const { content, files, workspaces } = parts;
   const { snapshot, operation } = step;
   await content.ensureUnpacked(stackOf(snapshot), build.signal);
-  const chain = chainOf(snapshot);
   // What a linked copy writes must not depend on what lies below.
   const isLinked = operation.kind === 'copy' && operation.link;
-  await using space = workspaces.openWritable(isLinked ? [] : chain, { hasMountPoints: operation.kind === 'run' });
-  await using below = isLinked && looksUpNames(operation) ? workspaces.openReadOnly(chain) : undefined;
+  await using space = workspaces.openWritable(isLinked ? [] : snapshot.chain, {
+    hasMountPoints: operation.kind === 'run',
+  });
+  await using below = isLinked && looksUpNames(operation) ? workspaces.openReadOnly(snapshot.chain) : undefined;
   const { copiedFolders } = await carryOut(parts, build, step, { space, usersRoot: below?.root, copy: inputs.copy });
   build.signal.throwIfAborted();
   await space.unmount();
@@ -208,7 +209,7 @@ async function makeLayer(
     return undefined;
   }
   await content.store.adopt(target, blob.digest);
-  const chainId = chainOf(extend(snapshot, { diffId: written.diffId, blob }, 0)).at(-1) as Digest;
+  const chainId = chainIdOnTop(snapshot, written.diffId);
   build.protect(chainId);
   const { usedBytes, inodes, isRootOpaque } = written;
   await content.layers.adopt(chainId, space.upper, { usedBytes, inodes, isRootOpaque });

@@ -263,12 +263,16 @@ export interface BuiltImage {
 }
 export interface BuildFailure {
   readonly message: string;
+  /** '' when no instruction is to blame. */
   readonly file: string;
   readonly line: number;
   readonly column: number;
   readonly instruction: string;
+  /** False for what may go well the next time. */
   readonly isFinal: boolean;
+  /** SecretNotFound for a secret that the build was not given, else the reason of the error. */
   readonly reason: string;
+  /** Last lines of the command that failed. */
   readonly output: readonly string[];
 }
 export interface BuildCacheResponse {

@@ -186,12 +186,13 @@ export function parseImageConfig(bytes: Buffer, manifest: Manifest, what: string
 /** The chain id of each layer: what identifies a layer together with all layers below it. */
 export function chainIds(diffIds: readonly Digest[], digest: (text: string) => Digest): Digest[] {
   const chain: Digest[] = [];
-  for (const diffId of diffIds) {
-    const parent = chain.at(-1);
-    chain.push(parent === undefined ? diffId : digest(`${parent} ${diffId}`));
-  }
+  for (const diffId of diffIds) chain.push(chainIdOn(chain.at(-1), diffId, digest));
   return chain;
 }
+
+/** The chain id of a layer on top of those that `parent` is the chain id of; undefined = of the lowest layer. */
+export const chainIdOn = (parent: Digest | undefined, diffId: Digest, digest: (text: string) => Digest): Digest =>
+  parent === undefined ? diffId : digest(`${parent} ${diffId}`);
 
 function checkImageManifest(manifest: Manifest, what: string): void {
   if (!CONFIG_TYPES.includes(manifest.config.mediaType)) {

@@ -53,7 +53,7 @@ export interface SourcePosition {
 export type BuildEvent =
   /** Lines of the build log, each ending in a newline. */
   | { readonly kind: 'log'; readonly text: string }
-  | { readonly kind: 'step'; readonly step: number; readonly steps: number; readonly text: string };
+  | { readonly kind: 'step'; readonly step: number; readonly steps: number; readonly instruction: string };
 
 export interface BuildResult {
   readonly imageId: string;

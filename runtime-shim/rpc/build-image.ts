@@ -70,7 +70,7 @@ async function run(
       signal,
       onEvent(event) {
         if (event.kind === 'log') return tell({ log: event.text });
-        return tell({ step: event.step, steps: event.steps, instruction: event.text });
+        return tell({ step: event.step, steps: event.steps, instruction: event.instruction });
       },
     });
     void tell({ image: { imageId, digest, cachedSteps, commit: commit ?? '' } });

@@ -1,5 +1,5 @@
 // A failed build in words: where it is to be looked for, and what the command said. Pure.
-import type { BuildFailure } from '../runtime/node-runtime.ts';
+import type { BuildFailure } from '../../../cri/node-messages.ts';
 
 const TAIL_LINES = 10;
 const TAIL_BYTES = 1500;

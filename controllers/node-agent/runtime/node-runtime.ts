@@ -1,4 +1,5 @@
 // What the agent asks of the runtime on its node, in the agent's own words; runtime/cri-runtime.ts speaks CRI.
+import type { BuildFailure } from '../../../cri/node-messages.ts';
 import type { ContainerConfig, Draft, LinuxContainerResources, PodSandboxConfig } from '../../../cri/messages.ts';
 import type { ImageHealthCheck } from '../health/health-check.ts';
 
@@ -228,21 +229,6 @@ export type BuildEvent =
   /** Whole lines of the log. */
   | { readonly kind: 'log'; readonly text: string }
   | { readonly kind: 'step'; readonly step: number; readonly steps: number; readonly instruction: string };
-
-export interface BuildFailure {
-  readonly message: string;
-  /** '' when no instruction is to blame. */
-  readonly file: string;
-  readonly line: number;
-  readonly column: number;
-  readonly instruction: string;
-  /** False for what may go well the next time. */
-  readonly isFinal: boolean;
-  /** SecretNotFound for a secret that the build was not given, else the reason of the error. */
-  readonly reason: string;
-  /** Last lines of the command that failed. */
-  readonly output: readonly string[];
-}
 
 export type BuildOutcome =
   | {
