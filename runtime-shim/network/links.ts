@@ -6,22 +6,18 @@ import { errnoOf, WindlassError } from '../../lib/errors.ts';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 import { ipv6Of, linkLocalOf, parseIpv6Cidr } from '../../lib/ipv6.ts';
 import { withNetns } from '../host/namespaces.ts';
+import { addAddress, type AddressToAdd, deleteAddress, listAddresses, setUpInterface } from '../host/link-addresses.ts';
 import type { NetlinkSocket } from '../host/netlink.ts';
 import {
-  addAddress,
-  type AddressToAdd,
   createBridge,
   createVethPair,
-  deleteAddress,
   joinBridge,
   linkIndex,
-  listAddresses,
   listLinks,
   openRtnetlink,
   setLinkMac,
   setLinkMtu,
   setLinkUp,
-  setUpInterface,
 } from '../host/rtnetlink.ts';
 import { readSysctl, writeSysctl } from '../host/sysctl.ts';
 import { parseCidr } from './ipam.ts';

@@ -3,10 +3,10 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { ImageBuild } from '../../controllers/node-agent/runtime/image-build.ts';
 import type {
   ContainerEvent,
   ContainerState,
-  ImageBuild,
   InspectedImage,
   NodeRuntime,
   PublishedPort,

@@ -4,7 +4,7 @@ import { NO_NETWORK, type Image } from '../../../crds/image.ts';
 import { canonicalJson } from '../container/spec-hash.ts';
 import { localReference } from '../images/image-source.ts';
 import { normaliseReference } from '../images/reference.ts';
-import type { ImageBuild } from '../runtime/node-runtime.ts';
+import type { ImageBuild } from '../runtime/image-build.ts';
 import type { BuildSecrets } from './build-secrets.ts';
 
 type Context = NonNullable<Image['spec']['build']>['context'];

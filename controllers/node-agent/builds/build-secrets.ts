@@ -3,7 +3,7 @@ import type { Secret } from '../../../crds/builtin.ts';
 import type { Image } from '../../../crds/image.ts';
 import { secretData, type Cluster } from '../cluster.ts';
 import { listCredentials } from '../images/pull-secrets.ts';
-import type { ImageBuild } from '../runtime/node-runtime.ts';
+import type { ImageBuild } from '../runtime/image-build.ts';
 
 export type BuildSecrets =
   | {

@@ -4,7 +4,8 @@ import { backoffDelayMs } from '../../../lib/backoff.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { messageOf, reasonOf } from '../../../lib/errors.ts';
 import { createLimit } from '../../../lib/limit.ts';
-import type { BuildEvent, BuildOutcome, ImageBuild, NodeRuntime } from '../runtime/node-runtime.ts';
+import type { BuildEvent, BuildOutcome, ImageBuild } from '../runtime/image-build.ts';
+import type { NodeRuntime } from '../runtime/node-runtime.ts';
 import { openBuildLog, type BuildLog, type LogOwner } from './build-log.ts';
 import { describeFailure, failureReason } from './build-failure.ts';
 

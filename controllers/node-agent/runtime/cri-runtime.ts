@@ -4,9 +4,9 @@ import type { Container, ContainerStatus, Draft, PodSandbox } from '../../../cri
 import type { ContainerEvent as CriEvent } from '../../../cri/stats-messages.ts';
 import type { BuildImageRequest } from '../../../cri/node-messages.ts';
 import { isNotFound, WindlassError } from '../../../lib/errors.ts';
+import type { ImageBuild } from './image-build.ts';
 import { parseImageConfig } from './image-config.ts';
 import type {
-  ImageBuild,
   Ingress,
   ContainerEvent,
   ContainerState,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { createImageBuilder, type BuildOrder } from '../../../../../controllers/node-agent/builds/image-builder.ts';
 import { toImageBuild } from '../../../../../controllers/node-agent/builds/build-request.ts';
-import type { BuildOutcome } from '../../../../../controllers/node-agent/runtime/node-runtime.ts';
+import type { BuildOutcome } from '../../../../../controllers/node-agent/runtime/image-build.ts';
 import { createFakeClock } from '../../../../support/fake-clock.ts';
 import { makeImage } from '../../../../support/objects.ts';
 
