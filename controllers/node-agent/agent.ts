@@ -13,7 +13,7 @@ import { imageKind } from '../../crds/image.ts';
 import { networkKind, type Network } from '../../crds/network.ts';
 import { serviceKind } from '../../crds/service.ts';
 import { volumeKind, type Volume } from '../../crds/volume.ts';
-import type { CustomKind, KubernetesObject } from '../../crds/kind.ts';
+import type { KindName, KubernetesObject } from '../../crds/kind.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { DiskReserve } from '../../lib/disk-reserve.ts';
 import { formatHostPort, type HostPort } from '../../lib/host-port.ts';
@@ -34,6 +34,7 @@ import { createImageBuilder } from './builds/image-builder.ts';
 import { cleanUpContainer } from './clean-up.ts';
 import { createContainerController, HOST_STEPS } from './container/controller.ts';
 import { createMemoryStore } from './container/memory.ts';
+import { createOrphanRemoval } from './container/orphan-removal.ts';
 import { createPredecessors } from './container/predecessors.ts';
 import { prepare, targetKeyOf, type PrepareDeps } from './container/prepare.ts';
 import { createContainerReconciler } from './container/reconcile.ts';
@@ -96,7 +97,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   );
   const events = createEventRecorder({ client, component: 'node-agent', host: nodeName, clock, log });
   const recorder =
-    <T extends KubernetesObject>(kind: CustomKind<T>) =>
+    <T extends KubernetesObject>(kind: KindName) =>
     (object: T, type: 'Normal' | 'Warning', reason: string, message: string): void =>
       events.record({ kind, metadata: object.metadata }, type, reason, message);
 
@@ -128,6 +129,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     containers: watched.containers,
     cache,
     nodeName,
+    ownUids: () => new Set(own().map(({ metadata }) => metadata.uid ?? '')),
     now: () => clock.now(),
     onGone: () => strays.look(),
   });
@@ -270,7 +272,15 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const shimLease = createShimLease({ client, clock, log, nodeName });
   const loop = { clock, log, metrics: createLoopMetrics(registry) };
   const strays = createStrayController(loop, {
-    ...{ watched, cluster, runtime, cache, nodeName, predecessors },
+    ...{ watched, cluster, runtime, cache, nodeName },
+    orphans: createOrphanRemoval({
+      ...{ runtime, cache, predecessors, registry, log },
+      tell: (type, reason, message) => {
+        const node = ownNode();
+        if (node) recorder(nodeKind)(node, type, reason, message);
+        return node !== undefined;
+      },
+    }),
     cleanUp: cleanUpDeps,
     networks: networkDeps,
     onLook: (uids) => {

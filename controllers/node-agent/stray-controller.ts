@@ -1,16 +1,17 @@
 // Takes off the host what no object of the cluster stands for any more: objects that were deleted by force, or while the
-// agent was away. Nothing is started before the first look is done.
+// agent was away. Nothing is started before the first look has tried to remove the sandboxes of each.
 import type { Container } from '../../crds/container.ts';
 import { isConflict } from '../../lib/errors.ts';
 import type { RunPart } from '../../lib/run-all.ts';
 import { createController, watch, type LoopDeps } from '../runtime/controller.ts';
 import { forEachLimit } from '../runtime/fan-out.ts';
+import type { Result } from '../runtime/reconciler.ts';
 import { untilAborted } from '../runtime/until-aborted.ts';
 import { removeStrayFolders, type CleanUpDeps } from './clean-up.ts';
 import type { Cluster } from './cluster.ts';
 import type { ContainerWatches } from './container/controller.ts';
+import type { OrphanRemoval } from './container/orphan-removal.ts';
 import { findOrphans } from './container/orphans.ts';
-import type { Predecessors } from './container/predecessors.ts';
 import { findStrayRootFilesystems } from './container/rootfs-key.ts';
 import { createLateQueue } from './late-queue.ts';
 import { removeStrayNetworks, type NetworkReconcilerDeps } from './networks/network-controller.ts';
@@ -20,8 +21,11 @@ import type { RuntimeCache } from './runtime/runtime-cache.ts';
 const LOOK_EVERY_MS = 30_000;
 /** Nothing starts on the node before the first look has succeeded. */
 const MAX_BACKOFF_MS = 5_000;
+/** The look at everything; any other key is the id of a sandbox that a look could not remove. */
 const KEY = 'strays';
 const PARALLEL_REMOVALS = 16;
+/** A sandbox whose removal hangs keeps one busy. */
+const WORKERS = 4;
 
 export interface StrayDeps {
   readonly watched: Pick<ContainerWatches, 'containers'>;
@@ -31,7 +35,7 @@ export interface StrayDeps {
   readonly cleanUp: CleanUpDeps;
   readonly networks: NetworkReconcilerDeps;
   readonly nodeName: string;
-  readonly predecessors: Pick<Predecessors, 'gone'>;
+  readonly orphans: OrphanRemoval;
   /** Gets the UIDs of all Containers of this node at each look: what is remembered of others can go. */
   readonly onLook: (uids: ReadonlySet<string>) => void;
 }
@@ -42,7 +46,7 @@ export interface StrayController {
   connected(): void;
   /** Takes another look soon. */
   look(): void;
-  /** Resolves after the first look. */
+  /** Resolves when the first look has tried to remove all sandboxes that no Container owns. */
   firstLook(signal: AbortSignal): Promise<void>;
 }
 
@@ -52,6 +56,13 @@ export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayCon
   const hasLooked = Promise.withResolvers<void>();
   let isLookedAt = false;
   const queue = createLateQueue();
+  const look = async (): Promise<Result> => {
+    await removeOrphans(deps, queue.add);
+    isLookedAt = true;
+    hasLooked.resolve();
+    await removeStrays(deps);
+    return { requeueAfterMs: LOOK_EVERY_MS };
+  };
   return {
     connected() {
       isConnected.resolve();
@@ -64,55 +75,56 @@ export function createStrayController(loop: LoopDeps, deps: StrayDeps): StrayCon
     },
     part: createController(loop, {
       name: 'orphans',
-      workers: 1,
+      workers: WORKERS,
       maxBackoffMs: MAX_BACKOFF_MS,
       watches: [watch(deps.watched.containers, (_, deleted) => (deleted ? [KEY] : []), { delayMs: 200 })],
       start: (queued) => {
         queue.attach(queued);
         queued.add(KEY);
       },
-      reconcile: async (_, { signal }) => {
+      reconcile: async (key, { signal }) => {
         await untilAborted(isConnected.promise, signal);
-        await removeStrays(loop, deps);
-        isLookedAt = true;
-        hasLooked.resolve();
-        return { requeueAfterMs: LOOK_EVERY_MS };
+        return key === KEY ? look() : removeAgain(deps, key);
       },
     }),
   };
 }
 
-async function removeStrays({ log }: LoopDeps, deps: StrayDeps): Promise<void> {
-  const { runtime, cache, nodeName } = deps;
-  const listOwn = (): Container[] => deps.cluster.containers.list().filter(({ spec }) => spec.nodeName === nodeName);
-  await forEachLimit(findOrphans(cache.sandboxes(), listOwn(), nodeName), PARALLEL_REMOVALS, async (sandbox) => {
-    const pod = `${sandbox.namespace}/${sandbox.name}`;
-    log.info({ sandboxId: sandbox.id, pod }, 'removing a sandbox that no Container owns');
-    await stopContainers(deps, sandbox);
-    await runtime.stopSandbox(sandbox.id);
-    await runtime.removeSandbox(sandbox.id);
-    cache.dropSandbox(sandbox.id);
+const listOwn = ({ cluster, nodeName }: StrayDeps): Container[] =>
+  cluster.containers.list().filter(({ spec }) => spec.nodeName === nodeName);
+
+const listOrphans = (deps: StrayDeps): SandboxState[] =>
+  findOrphans(deps.cache.sandboxes(), listOwn(deps), deps.nodeName);
+
+/** Tries each that is not stuck already; `retry` gets the ids of those that are from now on. */
+async function removeOrphans(deps: StrayDeps, retry: (sandboxId: string) => void): Promise<void> {
+  const orphans = listOrphans(deps);
+  deps.orphans.retain(new Set(orphans.map(({ id }) => id)));
+  const fresh = orphans.filter(({ id }) => !deps.orphans.isStuck(id));
+  await forEachLimit(fresh, PARALLEL_REMOVALS, async (sandbox) => {
+    if (await deps.orphans.remove(sandbox)) retry(sandbox.id);
   });
-  for (const key of findStrayRootFilesystems(await runtime.listRootFilesystems(), listOwn())) {
+}
+
+async function removeAgain(deps: StrayDeps, sandboxId: string): Promise<Result> {
+  const sandbox = listOrphans(deps).find(({ id }) => id === sandboxId);
+  const stuck = sandbox && (await deps.orphans.remove(sandbox));
+  return stuck ? { requeueAfterMs: stuck.retryAfterMs } : {};
+}
+
+/** What sandboxes leave behind. That of one which is still there is not touched. */
+async function removeStrays(deps: StrayDeps): Promise<void> {
+  const { runtime, cache } = deps;
+  for (const key of findStrayRootFilesystems(await runtime.listRootFilesystems(), listOwn(deps))) {
     try {
       await runtime.removeRootFilesystem(key);
     } catch (error) {
-      // Its container is still being replaced: there is another look.
+      // Its container is still being replaced, or stuck: there is another look.
       if (!isConflict(error)) throw error;
     }
   }
-  const uids = new Set(listOwn().map(({ metadata }) => metadata.uid ?? ''));
+  const uids = new Set(listOwn(deps).map(({ metadata }) => metadata.uid ?? ''));
   deps.onLook(uids);
-  await removeStrayFolders(deps.cleanUp, uids);
+  await removeStrayFolders(deps.cleanUp, new Set([...uids, ...cache.sandboxes().map(({ uid }) => uid)]));
   await removeStrayNetworks(deps.networks);
-}
-
-/** With the grace of its spec, as far as that is known: of what went while the agent was away it is not. */
-async function stopContainers({ runtime, cache, predecessors }: StrayDeps, sandbox: SandboxState): Promise<void> {
-  const container = predecessors.gone(sandbox.uid);
-  if (!container) return;
-  const { metadata, spec } = container;
-  const graceSeconds = metadata.deletionGracePeriodSeconds ?? spec.terminationGracePeriodSeconds ?? 10;
-  const running = cache.viewOf(sandbox.uid).containers.filter(({ state }) => state === 'Running');
-  await Promise.all(running.map(({ id }) => runtime.stopContainer(id, graceSeconds)));
 }

@@ -13,7 +13,10 @@ import { MANAGED_LABEL } from './annotations.ts';
 const KEEP_MS = 120_000;
 
 export interface Predecessors {
-  /** Sandboxes of an earlier Container of that name, or of one that is gone and has its slot or mounts a volume of its. */
+  /**
+   * Sandboxes of an earlier Container of that name, or of one that is gone and has its slot or mounts a volume of its. Of
+   * one that went while the agent was away that is not known: what still runs may use any volume.
+   */
   of(container: Container): SandboxState[];
   /** A Container of this node whose object is gone, as it was last. */
   gone(uid: string): Container | undefined;
@@ -27,6 +30,8 @@ export function createPredecessors(deps: {
   readonly containers: WatchedKind<Container>;
   readonly cache: Pick<RuntimeCache, 'viewOf' | 'sandboxes'>;
   readonly nodeName: string;
+  /** Of the Containers that are bound to this node. */
+  readonly ownUids: () => ReadonlySet<string>;
   readonly now: () => number;
   readonly onGone: () => void;
 }): Predecessors {
@@ -55,6 +60,11 @@ export function createPredecessors(deps: {
     for (const held of heldBy(container)) holders.set(held, (holders.get(held) ?? new Set()).add(uid));
     if (isHere(uid)) deps.onGone();
   };
+  const runningUnknown = (sandboxes: readonly SandboxState[]): SandboxState[] => {
+    const own = deps.ownUids();
+    const isRunning = (uid: string): boolean => cache.viewOf(uid).containers.some(({ state }) => state === 'Running');
+    return sandboxes.filter(({ uid }) => !own.has(uid) && !gone.has(uid) && isRunning(uid));
+  };
   deps.containers.subscribe(({ object, previous, deleted }) => {
     // After a break the watch may show the successor alone: of the same name, with another UID.
     const last = deleted ? object : previous?.metadata.uid === object.metadata.uid ? undefined : previous;
@@ -66,16 +76,12 @@ export function createPredecessors(deps: {
       const earlier = new Set(heldBy(container).flatMap((held) => [...(holders.get(held) ?? [])]));
       earlier.delete(uid);
       const sharing = [...earlier].flatMap((one) => cache.viewOf(one).sandboxes);
-      const namesakes = cache
+      const others = cache
         .sandboxes()
-        .filter(
-          (sandbox) =>
-            sandbox.name === name &&
-            sandbox.namespace === namespace &&
-            sandbox.uid !== uid &&
-            sandbox.labels[MANAGED_LABEL] === 'true',
-        );
-      return [...new Set([...namesakes, ...sharing])];
+        .filter((sandbox) => sandbox.uid !== uid && sandbox.labels[MANAGED_LABEL] === 'true');
+      const namesakes = others.filter((sandbox) => sandbox.name === name && sandbox.namespace === namespace);
+      const unknown = volumeNamesOf(container).length > 0 ? runningUnknown(others) : [];
+      return [...new Set([...namesakes, ...sharing, ...unknown])];
     },
     gone: (uid) => gone.get(uid)?.container,
   };

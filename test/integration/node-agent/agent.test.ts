@@ -9,6 +9,7 @@ import { installPods } from '../../../apiserver/pods/install.ts';
 import { createApiClient } from '../../../client/api-client.ts';
 import type { ApiClient } from '../../../client/client.ts';
 import { readKubeconfig } from '../../../client/kubeconfig.ts';
+import { eventKind, type Event } from '../../../crds/builtin.ts';
 import { containerKind, type Container } from '../../../crds/container.ts';
 import { startTestApiserver, type TestApiserver } from '../../support/apiserver.ts';
 import { startTestControllers } from '../../support/controllers.ts';
@@ -215,4 +216,37 @@ test('a sandbox whose Container is unknown is removed', async () => {
   agent = await startAgent();
   await waitFor(() => !runtime.sandboxes.has('stray'));
   assert.ok(runtime.sandboxes.has(known.id));
+});
+
+test('a sandbox that cannot be removed is said on the Node and tried again, and holds up nobody', async (t) => {
+  const { removeSandbox } = runtime;
+  t.after(() => Object.assign(runtime, { removeSandbox }));
+  const [known] = runtime.sandboxes.values();
+  assert.ok(known);
+  for (const id of ['stuck', 'loose']) runtime.sandboxes.set(id, { ...known, id, uid: id, name: id });
+  let isBusy = true;
+  Object.assign(runtime, {
+    removeSandbox: async (id: string) => {
+      if (id === 'stuck' && isBusy) throw new Error('its mount is busy');
+      return removeSandbox(id);
+    },
+  });
+  const saysOfNode = (reason: string) =>
+    waitFor(async () => {
+      const events = await client.kind<Event>(eventKind).list({ namespace: 'default' });
+      return events.items.find((event) => event.reason === reason && event.involvedObject.name === 'n1');
+    });
+  await agent.stop();
+  agent = await startAgent();
+  await create('beside', { image: 'busybox', networks: [] });
+  await reach('beside', 'Running');
+  await waitFor(() => !runtime.sandboxes.has('loose'));
+  const { message } = await saysOfNode('OrphanNotRemoved');
+  assert.equal(
+    message,
+    'sandbox stuck of default/stuck, which no Container owns, cannot be removed and is tried again: its mount is busy',
+  );
+  isBusy = false;
+  await waitFor(() => !runtime.sandboxes.has('stuck'), { timeoutMs: 30_000 });
+  await saysOfNode('OrphanRemoved');
 });

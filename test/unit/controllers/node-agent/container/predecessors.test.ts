@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createPredecessors } from '../../../../../controllers/node-agent/container/predecessors.ts';
-import type { SandboxState } from '../../../../../controllers/node-agent/runtime/node-runtime.ts';
+import type { ContainerState, SandboxState } from '../../../../../controllers/node-agent/runtime/node-runtime.ts';
 import type { WatchedKind } from '../../../../../controllers/runtime/controller.ts';
 import type { Container } from '../../../../../crds/container.ts';
-import { makeContainer, makeSandbox, NOW } from '../make.ts';
+import { makeContainer, makeRun, makeSandbox, NOW } from '../make.ts';
 
 type Handler = Parameters<WatchedKind<Container>['subscribe']>[0];
 
@@ -14,7 +14,7 @@ const named = (name: string, uid: string, spec: Record<string, unknown> = {}): C
 const sandboxOf = (container: Container, overrides: Partial<SandboxState> = {}): SandboxState =>
   makeSandbox(container, { id: `s-${container.metadata.uid}`, name: container.metadata.name, ...overrides });
 
-function start(sandboxes: SandboxState[]) {
+function start(sandboxes: SandboxState[], runs: ContainerState[] = []) {
   let tell: Handler = () => undefined;
   let alarms = 0;
   const predecessors = createPredecessors({
@@ -27,9 +27,13 @@ function start(sandboxes: SandboxState[]) {
     },
     cache: {
       sandboxes: () => sandboxes,
-      viewOf: (uid) => ({ sandboxes: sandboxes.filter((one) => one.uid === uid), containers: [] }),
+      viewOf: (uid) => {
+        const its = sandboxes.filter((one) => one.uid === uid);
+        return { sandboxes: its, containers: runs.filter(({ sandboxId }) => its.some(({ id }) => id === sandboxId)) };
+      },
     },
     nodeName: 'n1',
+    ownUids: () => new Set(['own', 'u2']),
     now: () => NOW,
     onGone: () => (alarms += 1),
   });
@@ -90,4 +94,17 @@ test('a successor that is seen without the end of the one before it tells of tha
   assert.equal(alarms(), 0);
   tell({ object: named('web', 'u2', { nodeName: 'n2' }), previous: old, deleted: false });
   assert.deepEqual([alarms(), predecessors.gone('u1')?.metadata.uid], [1, 'u1']);
+});
+
+test('a Container with volumes waits for what runs of somebody who went while the agent was away', () => {
+  const [lost, own, ended] = ['lost', 'own', 'ended'].map((uid) => sandboxOf(named(`${uid}-1`, uid)));
+  assert.ok(lost && own && ended);
+  const runs = [
+    makeRun({ sandboxId: lost.id }),
+    makeRun({ sandboxId: own.id }),
+    makeRun({ sandboxId: ended.id, state: 'Exited' }),
+  ];
+  const { predecessors } = start([lost, own, ended], runs);
+  assert.deepEqual(predecessors.of(named('web', 'u2', { mounts })), [lost]);
+  assert.deepEqual(predecessors.of(named('web', 'u2')), []);
 });
