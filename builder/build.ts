@@ -21,6 +21,7 @@ import { plainCopy } from './operations.ts';
 import type { BuildNetwork } from './run/runner.ts';
 import type { Snapshot } from './snapshot.ts';
 import { planStages, unusedArgs } from './stages/plan-stages.ts';
+import { orNoStage } from './stages/stage-list.ts';
 import type { StagePlan } from './stages/stage-plan.ts';
 import type { Workspace } from './workspaces.ts';
 
@@ -72,7 +73,12 @@ export async function build(
     context,
     nameOfStage: (index) => plan.stages[index]?.name ?? String(index),
     openStage: async (index) => mount((await stages.get(index)).snapshot),
-    openImage: async (reference) => mount(snapshotOf(await bases.get(reference, platform))),
+    openImage: async (reference) => {
+      const image = await bases.get(reference, platform).catch((error: unknown) => {
+        throw orNoStage(error, reference, plan.dockerfile.stages);
+      });
+      return mount(snapshotOf(image));
+    },
     mountContext: () => mountContext(parts.files, context.tree, { workDir: folder.root, signal }),
   });
   const remote: RegistryCacheParts = {

@@ -15,8 +15,8 @@ export interface FileBody {
 }
 
 export interface FileSender {
-  /** Ends the response with the bytes; resolves when they are sent, or when the client has left. */
-  send(response: ServerResponse, body: FileBody): Promise<void>;
+  /** Ends the response with the bytes; resolves with how many were sent: fewer when the client has left. */
+  send(response: ServerResponse, body: FileBody): Promise<number>;
 }
 
 /** A sender without buffers yet. */
@@ -30,12 +30,13 @@ export function createFileSender(): FileSender {
         const length = Math.min(BUFFER_BYTES, end - position + 1);
         const { bytesRead } = await file.read(buffer, 0, length, position);
         if (bytesRead === 0) throw new Error(`${path} ends at ${position}, before ${end}`);
-        position += bytesRead;
         // Whoever has left may still have a write under way: the buffer is not used again.
-        if (!(await write(response, buffer.subarray(0, bytesRead)))) return;
+        if (!(await write(response, buffer.subarray(0, bytesRead)))) return position - start;
+        position += bytesRead;
       }
       if (kept.length < MAX_KEPT) kept.push(buffer);
       response.end();
+      return end - start + 1;
     },
   };
 }

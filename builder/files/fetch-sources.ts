@@ -2,11 +2,12 @@
 import { mkdtemp, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WindlassError } from '../../lib/errors.ts';
+import { isGitUrl, parseGitUrl } from '../../lib/git-url.ts';
+import { withoutSecrets } from '../../lib/shown-url.ts';
 import type { CopyOperation } from '../operations.ts';
 import type { ResolveOptions, SourceTree } from './builder-files.ts';
 import { fetchGit } from './fetch-git.ts';
-import { fetchUrl, fileNameOf, isHttpUrl, withoutSecrets } from './fetch-url.ts';
-import { isGitUrl, parseGitUrl } from './git-url.ts';
+import { fetchUrl, fileNameOf, isHttpUrl } from './fetch-url.ts';
 import type { SourceRequest } from './plan-copy.ts';
 
 /**

@@ -4,9 +4,10 @@ import { constants } from 'node:fs';
 import { open, rm, statfs } from 'node:fs/promises';
 import { Agent, request } from 'undici';
 import { isAbort, messageOf, reasonOf, WindlassError } from '../../lib/errors.ts';
+import { checkHost, guardedLookup, namesThisMachine } from '../../lib/refused-addresses.ts';
+import { withoutSecrets } from '../../lib/shown-url.ts';
 import { digestMismatch, parseDigest, splitDigest, type Digest } from '../../oci/digest.ts';
 import { asStoreError, MIN_FREE_BYTES, NO_SPACE } from '../../oci/ingest.ts';
-import { checkHost, guardedLookup, namesThisMachine } from './refused-addresses.ts';
 
 const MAX_REDIRECTS = 10;
 const MAX_BYTES = 16 * 1024 ** 3;
@@ -35,11 +36,6 @@ export function fileNameOf(url: string): string | undefined {
   }
   const name = path.split('/').at(-1) ?? '';
   return name === '' || name === '.' || name === '..' || name.includes('\0') ? undefined : name;
-}
-
-/** A URL for messages: without user, password and query. */
-export function withoutSecrets(url: string): string {
-  return url.replace(/^([a-z+]+:\/\/)[^/?#]*@/i, '$1').replace(/\?[^#]*/, '');
 }
 
 /**

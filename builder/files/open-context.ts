@@ -5,6 +5,8 @@ import { closeSync, fstatSync, readSync, realpathSync, statSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { parseGitUrl } from '../../lib/git-url.ts';
+import { withoutSecrets } from '../../lib/shown-url.ts';
 import { isDigest } from '../../oci/digest.ts';
 import { bytePath } from '../../oci/layers/file-system-calls.ts';
 import { detectCompression, unpackLayer } from '../../oci/layers/unpack.ts';
@@ -14,8 +16,6 @@ import { createUnpackPool } from '../../runtime-shim/snapshots/unpack-pool.ts';
 import type { ContextSource, SourcePosition } from '../../runtime-shim/images/image-builder.ts';
 import type { Context, ContextOptions, OpenContext, SourceTree } from './builder-files.ts';
 import { fetchGit } from './fetch-git.ts';
-import { withoutSecrets } from './fetch-url.ts';
-import { parseGitUrl } from './git-url.ts';
 import { createIgnoreRules, parseIgnoreFile } from './ignore.ts';
 import { openFile } from './read-content.ts';
 import { openSource, partsOf } from './source-path.ts';

@@ -32,7 +32,8 @@ export function describeFailure({ args, exit, oomKills, complaint, tail }: StepE
   ].join(', ');
   const last = tail.findLast((line) => line.trim() !== '');
   const said = last === undefined ? '' : `; its last line: ${shorten(last.trim())}`;
-  return new WindlassError('Invalid', `command ${JSON.stringify(shorten(args.join(' ')))} failed: ${how}${said}`, {
+  // The command is told by whoever knows the instruction, as its author wrote it.
+  return new WindlassError('Invalid', `${how}${said}`, {
     details: { exitCode: code, ...(signal === undefined ? {} : { signal }), isOutOfMemory, output: tail },
   });
 }

@@ -7,6 +7,7 @@ import type { StageState } from '../instructions/stage-state.ts';
 import { globalArgs, isPredefined, predefinedArgs, proxyEnv } from './global-args.ts';
 import { resolveBase } from './resolve-base.ts';
 import type { PlannedStage, StagePlan } from './stage-plan.ts';
+import { listStages } from './stage-list.ts';
 import { needsOf } from './stage-needs.ts';
 
 export interface PlanOptions {
@@ -32,7 +33,7 @@ export function planStages(dockerfile: Dockerfile, options: PlanOptions): StageP
   const defaults = globalArgs(dockerfile, predefined, new Map());
   const byName = new Map<string, number>();
   const stages: PlannedStage[] = [];
-  const names = { stages: dockerfile.stages, byName: namesOf(dockerfile) };
+  const names = { dockerfile, byName: namesOf(dockerfile) };
   for (const stage of dockerfile.stages) {
     const { base, platform } = resolveBase(stage, {
       dockerfile,
@@ -120,9 +121,6 @@ function findTarget({ file, stages }: Dockerfile, target: string | undefined): n
   const byName = stages.findIndex(({ from }) => from.name === target.toLowerCase());
   if (byName !== -1) return byName;
   if (/^[0-9]{1,6}$/.test(target) && Number(target) < stages.length) return Number(target);
-  const shown = stages
-    .slice(0, 20)
-    .map(({ index, from }) => (from.name === undefined ? String(index) : `${from.name} (${index})`));
   const meant = closestWord(
     target,
     stages.flatMap(({ from }) => from.name ?? []),
@@ -130,7 +128,7 @@ function findTarget({ file, stages }: Dockerfile, target: string | undefined): n
   throw new WindlassError(
     'Invalid',
     `${file}: there is no stage ${JSON.stringify(target)}${meant === undefined ? '' : `: did you mean ${meant}?`}; ` +
-      `the file has ${shown.join(', ')}${stages.length > shown.length ? ', ...' : ''}`,
+      listStages(stages),
   );
 }
 

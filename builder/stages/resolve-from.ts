@@ -1,13 +1,15 @@
 // What `--from=` and FROM name: an earlier stage, or an image.
 import { WindlassError } from '../../lib/errors.ts';
 import { normalizeReference } from '../../oci/reference.ts';
+import type { Dockerfile } from '../dockerfile/ast.ts';
 import { Problem } from '../dockerfile/problem.ts';
 import { quote } from '../dockerfile/syntax-error.ts';
 import type { FileSource } from '../operations.ts';
+import { listStages } from './stage-list.ts';
 
 /** The stages of a Dockerfile, as far as names go. */
 export interface StageNames {
-  readonly stages: { readonly length: number };
+  readonly dockerfile: Pick<Dockerfile, 'stages'>;
   readonly byName: ReadonlyMap<string, number>;
 }
 
@@ -25,8 +27,9 @@ export function resolveFrom(from: string, index: number, names: StageNames): Fil
   }
   const named = /^[0-9]{1,6}$/.test(from) ? Number(from) : names.byName.get(from.toLowerCase());
   if (named === undefined) return from === 'scratch' ? from : { kind: 'image', reference: toReference(from) };
-  if (named >= names.stages.length) {
-    throw new Problem(`there is no stage ${named}: the file has ${names.stages.length}, counted from 0`);
+  const { stages } = names.dockerfile;
+  if (named >= stages.length) {
+    throw new Problem(`there is no stage ${named}: ${listStages(stages)}`);
   }
   if (named === index) throw new Problem(`stage ${from} cannot take files from itself`);
   if (named > index)

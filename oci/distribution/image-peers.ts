@@ -18,14 +18,32 @@ const BUSY = [429, 503];
 /** How long an image that no registry has is waited for while all who have it are busy. */
 const BUSY_MS = 120_000;
 
+export interface PeerManifest {
+  readonly bytes: Buffer;
+  readonly mediaType: string | undefined;
+}
+
 export interface ImagePeers {
-  /** The manifest `source.digest` names, verified. NotFound when no node has it. */
-  manifest(signal: AbortSignal): Promise<{ bytes: Buffer; mediaType: string | undefined }>;
+  /**
+   * The manifest `source.digest` names, verified. NotFound when no node has it, or all that have it are busy, which is
+   * waited for where no registry has the image.
+   */
+  manifest(signal: AbortSignal): Promise<PeerManifest>;
   /**
    * Has `use` fetch the blob from one node after the other until one call resolves. False when none did, and the registry
    * is to be asked; for an image that no registry has, NotFound.
    */
   fetch(descriptor: Descriptor, signal: AbortSignal, use: (source: BlobSource) => Promise<void>): Promise<boolean>;
+}
+
+/** What came of asking one after the other. */
+interface Round<T> {
+  /** Undefined when none helped. */
+  readonly result?: T;
+  /** One would have, at another time. */
+  readonly isBusy: boolean;
+  /** Of the last that was asked. */
+  readonly error?: unknown;
 }
 
 /** Peers that `transport` answers for. `onReceived` counts bytes. */
@@ -63,63 +81,70 @@ export function createImagePeers(
     onReceived,
   });
 
-  async function tryAll(
-    descriptor: Descriptor,
+  async function tryAll<T>(
+    names: readonly string[],
     signal: AbortSignal,
-    use: (source: BlobSource) => Promise<void>,
-  ): Promise<{ readonly isDone: boolean; readonly isBusy: boolean; readonly error?: unknown }> {
-    let outcome: { isDone: boolean; isBusy: boolean; error?: unknown } = { isDone: false, isBusy: false };
-    for (const name of await candidates(descriptor)) {
+    use: (name: string) => Promise<T>,
+  ): Promise<Round<T>> {
+    let round: Round<T> = { isBusy: false };
+    for (const name of names) {
       try {
-        await use(blobSource(name, descriptor.digest));
-        return { isDone: true, isBusy: false };
+        return { isBusy: false, result: await use(name) };
       } catch (error) {
         signal.throwIfAborted();
-        outcome = { isDone: false, isBusy: outcome.isBusy || isBusy(error), error };
+        round = { isBusy: round.isBusy || isBusy(error), error };
         // One that is busy, or lacks this one blob, may still send others.
         if (!isBusy(error) && !isNotFound(error)) failed.add(name);
       }
     }
-    return outcome;
+    return round;
+  }
+
+  async function readManifest(name: string, digest: Digest, signal: AbortSignal): Promise<PeerManifest> {
+    const response = await transport.open(name, digest, 0, signal);
+    const bytes = await readBody(response, MANIFEST_LIMITS.manifestBytes, `manifest ${digest} from node ${name}`);
+    onReceived(bytes.length);
+    const found = digestOf(bytes, splitDigest(digest).algorithm);
+    if (found !== digest) throw digestMismatch(`manifest from node ${name}`, digest, found);
+    return { bytes, mediaType: mediaTypeOf(response) };
+  }
+
+  /** Goes round until one has helped; where no registry has the image, again as long as any of them is just busy. */
+  async function untilDone<T>(signal: AbortSignal, goRound: () => Promise<Round<T>>): Promise<Round<T>> {
+    const startedAt = clock.now();
+    for (let tries = 1; ; tries += 1) {
+      const round = await goRound();
+      const isWorthWaiting = source.only && round.isBusy && clock.now() - startedAt <= BUSY_MS;
+      if (round.result !== undefined || !isWorthWaiting) return round;
+      await clock.sleep(backoffDelayMs(tries, { initialMs: 200, maxMs: 3000, jitter: 0.5 }), signal);
+      // Others may have it by now.
+      holders = undefined;
+    }
   }
 
   return {
     async manifest(signal) {
       const { digest } = source;
       if (digest === undefined) throw new WindlassError('Internal', 'the digest of the manifest is not known');
-      holders ??= look(digest);
-      let last: unknown;
-      for (const name of await holders) {
-        try {
-          const response = await transport.open(name, digest, 0, signal);
-          const bytes = await readBody(response, MANIFEST_LIMITS.manifestBytes, `manifest ${digest} from node ${name}`);
-          onReceived(bytes.length);
-          const found = digestOf(bytes, splitDigest(digest).algorithm);
-          if (found !== digest) throw digestMismatch(`manifest from node ${name}`, digest, found);
-          return { bytes, mediaType: mediaTypeOf(response) };
-        } catch (error) {
-          signal.throwIfAborted();
-          if (!isBusy(error)) failed.add(name);
-          last = error;
-        }
-      }
-      const why = last === undefined ? '' : `: ${messageOf(last)}`;
-      throw new WindlassError('NotFound', `no other node that answers has manifest ${digest}${why}`, { cause: last });
+      const { result, error } = await untilDone(signal, async () => {
+        holders ??= look(digest);
+        const names = (await holders).filter((name) => !failed.has(name));
+        return tryAll(names, signal, (name) => readManifest(name, digest, signal));
+      });
+      if (result !== undefined) return result;
+      const why = error === undefined ? '' : `: ${messageOf(error)}`;
+      throw new WindlassError('NotFound', `no other node that answers has manifest ${digest}${why}`, { cause: error });
     },
     async fetch(descriptor, signal, use) {
-      const startedAt = clock.now();
-      for (let tries = 1; ; tries += 1) {
-        const { isDone, isBusy: areBusy, error } = await tryAll(descriptor, signal, use);
-        if (isDone) return true;
-        if (!source.only) return false;
-        if (!areBusy || clock.now() - startedAt > BUSY_MS) {
-          if (error !== undefined) throw error;
-          throw new WindlassError('NotFound', `no other node that answers has blob ${descriptor.digest}`);
-        }
-        await clock.sleep(backoffDelayMs(tries, { initialMs: 200, maxMs: 3000, jitter: 0.5 }), signal);
-        // Others may have it by now.
-        holders = undefined;
-      }
+      const { result, error } = await untilDone(signal, async () =>
+        tryAll(await candidates(descriptor), signal, async (name) => {
+          await use(blobSource(name, descriptor.digest));
+          return true as const;
+        }),
+      );
+      if (result === true || !source.only) return result === true;
+      if (error !== undefined) throw error;
+      throw new WindlassError('NotFound', `no other node that answers has blob ${descriptor.digest}`);
     },
   };
 }

@@ -7,7 +7,7 @@ import { refuse } from '../oci-errors.ts';
 import { findManifest } from '../store/repository.ts';
 import { digestOfText } from './blobs.ts';
 import { digestHeader, type Answer, type Call, type RouteDeps } from './call.ts';
-import { createQuotaCheck } from './quota.ts';
+import { takeRoom } from './quota.ts';
 import { readAll } from './read-all.ts';
 
 /** Tags that one push by digest may carry. */
@@ -54,7 +54,8 @@ export async function putManifest(deps: RouteDeps, call: Call, repository: strin
     throw refuse('DIGEST_INVALID', `the manifest has digest ${digest}, the path says ${wanted}`);
   }
   const tags = tagsOf(call, wanted === undefined ? reference : undefined);
-  createQuotaCheck(deps, repository)(store.repository(repository)?.manifests.has(digest) ? 0 : bytes.length);
+  const isHere = store.repository(repository)?.manifests.has(digest) === true;
+  using _room = takeRoom(deps, repository, isHere ? 0 : bytes.length);
   using _held = store.hold(digest);
   await store.content.put(bytes, splitDigest(digest).algorithm);
   await store.putManifest(repository, { ...link, digest, tags, required: rules.allowSparse ? [] : required });

@@ -28,6 +28,12 @@ export function createQuotaCheck(
   };
 }
 
+/** Room for bytes that come without an upload, kept until they are there. Throws as the check does. */
+export function takeRoom(deps: RouteDeps, repository: string, bytes: number): Disposable {
+  createQuotaCheck(deps, repository)(bytes);
+  return deps.uploads.reserve(repository, bytes);
+}
+
 function over(what: string, limit: number, used: number, more: number): string {
   return `quota of ${what} is ${formatSize(limit)}: ${formatSize(used)} are used, ${formatSize(more)} more do not fit`;
 }

@@ -5,7 +5,7 @@ import { refuse } from '../oci-errors.ts';
 import type { Chunk, Upload } from '../store/uploads.ts';
 import { digestOfText } from './blobs.ts';
 import { digestHeader, type Answer, type Call, type RouteDeps } from './call.ts';
-import { createQuotaCheck } from './quota.ts';
+import { createQuotaCheck, takeRoom } from './quota.ts';
 import { parseChunkRange } from './range.ts';
 
 /** Repositories that are tried for a mount that names none: each may cost a question. */
@@ -88,7 +88,8 @@ async function mountBlob(
   for (const name of sources) {
     const link = store.repository(name)?.blobs.get(digest);
     if (!link || !(await caller.may('pull', name))) continue;
-    createQuotaCheck(deps, repository)(store.repository(repository)?.blobs.has(digest) ? 0 : link.sizeBytes);
+    const isHere = store.repository(repository)?.blobs.has(digest) === true;
+    using _room = takeRoom(deps, repository, isHere ? 0 : link.sizeBytes);
     await store.linkBlob(repository, digest);
     return created(repository, digest);
   }

@@ -52,7 +52,9 @@ export interface Uploads {
   cancel(upload: Upload): Promise<void>;
   /** Forgets uploads that nobody has touched for too long. */
   expire(): Promise<number>;
-  /** How many are open, and their bytes, announced ones included; for one repository, or all. */
+  /** Counts bytes that come to the repository without an upload, until it is disposed: by then they are there, or not. */
+  reserve(repository: string, bytes: number): Disposable;
+  /** How many are open, and their bytes, announced and reserved ones included; for one repository, or all. */
   usage(repository?: string): { count: number; bytes: number };
   /** What usage() counts of one. */
   countedBytes(upload: Upload): number;
@@ -85,6 +87,7 @@ export function openUploads(
   const folder = join(store.content.root, 'uploads');
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const sessions = new Map<string, Session>();
+  const reserved = new Set<{ readonly repository: string; readonly bytes: number }>();
   const dataFile = (id: string): string => join(folder, id);
   const noteFile = (id: string): string => join(folder, `${id}.json`);
 
@@ -263,9 +266,15 @@ export function openUploads(
       for (const session of idle) await drop(session);
       return idle.length;
     },
+    reserve(repository, bytes) {
+      const reservation = { repository, bytes };
+      reserved.add(reservation);
+      return { [Symbol.dispose]: () => void reserved.delete(reservation) };
+    },
     usage(repository) {
       let count = 0;
       let bytes = 0;
+      for (const one of reserved) if (repository === undefined || one.repository === repository) bytes += one.bytes;
       for (const session of sessions.values()) {
         if (repository !== undefined && session.repository !== repository) continue;
         count += 1;

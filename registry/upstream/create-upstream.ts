@@ -85,18 +85,21 @@ export function createUpstream(
   async function fetchBlob(repository: string, digest: Digest, signal: AbortSignal): Promise<Arrival | undefined> {
     const descriptor = await findDescriptor(repository, digest);
     if (!descriptor) return undefined;
-    const news = newsOf(digest);
+    const news = followNews(digest);
     const done = blobs.join(`${repository} ${digest}`, signal, async (inner) => {
       using _held = store.hold(digest);
       const reference = referenceTo(repository, digest);
       await client.fetchBlob(reference, descriptor, store.content, {
         ...{ credentials, signal: inner },
-        onProgress: () => newsOf(digest).tell(),
+        onProgress: () => arriving.get(digest)?.tell(),
       });
       await store.linkBlob(repository, digest);
     });
-    const forget = (): void => void (arriving.get(digest) === news && arriving.delete(digest));
-    done.then(onFetched, () => undefined).finally(forget);
+    const leave = (): void => {
+      news.followers -= 1;
+      if (news.followers === 0) arriving.delete(digest);
+    };
+    done.then(onFetched, () => undefined).finally(leave);
     // What is refused or not there is known before the first byte.
     await Promise.race([news.first, done]);
     return {
@@ -106,10 +109,14 @@ export function createUpstream(
     };
   }
 
-  /** Who brings a blob tells all who read it. */
-  function newsOf(digest: Digest): News {
+  /**
+   * Who brings a blob tells all who read it, those of other repositories too: the client downloads a digest once. The news
+   * stay until the last of them has left, whoever came first.
+   */
+  function followNews(digest: Digest): News {
     const news = arriving.get(digest) ?? createNews();
     arriving.set(digest, news);
+    news.followers += 1;
     return news;
   }
 
@@ -155,6 +162,7 @@ export function createUpstream(
 }
 
 interface News {
+  followers: number;
   /** Resolves with the first call, also when that is long ago. */
   readonly first: Promise<void>;
   tell(): void;
@@ -166,6 +174,7 @@ function createNews(): News {
   const first = Promise.withResolvers<void>();
   let next = Promise.withResolvers<void>();
   return {
+    followers: 0,
     first: first.promise,
     tell() {
       first.resolve();

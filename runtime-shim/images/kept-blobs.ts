@@ -3,19 +3,21 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, readFileSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { flushFolder, replaceFile } from '../../lib/replace-file.ts';
 import type { ContentStore } from '../../oci/content-store.ts';
 import { digestMismatch, isDigest, type Digest } from '../../oci/digest.ts';
-import { writeRecordFile } from '../store/record-file.ts';
+import { asFolderError } from '../store/record-file.ts';
 import type { Lease, Leases } from './leases.ts';
 
 const FRESH_MS = 3600 * 1000;
 
 export interface KeptBlobs {
   /**
-   * Makes a file of the same file system a blob; the file is gone then. Throws NotFound without the file, Invalid, and
+   * Makes a file of the same file system a blob, which no power loss takes any more; the file is gone then. Throws NotFound without the file, Invalid, and
    * leaves the file, when its bytes are others.
    */
   adopt(path: string, digest: string): Promise<void>;
@@ -59,13 +61,21 @@ export function openKeptBlobs(file: string, { store, leases, now = Date.now, onD
       onDamaged(file, error);
       const anew = { declared: [], fresh: Object.fromEntries(store.list().map((digest) => [digest, now()])) };
       renameSync(file, `${file}.damaged`);
-      writeRecordFile(file, JSON.stringify(anew));
+      save(anew);
       return anew;
+    }
+  }
+  // The disk holds it before an upload is acknowledged: whoever sent it may have nothing more to send.
+  function save(next: Kept): void {
+    try {
+      replaceFile(file, JSON.stringify(next), { flush: true });
+    } catch (error) {
+      throw asFolderError(dirname(file), error);
     }
   }
   const change = (next: Kept): void => {
     if (JSON.stringify(next) === JSON.stringify(kept)) return;
-    writeRecordFile(file, JSON.stringify(next));
+    save(next);
     kept = next;
     protect();
   };
@@ -80,6 +90,7 @@ export function openKeptBlobs(file: string, { store, leases, now = Date.now, onD
       }
       change({ ...kept, fresh: { ...kept.fresh, [digest]: now() } });
       await store.adopt(path, digest);
+      flushFolder(dirname(store.blobPath(digest)));
     },
     declare(digests) {
       const declared = [...new Set(digests.map(toDigest))].toSorted();

@@ -1,18 +1,15 @@
-// The commit that a git repository has now, asked without fetching anything.
-import { execFile } from 'node:child_process';
-import { messageOf, WindlassError } from '../../../lib/errors.ts';
+// The commit that a git repository has now, asked without fetching anything. The question goes where the builder's fetch may
+// go, and by the same git (lib/run-git.ts).
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { WindlassError } from '../../../lib/errors.ts';
+import { parseGitUrl, type GitAddress } from '../../../lib/git-url.ts';
+import { openGit } from '../../../lib/run-git.ts';
+import { withoutSecrets } from '../../../lib/shown-url.ts';
 
 const TIMEOUT_MS = 30_000;
 const MAX_BYTES = 16 * 1024 * 1024;
-
-/** `https://host/repo.git#ref:folder` in its parts; `HEAD` without a ref. Pure. */
-export function parseGitContext(text: string): { readonly url: string; readonly ref: string } {
-  const hash = text.indexOf('#');
-  if (hash < 0) return { url: text, ref: 'HEAD' };
-  const fragment = text.slice(hash + 1);
-  const colon = fragment.indexOf(':');
-  return { url: text.slice(0, hash), ref: (colon < 0 ? fragment : fragment.slice(0, colon)) || 'HEAD' };
-}
 
 /** The commit of `ref` in what `git ls-remote` printed: a branch before a tag, a tag by what it points to. Pure. */
 export function findCommit(listing: string, ref: string): string | undefined {
@@ -30,42 +27,32 @@ export function findCommit(listing: string, ref: string): string | undefined {
   return undefined;
 }
 
-/** Asks the repository. Throws NotFound for a ref that it has not, Unavailable when it does not answer. */
+/**
+ * Asks the repository of a git context. Throws NotFound for a ref that it has not, Invalid for an address that is none,
+ * Forbidden for one that may not be reached (lib/refused-addresses.ts), Unavailable when it does not answer.
+ */
 export async function readGitHead(context: string, signal: AbortSignal): Promise<string> {
-  const { url, ref } = parseGitContext(context);
+  const address = parseGitUrl(context, { allowsLocal: true });
+  const { remote, ref = 'HEAD' } = address;
   // A commit is what it is.
-  if (/^[0-9a-f]{40}$/.test(ref)) return ref;
-  const listing = await lsRemote(url, ref, signal);
-  const commit = findCommit(listing, ref);
-  if (commit === undefined)
-    throw new WindlassError('NotFound', `${withoutLogin(url)} has no branch or tag ${JSON.stringify(ref)}`);
-  return commit;
+  if (/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(ref)) return ref;
+  const commit = findCommit(await lsRemote(address, ref, signal), ref);
+  if (commit !== undefined) return commit;
+  throw new WindlassError('NotFound', `${withoutSecrets(remote)} has no branch or tag ${JSON.stringify(ref)}`);
 }
 
-/** What a message may say of the URL: conditions, Events and logs are read by others than its author. */
-const withoutLogin = (url: string): string => url.replace(/^([a-z]+:\/\/)[^/]*@/, '$1');
-
-function lsRemote(url: string, ref: string, signal: AbortSignal): Promise<string> {
-  const env = {
-    PATH: process.env['PATH'] ?? '',
-    // Nobody is there to be asked, and no configuration of this machine is the user's.
-    GIT_TERMINAL_PROMPT: '0',
-    GIT_ASKPASS: '/bin/false',
-    GIT_CONFIG_NOSYSTEM: '1',
-    GIT_CONFIG_GLOBAL: '/dev/null',
-    GIT_ALLOW_PROTOCOL: 'https:http:ssh:git:file',
-    // As the builder: neither the keys nor the agent of the machine's own user.
-    GIT_SSH_COMMAND:
-      'ssh -F none -oBatchMode=yes -oIdentityFile=none -oIdentityAgent=none -oPubkeyAuthentication=no -oUserKnownHostsFile=none',
-  };
-  const options = { env, signal, timeout: TIMEOUT_MS, maxBuffer: MAX_BYTES, encoding: 'utf8' } as const;
-  return new Promise((resolve, reject) => {
-    execFile('git', ['ls-remote', '--quiet', '--', url, ref, `${ref}^{}`], options, (error, stdout, stderr) => {
-      if (!error) return resolve(stdout);
-      if (signal.aborted) return reject(signal.reason as Error);
-      // Without its cause, which has the whole command line.
-      const why = (stderr.trim().split('\n').at(-1) || messageOf(error)).replaceAll(url, withoutLogin(url));
-      reject(new WindlassError('Unavailable', `failed to ask ${withoutLogin(url)}: ${why}`));
-    });
-  });
+async function lsRemote(address: GitAddress, ref: string, signal: AbortSignal): Promise<string> {
+  const late = AbortSignal.timeout(TIMEOUT_MS);
+  const folder = await mkdtemp(join(tmpdir(), 'windlass-git-head-'));
+  try {
+    const options = { verb: 'ask', folder, signal: AbortSignal.any([signal, late]), maxOutputBytes: MAX_BYTES };
+    const git = await openGit(address, options);
+    return await git.run(['ls-remote', '--quiet', '--', git.remote, ref, `${ref}^{}`]);
+  } catch (error) {
+    if (signal.aborted || !late.aborted) throw error;
+    const message = `failed to ask ${withoutSecrets(address.remote)}: no answer within ${TIMEOUT_MS / 1000} s`;
+    throw new WindlassError('Unavailable', message, { cause: error });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }

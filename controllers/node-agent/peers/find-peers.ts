@@ -48,6 +48,9 @@ export function createPeerFinder({
   function candidates(ready: readonly AgentAddress[], first: readonly string[]): AgentAddress[] {
     const now = clock.now();
     for (const [name, until] of silentUntil) if (until <= now) silentUntil.delete(name);
+    // Nodes come and go: of one that has gone nothing is kept.
+    const names = new Set(ready.map(({ nodeName }) => nodeName));
+    for (const name of helpful) if (!names.has(name)) helpful.delete(name);
     const open = ready.filter(({ nodeName }) => !silentUntil.has(nodeName));
     const rank = ({ nodeName }: AgentAddress): number => (first.includes(nodeName) ? 0 : helpful.has(nodeName) ? 1 : 2);
     // Stable: within a rank they stay shuffled, so that a thousand nodes do not all ask the same few.

@@ -86,13 +86,12 @@ export function createBlobServer({ findBlob, sender, onSent }: BlobDeps): BlobSe
         ...(range ? { 'content-range': `bytes ${start}-${end}/${sizeBytes}` } : {}),
       });
       try {
-        await sender.send(response, { path, start, end });
+        onSent(await sender.send(response, { path, start, end }));
       } catch (error) {
         // Its image was removed in this moment: the connection breaks, and the other side asks elsewhere.
         if (errnoOf(error) !== 'ENOENT') throw error;
         response.destroy();
       }
-      onSent(end - start + 1);
     },
   };
 }

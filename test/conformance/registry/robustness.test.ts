@@ -32,6 +32,28 @@ test('pushes that come at once keep a quota that each of them would keep alone',
   assert.equal(registry.store.storedBytes(), 3_000_000);
 });
 
+test('blobs that are mounted and manifests that are put at once keep it, too', async (t) => {
+  const registry = await startLiveRegistry(t, { rules: { maxRepositoryBytes: 10_000 } });
+  const statusesOf = (replies: readonly Reply[]) => replies.map(({ status }) => status).toSorted((a, b) => a - b);
+  const blobs = Array.from({ length: 6 }, () => randomBytes(1_500));
+  for (const bytes of blobs) await registry.pushBlob('source', bytes);
+  await registry.pushBlob('mounted', randomBytes(6_000));
+  const mounts = blobs.map((bytes) =>
+    registry.send('POST', `/v2/mounted/blobs/uploads/?mount=${digestOf(bytes)}&from=source`),
+  );
+  assert.deepEqual(statusesOf(await Promise.all(mounts)), [201, 201, 403, 403, 403, 403]);
+  assert.equal(registry.store.repository('mounted')?.sizeBytes, 9_000);
+  await registry.pushBlob('put', '{}');
+  await registry.pushBlob('put', randomBytes(6_000));
+  const puts = blobs.map((bytes, index) => {
+    const body = JSON.stringify(artifact({ annotations: { noise: bytes.subarray(0, 750).toString('hex') } }));
+    const headers = { 'content-type': ociManifest };
+    return registry.send('PUT', `/v2/put/manifests/v${index}`, { headers, body });
+  });
+  assert.deepEqual(statusesOf(await Promise.all(puts)), [201, 201, 403, 403, 403, 403]);
+  assert.ok((registry.store.repository('put')?.sizeBytes ?? Infinity) <= 10_000);
+});
+
 test('an upload that was refused for its size is gone, and in nobody`s way', async (t) => {
   const registry = await startLiveRegistry(t, { rules: { maxBytes: 1_000_000 } });
   const { headers } = await registry.send('POST', '/v2/a/blobs/uploads/');

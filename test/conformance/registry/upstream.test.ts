@@ -1,7 +1,7 @@
 // A registry as the cache of another one, which is a registry of ours, too.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { request, type IncomingMessage } from 'node:http';
+import { request, type IncomingMessage, type ServerResponse } from 'node:http';
 import { test, type TestContext } from 'node:test';
 import { silentLogger } from '../../../lib/log.ts';
 import type { Digest } from '../../../oci/digest.ts';
@@ -53,7 +53,11 @@ async function follow(host: string, path: string, headers: Record<string, string
     response.once('error', reject);
   });
   end.catch(() => undefined);
-  return { received, end, has: (bytes: number) => waitFor(() => received() >= bytes, { what: `${bytes} bytes` }) };
+  return {
+    ...{ received, end },
+    has: (bytes: number) => waitFor(() => received() >= bytes, { what: `${bytes} bytes` }),
+    leave: () => void response.destroy(),
+  };
 }
 
 async function assertServes(registry: LiveRegistry, image: TestImage, reference: string): Promise<void> {
@@ -169,6 +173,84 @@ test('a blob is handed on while it comes, to all who ask, and its end not before
     [['GET', undefined]],
   );
   assert.ok((await cache.send('GET', path)).body.equals(bytes));
+});
+
+/** An upstream that sends a blob as far as it is told to. */
+async function startSlowOrigin(t: TestContext) {
+  const image = makeImage({ layers: [[{ name: 'noise', content: randomBytes(8_000_000) }]] });
+  const digest = image.layers[0]?.digest as Digest;
+  const bytes = image.blobs.get(digest) as Buffer;
+  const starts: number[] = [];
+  const open = new Set<ServerResponse>();
+  let allowed = 0;
+  const origin = await startBadRegistry(image, ({ url = '', headers }, response) => {
+    if (!url.endsWith(digest)) return false;
+    const start = Number(/^bytes=(\d+)-$/.exec(headers.range ?? '')?.[1] ?? 0);
+    starts.push(start);
+    response.writeHead(start > 0 ? 206 : 200, {
+      'content-length': bytes.length - start,
+      ...(start > 0 ? { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` } : {}),
+    });
+    open.add(response);
+    response.once('close', () => open.delete(response));
+    response.write(bytes.subarray(start, Math.max(start, allowed)));
+    return true;
+  });
+  t.after(() => origin[Symbol.asyncDispose]());
+  return {
+    ...{ host: origin.host, digest, bytes, starts, open },
+    path: `/v2/shop/web/blobs/${digest}`,
+    send(end: number): void {
+      const begin = allowed;
+      allowed = end;
+      for (const response of open) {
+        if (end < bytes.length) response.write(bytes.subarray(begin, end));
+        else response.end(bytes.subarray(begin));
+      }
+    },
+  };
+}
+
+test('a download goes on for those who still read when the first has left, and who comes late joins', async (t) => {
+  const origin = await startSlowOrigin(t);
+  const { bytes, path } = origin;
+  const { cache } = await startCacheOf(t, origin.host);
+  for (const name of ['web', 'copy']) await cache.send('GET', `/v2/shop/${name}/manifests/v1`);
+  origin.send(3_000_000);
+  const first = await follow(cache.host, path);
+  const others = [await follow(cache.host, path), await follow(cache.host, path.replace('/web/', '/copy/'))];
+  for (const one of [first, ...others]) await one.has(1_500_000);
+  first.leave();
+  // By the time that it has answered this, the cache knows of what was before.
+  await cache.send('HEAD', path);
+  origin.send(6_000_000);
+  // The last MiB may wait to be written; what came before is handed on, though the end is far.
+  for (const one of others) await one.has(4_500_000);
+  const late = await follow(cache.host, path);
+  await late.has(4_500_000);
+  assert.equal(origin.open.size, 1);
+  origin.send(bytes.length);
+  for (const { end } of [...others, late]) assert.ok((await end).equals(bytes));
+  assert.deepEqual(origin.starts, [0]);
+});
+
+test('a download ends when nobody reads it any more, and goes on where it was for who comes then', async (t) => {
+  const origin = await startSlowOrigin(t);
+  const { cache } = await startCacheOf(t, origin.host);
+  await cache.send('GET', '/v2/shop/web/manifests/v1');
+  origin.send(3_000_000);
+  const readers = [await follow(cache.host, origin.path), await follow(cache.host, origin.path)];
+  for (const one of readers) await one.has(1_500_000);
+  for (const one of readers) one.leave();
+  await waitFor(() => origin.open.size === 0, { what: 'the download to end' });
+  assert.equal(cache.store.content.has(origin.digest), false);
+  origin.send(5_000_000);
+  const late = await follow(cache.host, origin.path);
+  await late.has(3_000_000);
+  origin.send(origin.bytes.length);
+  assert.ok((await late.end).equals(origin.bytes));
+  assert.equal(origin.starts.length, 2);
+  assert.ok((origin.starts[1] ?? 0) >= 1_500_000);
 });
 
 test('a blob that turns out to be another breaks off, and is not kept', async (t) => {

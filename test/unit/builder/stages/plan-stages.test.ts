@@ -153,7 +153,8 @@ test('planStages() refuses circles, later stages, numbers that no stage has, and
     'FROM a AS x\nCOPY --from=0 /a /b': '2:1: --from=0: stage 0 cannot take files from itself',
     'FROM a AS x\nCOPY --from=Y /a /b\nFROM b AS y\nCOPY --from=x /a /b':
       '2:1: --from=Y: stage Y comes later in the file: files are taken from earlier stages only',
-    'FROM a\nCOPY --from=3 /a /b\nFROM b': '2:1: --from=3: there is no stage 3: the file has 2, counted from 0',
+    'FROM a\nCOPY --from=3 /a /b\nFROM b':
+      '2:1: --from=3: there is no stage 3: the file has no named stage, only stages 0 to 1',
     'FROM a\nRUN --mount=from=y,target=/m x\nFROM b AS y':
       '2:1: --mount=from=y,target=/m: stage y comes later in the file: files are taken from earlier stages only',
     'FROM a\nARG S\nCOPY --from=$S /a /b':
@@ -171,7 +172,10 @@ test('planStages() names the stages there are when the target is none of them', 
     failure('FROM a AS build\nFROM b\nFROM c AS test', { target: 'biuld' }),
     'Dockerfile: there is no stage "biuld": did you mean build?; the file has build (0), 1, test (2)',
   );
-  assert.equal(failure('FROM a', { target: '1' }), 'Dockerfile: there is no stage "1"; the file has 0');
+  assert.equal(
+    failure('FROM a', { target: '1' }),
+    'Dockerfile: there is no stage "1"; the file has no named stage, only stage 0',
+  );
 });
 
 test('planStages() warns of FROM lines that depend on what is not there', () => {

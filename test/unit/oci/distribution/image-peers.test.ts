@@ -1,4 +1,8 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { WindlassError } from '../../../../lib/errors.ts';
@@ -6,7 +10,7 @@ import { digestOf } from '../../../../oci/digest.ts';
 import { createBlobFetcher, type BlobSource } from '../../../../oci/distribution/fetch-blob.ts';
 import { createImagePeers } from '../../../../oci/distribution/image-peers.ts';
 import type { PeerTransport } from '../../../../oci/distribution/peer-transport.ts';
-import type { ContentStore } from '../../../../oci/content-store.ts';
+import { openContentStore, type ContentStore } from '../../../../oci/content-store.ts';
 import { createFakeClock } from '../../../support/fake-clock.ts';
 
 const digest = digestOf('manifest');
@@ -15,12 +19,18 @@ const signal = new AbortController().signal;
 const status = (code: number) =>
   new WindlassError(code === 404 ? 'NotFound' : 'Unavailable', 'no', { details: { status: code } });
 
-function makePeers(only: boolean, rounds: readonly (readonly string[])[]) {
+type Open = (peer: string) => Buffer;
+
+const openNothing: Open = () => {
+  throw new Error('not asked');
+};
+
+function makePeers(only: boolean, rounds: readonly (readonly string[])[], open = openNothing) {
   const clock = createFakeClock();
   const looks: string[] = [];
   const transport: PeerTransport = {
     find: async (asked) => (looks.push(asked), rounds[Math.min(looks.length, rounds.length) - 1] ?? []),
-    open: () => Promise.reject(new Error('not asked')),
+    open: async (peer) => ({ status: 200, headers: {}, body: Readable.from([open(peer)]) as never }),
     close: async () => undefined,
   };
   const peers = createImagePeers({ transport, clock }, { first: [], digest, only }, () => undefined);
@@ -63,6 +73,75 @@ test('fetch() leaves a busy peer for the registry, and waits for it where there 
 test('fetch() of what nobody has: the registry is asked, or, where there is none, it is NotFound', async () => {
   assert.equal(await makePeers(false, [[]]).peers.fetch(layer, signal, user({}).use), false);
   await assert.rejects(makePeers(true, [[]]).peers.fetch(layer, signal, user({}).use), { reason: 'NotFound' });
+});
+
+test('manifest() takes what is right, from whoever is not busy', async () => {
+  const asked: string[] = [];
+  const { peers } = makePeers(false, [['a', 'b', 'c']], (peer) => {
+    asked.push(peer);
+    if (peer === 'a') throw status(429);
+    return Buffer.from(peer === 'b' ? 'another' : 'manifest');
+  });
+  assert.equal((await peers.manifest(signal)).bytes.toString(), 'manifest');
+  assert.deepEqual(asked, ['a', 'b', 'c']);
+  const { peers: busy } = makePeers(false, [['a']], () => {
+    throw status(503);
+  });
+  // The registry is asked.
+  await assert.rejects(busy.manifest(signal), { reason: 'NotFound' });
+});
+
+test('manifest() waits for those that are busy where no registry has the image, but not for ever', async () => {
+  let isBusy = true;
+  const open: Open = () => {
+    if (isBusy) throw status(429);
+    return Buffer.from('manifest');
+  };
+  const { peers, clock, looks } = makePeers(true, [['a']], open);
+  const asked = peers.manifest(signal);
+  await clock.advance(1000);
+  isBusy = false;
+  await clock.advance(1000);
+  assert.equal((await asked).bytes.toString(), 'manifest');
+  assert.ok(looks.length > 1, 'others may have it by then');
+  isBusy = true;
+  const other = makePeers(true, [['a']], open);
+  const hopeless = other.peers.manifest(signal);
+  hopeless.catch(() => undefined);
+  await other.clock.advance(130_000);
+  await assert.rejects(hopeless, { reason: 'NotFound', message: /no other node that answers has manifest/ });
+  const none = makePeers(true, [['a']], () => {
+    throw status(404);
+  });
+  await assert.rejects(none.peers.manifest(signal), { reason: 'NotFound' });
+});
+
+test('createBlobFetcher() keeps nothing of a source that sent wrong bytes and broke off, when another goes on', async (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'windlass-fetch-'));
+  t.after(() => rmSync(root, { recursive: true, force: true }));
+  const store = openContentStore(root);
+  const bytes = randomBytes(300_000);
+  const descriptor = { mediaType: '', digest: digestOf(bytes), size: bytes.length };
+  const fetch = createBlobFetcher({ clock: createFakeClock(), retryDelayMs: 1 });
+  const offsets: number[] = [];
+  const source = (name: string, content: Buffer, end: number): BlobSource => ({
+    ...{ name, maxStalledTries: 1, minBytesPerSecond: 0, onReceived: () => undefined },
+    async open(offset) {
+      offsets.push(offset);
+      const headers = { 'content-range': `bytes ${offset}-${content.length - 1}/${content.length}` };
+      return { status: 206, headers, body: Readable.from([content.subarray(offset, end)]) as never };
+    },
+  });
+  const wrong = source('node wrong', Buffer.alloc(bytes.length, 1), 200_000);
+  await assert.rejects(fetch(wrong, descriptor, store, { signal }), /from node wrong was cut off at 200000/);
+  await fetch(source('node right', bytes, bytes.length), descriptor, store, { signal });
+  assert.deepEqual(offsets, [0, 200_000, 0]);
+  assert.ok(readFileSync(store.blobPath(descriptor.digest)).equals(bytes));
+  assert.deepEqual(readdirSync(join(root, 'ingest')), []);
+  // Nothing to resume, and still wrong: nothing is kept.
+  const other = { ...descriptor, digest: digestOf('other') };
+  await assert.rejects(fetch(source('node right', bytes, bytes.length), other, store, { signal }), /has digest/);
+  assert.deepEqual([store.has(other.digest), readdirSync(join(root, 'ingest'))], [false, []]);
 });
 
 test('createBlobFetcher() gives up a source that is slower than it may be', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -44,6 +45,36 @@ test('openKeptBlobs() keeps what is declared, and what was just brought in, also
   assert.deepEqual(second.kept.declare([]), []);
   assert.ok(!second.leases.has(digest));
   assert.ok(!open().leases.has(digest));
+});
+
+test('adopt() has the blob, the list and their names on the disk before it is done', async (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'windlass-kept-'));
+  t.after(() => rmSync(root, { recursive: true, force: true }));
+  const store = openContentStore(join(root, 'content'));
+  const file = join(root, 'upload');
+  const list = join(root, 'kept.json');
+  const digest = digestOf(Buffer.from('one'));
+  writeFileSync(file, 'one');
+  const leases = createLeases();
+  const kept = openKeptBlobs(list, { store, leases, onDamaged: assert.fail });
+  const flushed: { path: string; holdsList: boolean; holdsBlob: boolean }[] = [];
+  const { fsyncSync } = fs;
+  t.mock.method(fs, 'fsyncSync', (fd: number) => {
+    const path = readlinkSync(`/proc/self/fd/${fd}`);
+    flushed.push({ path, holdsList: existsSync(list), holdsBlob: store.has(digest) });
+    fsyncSync(fd);
+  });
+  syncBuiltinESMExports();
+  t.after(() => {
+    t.mock.restoreAll();
+    syncBuiltinESMExports();
+  });
+  await kept.adopt(file, digest);
+  assert.deepEqual(flushed, [
+    { path: `${list}.tmp`, holdsList: false, holdsBlob: false },
+    { path: root, holdsList: true, holdsBlob: false },
+    { path: join(root, 'content/blobs/sha256'), holdsList: true, holdsBlob: true },
+  ]);
 });
 
 for (const damaged of ['', '{"declared":["sha256:ab', 'null', '{"declared":"all"}', '{"declared":["x"],"fresh":{}}']) {

@@ -12,7 +12,7 @@ import {
   removeStrayBuildLogs,
 } from '../../../../../controllers/node-agent/builds/build-log.ts';
 import { hashInputs, toImageBuild } from '../../../../../controllers/node-agent/builds/build-request.ts';
-import { findCommit, parseGitContext, readGitHead } from '../../../../../controllers/node-agent/builds/git-head.ts';
+import { findCommit, readGitHead } from '../../../../../controllers/node-agent/builds/git-head.ts';
 import { listCredentials } from '../../../../../controllers/node-agent/images/pull-secrets.ts';
 import { systemClock } from '../../../../../lib/clock.ts';
 import { makeImage } from '../../../../support/objects.ts';
@@ -84,10 +84,7 @@ test('listCredentials() gives one login per registry, that of the bare host firs
   assert.deepEqual(listCredentials([secret]), [{ registry: 'h', username: 'b', password: '2' }]);
 });
 
-test('parseGitContext() and findCommit() find the commit of a branch, a tag, or HEAD', () => {
-  assert.deepEqual(parseGitContext('https://h/r.git'), { url: 'https://h/r.git', ref: 'HEAD' });
-  assert.deepEqual(parseGitContext('https://h/r.git#v1:docker'), { url: 'https://h/r.git', ref: 'v1' });
-  assert.deepEqual(parseGitContext('https://h/r.git#:docker'), { url: 'https://h/r.git', ref: 'HEAD' });
+test('findCommit() finds the commit of a branch, a tag, or HEAD', () => {
   const listing =
     'aaa\tHEAD\nbbb\trefs/heads/v1\nccc\trefs/tags/v1\nddd\trefs/tags/v1^{}\neee\trefs/tags/v2\nfff\trefs/tags/v2^{}\n';
   assert.deepEqual(
@@ -114,6 +111,23 @@ test('readGitHead() asks a repository, and says what is wrong with it', async (t
     assert.doesNotMatch(inspect(error, { depth: 9 }), /hush/);
     return true;
   });
+});
+
+test('readGitHead() asks nobody whom no build may reach', async () => {
+  const { signal } = new AbortController();
+  for (const url of [
+    'http://169.254.169.254/r.git',
+    'https://user@[::ffff:169.254.169.254]/r.git#main',
+    'http://2852039166/r.git',
+    'git://0xa9fea9fe/r.git',
+    'ssh://git@[fe80::1]/r.git',
+    'git@169.254.169.254:r.git',
+    'http://2130706433.localhost.invalid@169.254.1.1/r.git',
+  ]) {
+    await assert.rejects(readGitHead(url, signal), { reason: 'Forbidden', message: /link-local/ }, url);
+  }
+  await assert.rejects(readGitHead('ext::sh -c true', signal), { reason: 'Invalid' });
+  await assert.rejects(readGitHead('https://h/r.git#--upload-pack=x', signal), { reason: 'Invalid' });
 });
 
 test('openBuildLog() writes CRI lines, keeps the log before, and removes what is older', async (t) => {

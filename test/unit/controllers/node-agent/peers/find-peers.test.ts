@@ -23,9 +23,15 @@ function make(answers: Readonly<Record<string, Answer>>) {
       });
     },
   };
-  const nodes = { ready: async () => Object.keys(answers).map((nodeName) => ({ nodeName, host: '', port: 1 })) };
+  const gone = new Set<string>();
+  const nodes = {
+    ready: async () =>
+      Object.keys(answers)
+        .filter((nodeName) => !gone.has(nodeName))
+        .map((nodeName) => ({ nodeName, host: '', port: 1 })),
+  };
   const finder = createPeerFinder({ nodes, client, clock, shuffle: (list) => [...list] });
-  return { finder, asked, clock };
+  return { finder, asked, clock, gone };
 }
 
 test('find() asks those that should have it first, and at most sixteen', async () => {
@@ -36,6 +42,21 @@ test('find() asks those that should have it first, and at most sixteen', async (
   asked.length = 0;
   await finder.find('e', [], signal);
   assert.equal(asked[0], 'n29');
+});
+
+test('find() forgets what a node did when the node is gone', async () => {
+  const { finder, asked, gone } = make({ a: false, b: true });
+  await finder.find('d', [], signal);
+  asked.length = 0;
+  await finder.find('d', [], signal);
+  assert.deepEqual(asked, ['b', 'a']);
+  gone.add('b');
+  await finder.find('d', [], signal);
+  // Another machine under the name.
+  gone.delete('b');
+  asked.length = 0;
+  await finder.find('d', [], signal);
+  assert.deepEqual(asked, ['a', 'b']);
 });
 
 test('find() does not wait for a dead node where another has it', async () => {

@@ -1,9 +1,9 @@
-// Addresses of repositories: `<url>#<ref>:<folder>`. What git could take for an option, a command or a path elsewhere is
+// Addresses of git repositories: `<url>#<ref>:<folder>`. What git could take for an option, a command or a path elsewhere is
 // refused here, before git sees it.
 import { isAbsolute, posix } from 'node:path';
-import { WindlassError } from '../../lib/errors.ts';
-import { withoutSecrets } from './fetch-url.ts';
+import { WindlassError } from './errors.ts';
 import { checkHost, namesThisMachine } from './refused-addresses.ts';
+import { withoutSecrets } from './shown-url.ts';
 
 export interface GitAddress {
   readonly remote: string;

@@ -1,12 +1,12 @@
-// Where an ADD may not reach. Whoever writes a Dockerfile is not always whoever owns the machine that builds it, and a
+// Where a build may not reach. Whoever writes a Dockerfile is not always whoever owns the machine that builds it, and a
 // server named in it is nobody's friend: neither gets at what answers only to this machine.
 //
 // Link-local addresses (where clouds hand out a machine's credentials) are refused always. Loopback and the unspecified
-// address are refused unless the URL in the Dockerfile names them itself, not by a name that happens to resolve to them and
+// address are refused unless the URL of the Dockerfile or of the context names them itself, not by a name that happens to resolve to them and
 // not by a redirect from elsewhere.
 import { lookup as resolveName, type LookupAddress, type LookupOptions } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
-import { WindlassError } from '../../lib/errors.ts';
+import { WindlassError } from './errors.ts';
 
 const linkLocal = new BlockList();
 linkLocal.addSubnet('169.254.0.0', 16, 'ipv4');
