@@ -181,6 +181,20 @@ test('prune() deletes what nobody uses, by age or the longest unused first until
   await waitFor(() => readdirSync(folder).length === 1, { what: 'deleted folders' });
 });
 
+test('prune() by age and size: what is old goes although there is room, what is new where there is none', async (t) => {
+  const { caches, clock } = open(t);
+  for (const [index, id] of ['a', 'b', 'c', 'd'].entries()) {
+    clock.now = 1_000_000 * (index + 1);
+    using lease = await caches.acquire(mount({ id }), undefined, never);
+    writeFileSync(join(lease.path, 'file'), Buffer.alloc(1_000_000, 1));
+  }
+  const ids = async (): Promise<string[]> => (await caches.list()).map(({ id }) => id).toSorted();
+  await caches.prune({ unusedForMs: 2_500_000, maxBytes: 100_000_000 });
+  assert.deepEqual(await ids(), ['b', 'c', 'd']);
+  await caches.prune({ unusedForMs: 2_500_000, maxBytes: 2_500_000 });
+  assert.deepEqual(await ids(), ['c', 'd']);
+});
+
 test('what a crash left half made or half deleted is gone with the next process', async (t) => {
   const { caches, folder, reopen } = open(t);
   const lease = await caches.acquire(mount(), undefined, never);
