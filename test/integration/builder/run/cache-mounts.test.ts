@@ -138,7 +138,7 @@ test('a copy that fails leaves no folder, and the next one tries again', async (
   assert.deepEqual(readdirSync(lease.path), []);
 });
 
-test('an id names no place: cache id ../x (CVE-2024-9675)', async (t) => {
+test('build: mount tricks (CVE-2024-9675): an id names no place, cache id ../x', async (t) => {
   const { caches, folder } = open(t);
   for (const id of ['../x', '/etc', '..', '', 'a/../../b', 'x'.repeat(10_000), '\n']) {
     using lease = await caches.acquire(mount({ id }), undefined, never);
