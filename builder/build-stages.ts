@@ -52,7 +52,7 @@ export function createStageResults(input: StagesBuild): StageResults {
   const counts = { steps: 0, cachedSteps: 0, performedSteps: 0 };
   const keys: string[] = [];
   const { plan } = input;
-  const total = plan.needed.reduce((sum, index) => sum + 1 + (plan.stages[index]?.stage.instructions.length ?? 0), 0);
+  let total = plan.needed.reduce((sum, index) => sum + 1 + (plan.stages[index]?.stage.instructions.length ?? 0), 0);
   const get = (index: number): Promise<BuiltStage> => {
     const known = started.get(index);
     if (known) return known;
@@ -97,6 +97,7 @@ export function createStageResults(input: StagesBuild): StageResults {
     const history = [...base.history];
     const all = [...state.triggers, ...instructions];
     count = 1 + all.length;
+    total += state.triggers.length;
     await awaitNeeds(state.triggerNeeds.stages);
     for (const instruction of all) {
       input.signal.throwIfAborted();

@@ -120,9 +120,11 @@ export async function build(
       found.filter((step) => step !== undefined),
     );
   }
-  log.note(`built ${record.id}${record.repoTags.length > 0 ? `, named ${request.references.join(', ')}` : ''}`);
+  const { digest } = image.descriptor;
+  const names = record.repoTags.length > 0 ? `, named ${request.references.join(', ')}` : '';
+  log.note(`built ${digest}, image id ${record.id}${names}`);
   return {
-    ...{ imageId: record.id, digest: image.descriptor.digest, ...stages.counts },
+    ...{ imageId: record.id, digest, ...stages.counts },
     ...(context.commit === undefined ? {} : { commit: context.commit }),
   };
 }

@@ -196,7 +196,9 @@ export const ImageStatus = z.object({
     .string()
     .optional()
     .describe('The reference, written out in full; the first of tags for a built or imported image.'),
-  tags: list(z.string(), 256).optional().describe('All references the image answers to, written out in full.'),
+  tags: list(z.string(), 256)
+    .optional()
+    .describe('All references the image answers to, written out in full; none that means another Image.'),
   digest: digest().optional().describe('Digest of its manifest (of the index, for an image of several platforms).'),
   sizeBytes: count().optional().describe('Size of the layers as stored.'),
   size: z.string().optional().describe('The same for people, e.g. 3.1MB.'),
@@ -280,7 +282,7 @@ export const ImageStatus = z.object({
     .describe('Nodes that are to have it by prepull and could not get it yet.'),
   resolvedAt: time().optional().describe('When the registry was last asked.'),
   ...statusBase(
-    'Ready (the bytes are there, whatever push does), one of Pulled, Built and Imported, Pushed, Prepulled, Dangling',
+    'Ready (the bytes are there, whatever push does), one of Pulled, Built and Imported, Pushed, Prepulled, Dangling, ReferencesTaken (while a reference of it means another Image of the namespace)',
   ),
 });
 export type ImageStatus = z.infer<typeof ImageStatus>;

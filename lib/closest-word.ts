@@ -7,7 +7,7 @@ const MAX_CANDIDATES = 1000;
 
 /**
  * The candidate at most two edits away from `word`, and fewer than it has characters: the nearest and first of them;
- * case counts. Undefined: none is.
+ * two neighbours that changed places are one edit, case counts. Undefined: none is.
  */
 export function closestWord(word: string, candidates: Iterable<string>): string | undefined {
   if (word.length > MAX_LENGTH) return undefined;
@@ -23,16 +23,19 @@ export function closestWord(word: string, candidates: Iterable<string>): string 
   return closest?.candidate;
 }
 
-// Levenshtein distance, one row at a time.
+// Optimal string alignment distance, one row at a time.
 function editDistance(a: string, b: string): number {
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i += 1) {
     const next = [i];
     for (let j = 1; j <= b.length; j += 1) {
       const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution));
+      const isSwap = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swap = isSwap ? (before[j - 2] ?? 0) + 1 : Infinity;
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution, swap));
     }
-    row = next;
+    [before, row] = [row, next];
   }
   return row[b.length] ?? 0;
 }

@@ -152,8 +152,10 @@ async function handle(
     operation.action === undefined ? await mayAsk(route, caller) : await caller.may(operation.action, repository ?? '');
   if (!isAllowed) {
     // The same whether it is there or not.
-    if (mayShowMore(caller)) throw refuse('UNAUTHORIZED', 'authentication required');
-    throw refuse('DENIED', `${caller.name} may not ${operation.action ?? 'list'} ${repository ?? 'repositories'}`);
+    const what = `${operation.action ?? 'list'} ${repository ?? 'repositories'}`;
+    if (caller.isAnonymous) throw refuse('UNAUTHORIZED', 'authentication required');
+    if (mayShowMore(caller)) throw refuse('UNAUTHORIZED', `${caller.name} may not ${what} with this token`);
+    throw refuse('DENIED', `${caller.name} may not ${what}`);
   }
   const body = metrics.countReceived(request, () => {
     if (expectsContinue) response.writeContinue();

@@ -38,10 +38,11 @@ export interface CacheUsage {
   readonly isInUse: boolean;
 }
 
+/** Without any, all of them go. */
 export interface PruneOptions {
-  /** Those that were used later stay. */
+  /** Those that were not used for so long go. */
   readonly unusedForMs?: number;
-  /** Only until all together are at most this, those not used for longest first. */
+  /** Those not used for longest go until all together are at most this. */
   readonly maxBytes?: number;
 }
 
@@ -185,14 +186,15 @@ export function openCacheMounts({ spawner, folder, now }: CacheMountsParts): Cac
     },
     list: async () => (await list()).map(({ usage }) => usage),
     usage: async () => (await list()).reduce((sum, { usage }) => sum + usage.usedBytes, 0),
-    async prune({ unusedForMs, maxBytes = 0 } = {}) {
+    async prune({ unusedForMs, maxBytes = unusedForMs === undefined ? 0 : Infinity } = {}) {
       const all = (await list()).toSorted((a, b) => a.usage.lastUsedAtMs - b.usage.lastUsedAtMs);
       let left = all.reduce((sum, { usage }) => sum + usage.usedBytes, 0);
       let freed = 0;
       for (const { key, usage } of all) {
         const { usedBytes, lastUsedAtMs } = usage;
-        if (left <= maxBytes && maxBytes > 0) break;
-        if (unusedForMs !== undefined && lastUsedAtMs > now() - unusedForMs) continue;
+        const isOld = unusedForMs !== undefined && lastUsedAtMs <= now() - unusedForMs;
+        const isTooMuch = left > maxBytes || maxBytes === 0;
+        if (!isOld && !isTooMuch) continue;
         // In turn with those who are about to use it.
         const isGone = await queue.run(key, async () => {
           if (claims.isClaimed(key) || !existsSync(join(folder, key))) return false;

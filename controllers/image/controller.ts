@@ -47,6 +47,7 @@ export function createImageController(deps: ControllerDeps): RunPart {
       images,
       archives: deps.caches.archives,
       nodes,
+      meantBy: byUse,
       usersOf: createIndex(containers, (container) => [imageUseOf(container)]),
       imagesOf: createIndex(images, ({ metadata }) =>
         [metadata.annotations?.[PULL_NODE_ANNOTATION]].filter((name) => name !== undefined),
@@ -54,6 +55,7 @@ export function createImageController(deps: ControllerDeps): RunPart {
       events: deps.events,
       clock: deps.clock,
     }),
-    watches: [watch(images, (image) => [keyOf(image)]), users, readiness],
+    // Those that have a reference in common, too: which of them it means may change with any of them.
+    watches: [watch(images, (image) => [image, ...usesMeaning(image).flatMap(byUse.get)].map(keyOf)), users, readiness],
   });
 }

@@ -10,7 +10,10 @@ import { RUNTIME_FEATURES_ANNOTATION } from '../runtime/object-key.ts';
 /** Reason of Ready while the node that holds the bytes of a deleted Image removes them. */
 export const RELEASING_REASON = 'Releasing';
 
-/** Nodes that a condition names one by one. */
+/** Condition that tells which references lead to another Image; only there while any does. */
+export const TAKEN_CONDITION = 'ReferencesTaken';
+
+/** Nodes, or references, that a condition names one by one. */
 const MAX_NAMED = 5;
 
 export interface ImageObserved {
@@ -106,8 +109,15 @@ export const isReady = ({ status }: Node): boolean =>
 /** Ready and not cordoned. */
 export const isUsable = (node: Node): boolean => isReady(node) && node.spec?.unschedulable !== true;
 
-/** Conditions that are about the Image as an object, not about its bytes. */
-export function planImageConditions(image: Image, users: readonly Container[]): NewCondition[] {
+/**
+ * Conditions that are about the Image as an object, not about its bytes; `claimers` are Images of its namespace that have
+ * a reference in common with it.
+ */
+export function planImageConditions(
+  image: Image,
+  users: readonly Container[],
+  claimers: readonly Image[],
+): NewCondition[] {
   const hasName = image.spec.reference !== undefined || (image.spec.tags?.length ?? 0) > 0;
   const isDangling = !hasName && users.length === 0;
   return [
@@ -119,7 +129,20 @@ export function planImageConditions(image: Image, users: readonly Container[]): 
           message: 'it has no reference and no container uses it',
         }
       : { type: 'Dangling', status: 'False', reason: hasName ? 'Tagged' : 'InUse', message: '' },
+    ...planTaken(image, claimers),
   ];
+}
+
+/** What tells that references lead to another Image; nothing when none does. */
+function planTaken(image: Image, claimers: readonly Image[]): NewCondition[] {
+  const taken = [...takenReferences(image, claimers)];
+  if (taken.length === 0) return [];
+  const named = taken
+    .slice(0, MAX_NAMED)
+    .map(([reference, { metadata }]) => `${reference} means image "${metadata.name}"`);
+  const rest = taken.length > MAX_NAMED ? ` and ${taken.length - MAX_NAMED} more` : '';
+  const message = `${named.join(', ')}${rest}: only one Image of a namespace can have a reference`;
+  return [{ type: TAKEN_CONDITION, status: 'True', reason: 'ReferenceTaken', message }];
 }
 
 /** Whether spec.prepull means the node. */
@@ -155,6 +178,36 @@ export function planPrepull(image: Image, nodes: readonly Node[]): NewCondition[
 export const referencesOf = ({ spec }: Image): string[] => [
   ...new Set([spec.reference, ...(spec.tags ?? [])].filter((text) => text !== undefined).map(normaliseReference)),
 ];
+
+/**
+ * Sorts Images that have a reference in common: it means the first. Built and imported bytes come before a pull of the
+ * same name; among equals the name decides.
+ */
+export const byClaim = (a: Image, b: Image): number =>
+  Number(b.spec.reference === undefined) - Number(a.spec.reference === undefined) ||
+  a.metadata.name.localeCompare(b.metadata.name);
+
+/** The references of an Image that mean another one of `images`, which are of its namespace, and which one that is. */
+export function takenReferences(image: Image, images: readonly Image[]): ReadonlyMap<string, Image> {
+  const own = new Set(referencesOf(image));
+  const taken = new Map<string, Image>();
+  if (own.size === 0) return taken;
+  for (const other of images.filter((one) => byClaim(one, image) < 0).toSorted(byClaim)) {
+    for (const reference of referencesOf(other)) {
+      if (own.has(reference) && !taken.has(reference)) taken.set(reference, other);
+    }
+  }
+  return taken;
+}
+
+/** The Image as it is without the tags that mean another one of `images`. */
+export function withoutTakenTags(image: Image, images: readonly Image[]): Image {
+  const { tags } = image.spec;
+  if (tags === undefined || tags.length === 0) return image;
+  const taken = takenReferences(image, images);
+  if (taken.size === 0) return image;
+  return { ...image, spec: { ...image.spec, tags: tags.filter((tag) => !taken.has(normaliseReference(tag))) } };
+}
 
 /** How a Container names its image: `name:<Image>` or `ref:<reference in full>`, after its namespace. */
 export function imageUseOf({ metadata, spec }: Pick<Container, 'metadata' | 'spec'>): string {

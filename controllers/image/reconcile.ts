@@ -6,13 +6,21 @@ import type { Container } from '../../crds/container.ts';
 import { PULL_NODE_ANNOTATION, type Image } from '../../crds/image.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Cache, Index } from '../runtime/cache.ts';
-import { setConditions, type NewCondition } from '../runtime/conditions.ts';
+import { findCondition, setConditions, type NewCondition } from '../runtime/conditions.ts';
 import type { Events } from '../runtime/events.ts';
 import { hasFinalizer, IN_USE_FINALIZER, isDeleting, joinKey } from '../runtime/object-key.ts';
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { removeFinalizer, writeStatus } from '../runtime/write.ts';
 import { listNames } from '../volume/plan.ts';
-import { planImage, planImageConditions, planPrepull, releasingNodes, RELEASING_REASON, usesMeaning } from './plan.ts';
+import {
+  planImage,
+  planImageConditions,
+  planPrepull,
+  releasingNodes,
+  RELEASING_REASON,
+  TAKEN_CONDITION,
+  usesMeaning,
+} from './plan.ts';
 
 export interface ImageDeps {
   readonly client: KindClient<Image>;
@@ -21,6 +29,8 @@ export interface ImageDeps {
   /** Containers by imageUseOf(). */
   readonly usersOf: Index<Container>;
   readonly archives: Cache<Archive>;
+  /** Images by usesMeaning(). */
+  readonly meantBy: Index<Image>;
   /** Images by the node that fetches them. */
   readonly imagesOf: Index<Image>;
   readonly events: Events;
@@ -35,13 +45,18 @@ export function createImageReconciler(deps: ImageDeps): Reconcile {
     const { generation } = image.metadata;
     const status = {
       conditions: setConditions(image.status?.conditions, conditions, { now: clock.now(), generation }).filter(
-        ({ type }) => type !== 'Prepulled' || image.spec.prepull,
+        ({ type }) =>
+          (type !== 'Prepulled' || image.spec.prepull) &&
+          (type !== TAKEN_CONDITION || conditions.some((one) => one.type === TAKEN_CONDITION)),
       ),
     };
     const wrote = await writeStatus(client, image, status, signal);
     const problem = conditions.find(
       ({ type, status: value, reason }) => type === 'Ready' && value === 'False' && reason !== RELEASING_REASON,
     );
+    const taken = conditions.find(({ type }) => type === TAKEN_CONDITION);
+    if (wrote && taken && findCondition(image, TAKEN_CONDITION)?.message !== taken.message)
+      events.record(image, { type: 'Warning', reason: taken.reason, message: taken.message });
     if (wrote && problem) events.record(image, { type: 'Warning', reason: problem.reason, message: problem.message });
   }
 
@@ -60,7 +75,8 @@ export function createImageReconciler(deps: ImageDeps): Reconcile {
   return async (key, { signal }) => {
     const image = deps.images.get(key);
     if (!image) return {};
-    const users = usesMeaning(image).flatMap((use) => deps.usersOf.get(use));
+    const uses = usesMeaning(image);
+    const users = uses.flatMap((use) => deps.usersOf.get(use));
     if (isDeleting(image)) {
       if (users.length === 0) {
         const nodes = releasingNodes(image, deps.nodes.list());
@@ -87,7 +103,8 @@ export function createImageReconciler(deps: ImageDeps): Reconcile {
       await assign(image, plan.nodeName, signal);
       return {};
     }
-    const conditions = [...planImageConditions(image, users), ...planPrepull(image, deps.nodes.list())];
+    const claimers = uses.flatMap((use) => deps.meantBy.get(use));
+    const conditions = [...planImageConditions(image, users, claimers), ...planPrepull(image, deps.nodes.list())];
     const refusal: NewCondition[] =
       plan.kind === 'keep' ? [] : [{ type: 'Ready', status: 'False', reason: plan.reason, message: plan.message }];
     await say(image, [...refusal, ...conditions], signal);

@@ -3,7 +3,7 @@ import type { KindClient } from '../../../client/client.ts';
 import { PULL_NODE_ANNOTATION, type Image, type ImageStatus } from '../../../crds/image.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { isConflict, isNotFound } from '../../../lib/errors.ts';
-import { RELEASING_REASON } from '../../image/plan.ts';
+import { RELEASING_REASON, withoutTakenTags } from '../../image/plan.ts';
 import { findCondition } from '../../runtime/conditions.ts';
 import { splitKey } from '../../runtime/object-key.ts';
 import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
@@ -49,10 +49,12 @@ export function createImageReconciler(deps: ImageReconcilerDeps) {
   return async (key: string, { signal }: ReconcileOptions): Promise<Result> => {
     if (key === SWEEP_KEY) return sweep(deps);
     const { namespace = '', name } = splitKey(key);
-    const image = deps.cluster.images.get(namespace, name);
+    const known = deps.cluster.images.get(namespace, name);
     // It is gone, perhaps with another of its name in its place, or another node's: what was built here is nobody's.
     await dropStrayBuilds(deps);
-    if (image?.metadata.deletionTimestamp !== undefined) return release(deps, image, signal);
+    if (known?.metadata.deletionTimestamp !== undefined) return release(deps, known, signal);
+    // Two that both moved a tag to themselves would never end.
+    const image = known && withoutTakenTags(known, deps.cluster.images.list(namespace));
     if (image?.metadata.annotations?.[PULL_NODE_ANNOTATION] !== deps.nodeName) {
       await sweep(deps);
       return image ? prepull(deps, image, key, signal) : {};

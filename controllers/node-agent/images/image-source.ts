@@ -1,7 +1,7 @@
 // Where the image of a Container comes from: an Image of the namespace, the node, or the registry. Pure.
 import type { Container } from '../../../crds/container.ts';
 import { PULL_NODE_ANNOTATION, type Image } from '../../../crds/image.ts';
-import { referencesOf } from '../../image/plan.ts';
+import { byClaim, referencesOf } from '../../image/plan.ts';
 import { normaliseReference } from './reference.ts';
 
 export type ImageSource =
@@ -43,12 +43,7 @@ export function findImageSource(container: Container, images: readonly Image[]):
   }
   const wanted = normaliseReference(spec.image ?? '');
   const named = images.filter((image) => referencesOf(image).includes(wanted));
-  // Built and imported bytes win over a pull of the same name; among equals the name decides.
-  const image = named.toSorted(
-    (a, b) =>
-      Number(b.spec.reference === undefined) - Number(a.spec.reference === undefined) ||
-      a.metadata.name.localeCompare(b.metadata.name),
-  )[0];
+  const image = named.toSorted(byClaim)[0];
   return image
     ? fromImage(image, policy, secretNames, wanted)
     : { kind: 'reference', reference: wanted, policy, secretNames };

@@ -117,7 +117,9 @@ test('auth confusion: a token is good for its repository and actions alone', asy
   // What bob may not do, no scope gives him.
   for (const scope of ['repository:shop/web:pull,push,delete', 'repository:shop/web:*', 'repository:shop/web:push']) {
     const headers = bearer(await tokenFor(registry, basic('secret-of-bob'), scope));
-    assert.equal((await registry.send('POST', '/v2/shop/web/blobs/uploads/', { headers })).status, 401, scope);
+    const { status, body } = await registry.send('POST', '/v2/shop/web/blobs/uploads/', { headers });
+    assert.equal(status, 401, scope);
+    assert.match(body.toString(), /"bob may not push shop\/web with this token"/);
   }
   const direct = await registry.send('POST', '/v2/shop/web/blobs/uploads/', { headers: basic('secret-of-bob') });
   assert.deepEqual([direct.status, codeOf(direct)], [403, 'DENIED']);

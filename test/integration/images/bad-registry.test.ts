@@ -236,7 +236,7 @@ test('credential leaks (CVE-2020-15157): redirects and token servers of other ho
   }
 });
 
-test('a mirror that asks for credentials gets none, and the registry itself answers', async (t) => {
+test('credential leaks: a mirror that asks for credentials gets none, and the registry itself answers', async (t) => {
   if (!requireRoot(t)) return;
   await using mirror = await startBadRegistry(image, (_, response) => {
     response.writeHead(401, { 'www-authenticate': 'Basic realm="give"' }).end();
@@ -339,7 +339,7 @@ test('pull() stops at once when its deadline passes', async (t) => {
   );
 });
 
-test('pull() refuses a manifest over 4 MiB, a blob longer than its manifest says, and a wrong diff id', async (t) => {
+test('manifest confusion, decompression bombs: pull() refuses a manifest over 4 MiB, a blob longer than its manifest says, and a wrong diff id', async (t) => {
   const huge: BadBehaviour = ({ url = '' }, response) => {
     if (!url.includes('/manifests/')) return false;
     response.end(JSON.stringify({ schemaVersion: 2, x: 'x'.repeat(5_000_000) }));

@@ -138,7 +138,7 @@ test('a copy that fails leaves no folder, and the next one tries again', async (
   assert.deepEqual(readdirSync(lease.path), []);
 });
 
-test('an id names no place: cache id ../x (CVE-2024-9675)', async (t) => {
+test('build: mount tricks (CVE-2024-9675): an id names no place, cache id ../x', async (t) => {
   const { caches, folder } = open(t);
   for (const id of ['../x', '/etc', '..', '', 'a/../../b', 'x'.repeat(10_000), '\n']) {
     using lease = await caches.acquire(mount({ id }), undefined, never);
@@ -179,6 +179,20 @@ test('prune() deletes what nobody uses, by age or the longest unused first until
   assert.deepEqual(await ids(), ['used']);
   assert.ok(existsSync(lease.path));
   await waitFor(() => readdirSync(folder).length === 1, { what: 'deleted folders' });
+});
+
+test('prune() by age and size: what is old goes although there is room, what is new where there is none', async (t) => {
+  const { caches, clock } = open(t);
+  for (const [index, id] of ['a', 'b', 'c', 'd'].entries()) {
+    clock.now = 1_000_000 * (index + 1);
+    using lease = await caches.acquire(mount({ id }), undefined, never);
+    writeFileSync(join(lease.path, 'file'), Buffer.alloc(1_000_000, 1));
+  }
+  const ids = async (): Promise<string[]> => (await caches.list()).map(({ id }) => id).toSorted();
+  await caches.prune({ unusedForMs: 2_500_000, maxBytes: 100_000_000 });
+  assert.deepEqual(await ids(), ['b', 'c', 'd']);
+  await caches.prune({ unusedForMs: 2_500_000, maxBytes: 2_500_000 });
+  assert.deepEqual(await ids(), ['c', 'd']);
 });
 
 test('what a crash left half made or half deleted is gone with the next process', async (t) => {

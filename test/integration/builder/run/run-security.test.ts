@@ -52,7 +52,7 @@ for (const ociRuntime of runtimes()) {
       assert.equal(readFileSync(join(outside, 'file'), 'utf8'), 'of the host');
     };
 
-    test('CVE-2024-1753: a source that is a link to the root of the host stays in its stage', async () => {
+    test('build: mount tricks (CVE-2024-1753): a source that is a link to the root of the host stays in its stage', async () => {
       const tree = steps.makeTree([
         { name: 'root', type: 'symlink', linkName: '/' },
         { name: 'up', type: 'symlink', linkName: '../../../../../../../..' },
@@ -73,7 +73,7 @@ for (const ociRuntime of runtimes()) {
       }
     });
 
-    test('CVE-2024-1753: a target that is a link to the host lands in the root', async () => {
+    test('build: mount tricks (CVE-2024-1753): a target that is a link to the host lands in the root', async () => {
       const root = steps.openRoot([
         { name: 'way', type: 'symlink', linkName: outside },
         { name: 'proc-way', type: 'symlink', linkName: '/proc/self' },
@@ -99,7 +99,7 @@ for (const ociRuntime of runtimes()) {
       untouched();
     });
 
-    test('CVE-2024-23652: mount points behind a link that the command made are not taken away on the host', async () => {
+    test('build: stub cleaner (CVE-2024-23652): mount points behind a link that the command made are not taken away on the host', async () => {
       const root = steps.openRoot();
       const tree = steps.makeTree([{ name: 'file', content: '' }]);
       const sourceOf = (_from: unknown, path: string) => ({ tree, path });
@@ -112,7 +112,7 @@ for (const ociRuntime of runtimes()) {
       untouched();
     });
 
-    test('CVE-2024-23651: two steps that share a cache, one of which changes its folders for links', async () => {
+    test('build: mount tricks (CVE-2024-23651): two steps that share a cache, one of which changes its folders for links', async () => {
       const tree = steps.makeTree([{ name: 'mine', content: 'mine\n' }]);
       const stop = new AbortController();
       const flipping = Promise.withResolvers<void>();
@@ -140,7 +140,7 @@ for (const ociRuntime of runtimes()) {
       );
     });
 
-    test('a source that is changed for a link while it is looked for never leads out of its tree', async () => {
+    test('build: mount tricks: a source that is changed for a link while it is looked for never leads out of its tree', async () => {
       const tree = steps.makeTree([{ name: 'real/by/mine', content: 'mine' }]);
       const flipper = spawn(
         'sh',
@@ -165,7 +165,7 @@ for (const ociRuntime of runtimes()) {
       }
     });
 
-    test('CVE-2024-9407: nothing that a step mounts or is given reaches the host, in whichever direction', async () => {
+    test('build: mount tricks (CVE-2024-9407): nothing that a step mounts or is given reaches the host, in whichever direction', async () => {
       const root = steps.openRoot();
       const mounts = [cache('/cache', 'c')];
       const lines = await steps.run(
@@ -176,7 +176,7 @@ for (const ociRuntime of runtimes()) {
       assert.deepEqual(lines, ['no', 'no', 'no', '0']);
     });
 
-    test('CVE-2024-23653: no step has more rights or another network than it was given', async () => {
+    test('build: front-end rights (CVE-2024-23653): no step has more rights or another network than it was given', async () => {
       const host = readlinkSync('/proc/self/ns/net');
       const command =
         'readlink /proc/self/ns/net; ip link add d0 type dummy 2>/dev/null || echo no; unshare -U true 2>/dev/null || echo no; cat /dev/mem 2>/dev/null || echo no; mknod /null c 1 3 && echo node; mknod /disk b 254 0 && cat /disk 2>/dev/null || echo no; ip -o addr | grep -v lo | wc -l; nc -w 1 10.255.255.1 80 2>/dev/null || echo no';
@@ -229,7 +229,7 @@ for (const ociRuntime of runtimes()) {
       untouched();
     });
 
-    test('a secret is never on a disk, in the layer, in a line or in an error', async () => {
+    test('build: front-end rights: a secret is never on a disk, in the layer, in a line or in an error', async () => {
       const root = steps.openRoot();
       const mounts = [secret({ env: 'TOKEN' }), cache('/cache', 'with-secret')];
       const folder = paths.shimState(steps.instance);

@@ -324,7 +324,7 @@ test('ONBUILD holds one instruction, with its here-documents', () => {
   });
 });
 
-test('RUN refuses what no build is granted, and mounts that cannot be read', () => {
+test('build: front-end rights, mount tricks: RUN refuses what no build is granted, and mounts that cannot be read', () => {
   const run = only('RUN', 'RUN --mount=type=cache,target=/c --mount=target=. --network=NONE --security=sandbox x');
   assert.deepEqual([run.mounts, run.network], [['type=cache,target=/c', 'target=.'], 'none']);
   checkFailures({

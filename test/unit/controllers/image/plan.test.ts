@@ -7,6 +7,7 @@ import {
   planPrepull,
   releasingNodes,
   usesMeaning,
+  withoutTakenTags,
 } from '../../../../controllers/image/plan.ts';
 import { RUNTIME_FEATURES_ANNOTATION } from '../../../../controllers/runtime/object-key.ts';
 import type { Node } from '../../../../crds/builtin.ts';
@@ -121,12 +122,36 @@ test('planImageConditions() calls an Image dangling that has no name and no user
     planImageConditions(
       image,
       Array.from({ length: users }, () => makeContainer('c')),
+      [image],
     ).find(({ type }) => type === 'Dangling')?.status;
   const nameless = makeImage('i', { import: { hostPath: '/x.tar' } });
   assert.deepEqual(
     [dangling(nameless, 0), dangling(nameless, 1), dangling(makeImage('i', { reference: 'busybox' }), 0)],
     ['True', 'False', 'False'],
   );
+});
+
+test('a reference that two Images claim means what is built before what is pulled, then the first by name, and the other one says so', () => {
+  const pulled = makeImage('a', { reference: 'busybox', tags: ['mine:1'] });
+  const first = makeImage('b', {
+    import: { hostPath: '/x.tar' },
+    tags: ['docker.io/library/busybox', 'mine:1', 'b:1'],
+  });
+  const second = makeImage('c', { import: { hostPath: '/y.tar' }, tags: ['mine:1', 'c:1'] });
+  const images = [second, pulled, first];
+  const takenOf = (image: Image): string | undefined => {
+    const found = planImageConditions(image, [], images).find(({ type }) => type === 'ReferencesTaken');
+    return found && `${found.status} ${found.reason} ${found.message}`;
+  };
+  const rule = 'only one Image of a namespace can have a reference';
+  assert.equal(takenOf(first), undefined);
+  assert.equal(
+    takenOf(pulled),
+    `True ReferenceTaken docker.io/library/busybox:latest means image "b", docker.io/library/mine:1 means image "b": ${rule}`,
+  );
+  assert.equal(takenOf(second), `True ReferenceTaken docker.io/library/mine:1 means image "b": ${rule}`);
+  const tags = [first, second, pulled].map((image) => withoutTakenTags(image, images).spec.tags);
+  assert.deepEqual(tags, [first.spec.tags, ['c:1'], []]);
 });
 
 test('usesMeaning() covers the name and every spelling of the references', () => {
