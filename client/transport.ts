@@ -28,6 +28,8 @@ export interface Transport {
   send(call: Call, signal: AbortSignal | undefined): Promise<Answer>;
   /** The parsed JSON of a 2xx answer; throws the server's reason otherwise. */
   json(call: Call, signal: AbortSignal | undefined): Promise<unknown>;
+  /** The one that is asked next. */
+  readonly server: string;
   /** Further servers, in place of those of the connection. */
   setServers(others: readonly string[]): void;
   /** What new connections show from now on. */
@@ -49,6 +51,11 @@ export interface TransportOptions {
  */
 const MAX_CONNECTIONS = 8;
 const MAX_LEASE_CONNECTIONS = 2;
+/**
+ * A connection that is silent for so long is looked after by the kernel: its peer is gone when it answers no probe for 10 s
+ * more, or answers that it knows of no such connection. A server that is only slow answers.
+ */
+const KEEP_ALIVE_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 65_000;
 const IDLE_TIMEOUT_MS = 60_000;
 /** A server that has too much to do says when to come back; nobody waits longer than this. */
@@ -60,6 +67,7 @@ export function createTransport(connection: Connection, options: TransportOption
   const connectorFor = ({ cert, key }: { cert?: string; key?: string }): buildConnector.connector =>
     buildConnector({
       timeout: 10_000,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
       allowH2: false,
       // Parsed once, not for every connection.
       secureContext: createSecureContext({
@@ -164,6 +172,9 @@ export function createTransport(connection: Connection, options: TransportOption
       if (parsed === undefined)
         throw new WindlassError('Unavailable', `${what} was answered with something that is not JSON`);
       return parsed;
+    },
+    get server() {
+      return server;
     },
     setServers(others) {
       servers = allWith(others);
