@@ -6,6 +6,7 @@ import { Agent, buildConnector, request, type Dispatcher } from 'undici';
 import { errnoOf, isAbort, messageOf, WindlassError } from '../lib/errors.ts';
 import { Counter, Histogram, type Registry } from '../lib/metrics.ts';
 import type { Connection } from './kubeconfig.ts';
+import { paceConnector, type Pace } from './paced-connector.ts';
 import { statusError } from './status-error.ts';
 
 export interface Call {
@@ -51,6 +52,7 @@ export interface TransportOptions {
  */
 const MAX_CONNECTIONS = 8;
 const MAX_LEASE_CONNECTIONS = 2;
+const STREAM_PACE: Pace = { limit: 2, patienceMs: 1_000 };
 /**
  * A connection that is silent for so long is looked after by the kernel: its peer is gone when it answers no probe for 10 s
  * more, or answers that it knows of no such connection. A server that is only slow answers.
@@ -79,9 +81,10 @@ export function createTransport(connection: Connection, options: TransportOption
       rejectUnauthorized: connection.skipTlsVerify !== true,
     });
   let connector = connectorFor(connection);
-  const createAgent = (connections: number | null): Agent =>
+  const connect: buildConnector.connector = (target, callback) => connector(target, callback);
+  const createAgent = (connections: number | null, connectBy = connect): Agent =>
     new Agent({
-      connect: (target, callback) => connector(target, callback),
+      connect: connectBy,
       allowH2: false,
       keepAliveTimeout: 30_000,
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -89,7 +92,7 @@ export function createTransport(connection: Connection, options: TransportOption
     });
   const agents = {
     requests: createAgent(options.maxConnections ?? MAX_CONNECTIONS),
-    streams: createAgent(null),
+    streams: createAgent(null, paceConnector(connect, STREAM_PACE)),
     leases: createAgent(MAX_LEASE_CONNECTIONS),
   };
   const allWith = (others: readonly string[]): string[] => [...new Set([connection.server, ...others])];
