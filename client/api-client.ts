@@ -53,6 +53,9 @@ export function createApiClient(connection: Connection, options: ApiClientOption
         throw transportError(error, `GET ${path}`, connection.server, signal);
       }
     },
+    get server() {
+      return transport.server;
+    },
     setServers: (others) => transport.setServers(others),
     setCredentials: (pair) => transport.setCredentials(pair),
     close: () => transport.close(),
@@ -73,6 +76,15 @@ function createKindClient<T extends KubernetesObject>(
   const write = new URLSearchParams({ fieldManager: deps.fieldManager }).toString();
   const object = async (call: Parameters<Transport['json']>[0], signal: AbortSignal | undefined): Promise<T> =>
     withKind<T>(kind, await transport.json(call, signal));
+  const patch = (
+    [name, namespace, subresource]: readonly [string, string | undefined, string | undefined],
+    body: object,
+    contentType: string,
+    signal: AbortSignal | undefined,
+  ): Promise<T> => {
+    const path = `${objectPath(kind, namespace, name)}${subresource ? `/${subresource}` : ''}?${write}`;
+    return object({ method: 'PATCH', path, body, contentType }, signal);
+  };
   const put = (subject: T, subresource: string, signal: AbortSignal | undefined): Promise<T> => {
     const path = objectPath(kind, subject.metadata.namespace, subject.metadata.name);
     return object(
@@ -107,11 +119,10 @@ function createKindClient<T extends KubernetesObject>(
     update: (subject, signal) => put(subject, '', signal),
     updateStatus: (subject, signal) => put(subject, '/status', signal),
     finalize: (subject, signal) => put(subject, '/finalize', signal),
-    mergePatch(name, namespace, patch, options = {}, signal) {
-      const subresource = options.subresource ? `/${options.subresource}` : '';
-      const path = `${objectPath(kind, namespace, name)}${subresource}?${write}`;
-      return object({ method: 'PATCH', path, body: patch, contentType: 'application/merge-patch+json' }, signal);
-    },
+    mergePatch: (name, namespace, body, options = {}, signal) =>
+      patch([name, namespace, options.subresource], body, 'application/merge-patch+json', signal),
+    jsonPatch: (name, namespace, operations, options = {}, signal) =>
+      patch([name, namespace, options.subresource], operations, 'application/json-patch+json', signal),
     async delete(name, namespace, options = {}, signal) {
       const { uid, resourceVersion, ...rest } = options;
       const preconditions = { ...(uid ? { uid } : {}), ...(resourceVersion ? { resourceVersion } : {}) };

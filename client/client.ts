@@ -20,6 +20,13 @@ export interface WatchEvent<T> {
   readonly object: T;
 }
 
+/** One step of a JSON patch (RFC 6902). A `test` that fails refuses the whole patch with Invalid. */
+export interface PatchOperation {
+  readonly op: 'add' | 'remove' | 'replace' | 'test';
+  readonly path: string;
+  readonly value?: unknown;
+}
+
 /**
  * One kind's verbs. Errors are WindlassErrors carrying the server's reason (NotFound, Conflict, AlreadyExists,
  * Expired, Invalid, ...); a server that cannot be reached is Unavailable. Every call takes the caller's signal.
@@ -48,6 +55,14 @@ export interface KindClient<T extends KubernetesObject> {
     options?: { subresource?: 'status' | 'scale' | 'approval' },
     signal?: AbortSignal,
   ): Promise<T>;
+  /** JSON patch (RFC 6902): what several write to one object at the same time, each a part of its own, needs no version. */
+  jsonPatch(
+    name: string,
+    namespace: string | undefined,
+    operations: readonly PatchOperation[],
+    options?: { subresource?: 'status' },
+    signal?: AbortSignal,
+  ): Promise<T>;
   /** Resolves also when the object is already gone. */
   delete(name: string, namespace: string | undefined, options?: DeleteOptions, signal?: AbortSignal): Promise<void>;
 }
@@ -61,6 +76,8 @@ export interface ApiClient {
   evict(name: string, namespace: string, options?: Pick<DeleteOptions, 'uid'>, signal?: AbortSignal): Promise<void>;
   /** A GET outside the kinds, e.g. `/readyz`; returns status and body. */
   raw(path: string, signal?: AbortSignal): Promise<{ status: number; body: string }>;
+  /** The server that is asked now: another one once it did not answer. */
+  readonly server: string;
   /** Further servers of the cluster, in place of those that were given before. */
   setServers(others: readonly string[]): void;
   /** What new connections show from now on; those that are open stay as they are. */

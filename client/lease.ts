@@ -15,6 +15,9 @@ export const METRICS_ADDRESS_ANNOTATION = 'windlass.dev/metrics-address';
 /** Name of the machine on which that address is one, when it is loopback. */
 export const METRICS_HOST_ANNOTATION = 'windlass.dev/metrics-host';
 
+/** Of a Lease that only tells where metrics are: nobody waits for its end, and with every node there are two more. */
+const METRICS_LEASE_SECONDS = 120;
+
 /** Of a node's Lease. */
 export const DEFAULT_LEASE_SECONDS = 40;
 export const MIN_LEASE_SECONDS = 2;
@@ -30,12 +33,17 @@ export interface HeldLease {
 }
 
 /** The Lease by which `/metrics/targets` finds a process: `<component>-<node or machine>`. */
-export function metricsLease(component: string, metricsAddress: string, nodeName: string): HeldLease {
+export function metricsLease(
+  component: string,
+  metricsAddress: string,
+  nodeName: string,
+  leaseDurationSeconds = METRICS_LEASE_SECONDS,
+): HeldLease {
   return {
     namespace: SYSTEM_NAMESPACE,
     name: `${component}-${nodeName.toLowerCase().replaceAll(/[^a-z0-9.-]/g, '-')}`,
     holderIdentity: nodeName,
-    leaseDurationSeconds: 40,
+    leaseDurationSeconds,
     labels: { [COMPONENT_LABEL]: component },
     annotations: { [METRICS_ADDRESS_ANNOTATION]: metricsAddress, [METRICS_HOST_ANNOTATION]: hostname() },
   };
@@ -77,7 +85,8 @@ async function createOrRetry(
 
 /**
  * A part that renews `lease` every quarter of its duration; a failure is retried sooner and never ends it. `onRegained` is
- * called after the first renewal that follows a failed one, with the time of the last failure.
+ * called after the first renewal by which others may have taken the Lease for run out meanwhile, or that another server
+ * answered than the one before; with the time of the last failure. A server that is only slow is not told by more requests.
  */
 export function createLeaseRenewer(
   deps: LeaseDeps,
@@ -90,10 +99,14 @@ export function createLeaseRenewer(
     async run(signal) {
       let failures = 0;
       let failedAtMs = 0;
+      let renewed = { atMs: deps.clock.now(), server: deps.client.server };
       while (!signal.aborted) {
         try {
           await renewLease(deps, lease, AbortSignal.any([signal, AbortSignal.timeout(intervalMs)]));
-          if (failures > 0) onRegained?.(failedAtMs);
+          const { server } = deps.client;
+          const hasRunOut = deps.clock.now() - renewed.atMs >= lease.leaseDurationSeconds * 1000;
+          if (failures > 0 && (hasRunOut || server !== renewed.server)) onRegained?.(failedAtMs);
+          renewed = { atMs: deps.clock.now(), server };
           failures = 0;
         } catch (err) {
           if (signal.aborted) return;

@@ -6,6 +6,7 @@ import { Agent, buildConnector, request, type Dispatcher } from 'undici';
 import { errnoOf, isAbort, messageOf, WindlassError } from '../lib/errors.ts';
 import { Counter, Histogram, type Registry } from '../lib/metrics.ts';
 import type { Connection } from './kubeconfig.ts';
+import { paceConnector, type Pace } from './paced-connector.ts';
 import { statusError } from './status-error.ts';
 
 export interface Call {
@@ -28,6 +29,8 @@ export interface Transport {
   send(call: Call, signal: AbortSignal | undefined): Promise<Answer>;
   /** The parsed JSON of a 2xx answer; throws the server's reason otherwise. */
   json(call: Call, signal: AbortSignal | undefined): Promise<unknown>;
+  /** The one that is asked next. */
+  readonly server: string;
   /** Further servers, in place of those of the connection. */
   setServers(others: readonly string[]): void;
   /** What new connections show from now on. */
@@ -49,6 +52,12 @@ export interface TransportOptions {
  */
 const MAX_CONNECTIONS = 8;
 const MAX_LEASE_CONNECTIONS = 2;
+const STREAM_PACE: Pace = { limit: 2, patienceMs: 1_000 };
+/**
+ * A connection that is silent for so long is looked after by the kernel: its peer is gone when it answers no probe for 10 s
+ * more, or answers that it knows of no such connection. A server that is only slow answers.
+ */
+const KEEP_ALIVE_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 65_000;
 const IDLE_TIMEOUT_MS = 60_000;
 /** A server that has too much to do says when to come back; nobody waits longer than this. */
@@ -60,6 +69,7 @@ export function createTransport(connection: Connection, options: TransportOption
   const connectorFor = ({ cert, key }: { cert?: string; key?: string }): buildConnector.connector =>
     buildConnector({
       timeout: 10_000,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
       allowH2: false,
       // Parsed once, not for every connection.
       secureContext: createSecureContext({
@@ -71,9 +81,10 @@ export function createTransport(connection: Connection, options: TransportOption
       rejectUnauthorized: connection.skipTlsVerify !== true,
     });
   let connector = connectorFor(connection);
-  const createAgent = (connections: number | null): Agent =>
+  const connect: buildConnector.connector = (target, callback) => connector(target, callback);
+  const createAgent = (connections: number | null, connectBy = connect): Agent =>
     new Agent({
-      connect: (target, callback) => connector(target, callback),
+      connect: connectBy,
       allowH2: false,
       keepAliveTimeout: 30_000,
       headersTimeout: HEADERS_TIMEOUT_MS,
@@ -81,7 +92,7 @@ export function createTransport(connection: Connection, options: TransportOption
     });
   const agents = {
     requests: createAgent(options.maxConnections ?? MAX_CONNECTIONS),
-    streams: createAgent(null),
+    streams: createAgent(null, paceConnector(connect, STREAM_PACE)),
     leases: createAgent(MAX_LEASE_CONNECTIONS),
   };
   const allWith = (others: readonly string[]): string[] => [...new Set([connection.server, ...others])];
@@ -164,6 +175,9 @@ export function createTransport(connection: Connection, options: TransportOption
       if (parsed === undefined)
         throw new WindlassError('Unavailable', `${what} was answered with something that is not JSON`);
       return parsed;
+    },
+    get server() {
+      return server;
     },
     setServers(others) {
       servers = allWith(others);

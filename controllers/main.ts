@@ -22,6 +22,7 @@ import { createEvents } from './runtime/events.ts';
 import { createLoopMetrics } from './runtime/queue-metrics.ts';
 
 const LEASE = 'windlass-controllers';
+const HEARTBEAT_SECONDS = 40;
 
 const { config } = loadConfig(Config, { argv: process.argv.slice(2), env: process.env });
 
@@ -74,7 +75,8 @@ try {
   const leader = { name: 'leader', run: (signal: AbortSignal) => runAsLeader(election, lead, signal) };
   const heartbeat = createLeaseRenewer(
     { client, clock, log },
-    metricsLease('controllers', server.address, hostname()),
+    // By its renewals it is also seen that another server has to be watched.
+    metricsLease('controllers', server.address, hostname(), HEARTBEAT_SECONDS),
     (failedAtMs) => informers.reconnect(failedAtMs),
   );
   await runAll([informers, recorder, heartbeat, leader], stop.signal);

@@ -42,6 +42,17 @@ export function createFairQueue(limits: FairQueueLimits): FairQueue {
     waiting -= 1;
     if (queue.size === 0) flows.delete(flow);
   };
+  // Not in the same turn of the event loop: what is answered from memory would otherwise make way for the next at once, and
+  // a thousand watches that come back together would be one piece of work, during which nothing else is heard.
+  let isServing = false;
+  const serveSoon = (): void => {
+    if (isServing || flows.size === 0) return;
+    isServing = true;
+    setImmediate(() => {
+      isServing = false;
+      serve();
+    });
+  };
   /** Gives free seats to whose turn it is; a flow that has had its turn goes behind the others. */
   const serve = (): void => {
     while (executing < limits.seats) {
@@ -70,7 +81,7 @@ export function createFairQueue(limits: FairQueueLimits): FairQueue {
       if (!isHeld) return;
       isHeld = false;
       executing -= 1;
-      serve();
+      serveSoon();
     };
   };
 
@@ -82,7 +93,8 @@ export function createFairQueue(limits: FairQueueLimits): FairQueue {
       return waiting;
     },
     async acquire(flow, signal, onReject) {
-      if (executing < limits.seats) {
+      // A seat that has come free is for those that wait.
+      if (executing < limits.seats && flows.size === 0) {
         executing += 1;
         return seat();
       }

@@ -58,8 +58,8 @@ export async function metricsTargets(
 const isReachableFrom = (own: string, address: string, host: string | undefined): boolean =>
   host === undefined || host === own || !/^(127\.|\[::1\]|localhost:)/.test(address);
 
-/** A process that is gone leaves its Lease; it is no target any more after three missed renewals. */
+/** A process that is gone leaves its Lease; it is no target any more once that has run out. */
 function isStale(spec: LeaseSpec | undefined, now: number): boolean {
   if (!spec?.renewTime) return false;
-  return now - Date.parse(spec.renewTime) > (spec.leaseDurationSeconds ?? 40) * 3_000;
+  return now - Date.parse(spec.renewTime) > (spec.leaseDurationSeconds ?? 120) * 1_000;
 }

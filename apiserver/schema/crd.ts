@@ -259,10 +259,17 @@ function selectableField(jsonPath: string): SelectableField {
 function selectableFieldsOf(
   fields: readonly SelectableField[],
 ): Required<Pick<Resource, 'selectableFields' | 'selectableFieldNames'>> {
+  // Read once per version of an object: every agent lists by its node, and walks over the objects of all others.
+  const known = new WeakMap<StoredObject, Record<string, string>>();
+  const read = (object: StoredObject): Record<string, string> =>
+    Object.fromEntries(fields.map(({ name, path }) => [name, scalarText(path.evaluate(object)[0])]));
   return {
     selectableFieldNames: fields.map((field) => field.name),
-    selectableFields: (object: StoredObject) =>
-      Object.fromEntries(fields.map(({ name, path }) => [name, scalarText(path.evaluate(object)[0])])),
+    selectableFields(object) {
+      let values = known.get(object);
+      if (!values) known.set(object, (values = read(object)));
+      return values;
+    },
   };
 }
 

@@ -5,6 +5,12 @@ import { messageOf, WindlassError } from '../../lib/errors.ts';
 import { askAnyMember } from './etcd-hosts.ts';
 
 const CALL_TIMEOUT_MS = 5_000;
+/**
+ * How long a member may leave a ping unanswered before the next one is asked. Where there is no other one, to hang up helps
+ * nobody: when this process, or the machine, has too much to do, answers are read late, and all that is under way would fail.
+ */
+const SILENCE_MS = 4_000;
+const SILENCE_OF_ONE_MS = 20_000;
 
 /** PEM: etcd's authority, and the client certificate and key where etcd asks for one. */
 export interface EtcdTls {
@@ -31,7 +37,7 @@ export function createEtcdClient(hosts: readonly string[], tls?: EtcdTls): Etcd3
       'grpc.min_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
       'grpc.keepalive_time_ms': 10_000,
-      'grpc.keepalive_timeout_ms': 4_000,
+      'grpc.keepalive_timeout_ms': hosts.length > 1 ? SILENCE_MS : SILENCE_OF_ONE_MS,
     },
     defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + CALL_TIMEOUT_MS }),
     faultHandling: askAnyMember(hosts),

@@ -12,6 +12,9 @@ const LIMIT_MS = 3_000;
 /** One read may run into its deadline, and the next one succeed. */
 const PULSE: Pulse = { everyMs: 3_000, limitMs: 12_000 };
 
+/** Of the pulse, one after the other. */
+const MIN_FAILURES = 2;
+
 /** How often it is seen to that memory is fresh, and how long it counts as such. */
 interface Pulse {
   readonly everyMs: number;
@@ -41,6 +44,7 @@ export function createRevisionReader({ call, feed, prefix, pulse = PULSE }: Revi
   let running: Promise<number> | undefined;
   let pulling: Promise<unknown> | undefined;
   let freshAt: number | undefined;
+  let failures = 0;
 
   const readRevision = async (): Promise<number> => {
     const { header } = await call('get', (etcd) => etcd.kv.range({ key: syncKey, count_only: true, limit: 1 }));
@@ -90,7 +94,8 @@ export function createRevisionReader({ call, feed, prefix, pulse = PULSE }: Revi
   return {
     fresh,
     requireFollowing() {
-      if (freshAt === undefined || performance.now() - freshAt < pulse.limitMs) return;
+      // Time alone says nothing: a process that has too much to do looks late, and all its watches would end for that.
+      if (freshAt === undefined || failures < MIN_FAILURES || performance.now() - freshAt < pulse.limitMs) return;
       throw new WindlassError('Unavailable', 'this server cannot follow the store');
     },
     async run(signal) {
@@ -99,8 +104,11 @@ export function createRevisionReader({ call, feed, prefix, pulse = PULSE }: Revi
       while (!signal.aborted) {
         // Why it fails, the feed says.
         await fresh({}).then(
-          () => (freshAt = performance.now()),
-          () => undefined,
+          () => {
+            freshAt = performance.now();
+            failures = 0;
+          },
+          () => (failures += 1),
         );
         await sleep(pulse.everyMs, undefined, { signal }).catch(() => undefined);
       }

@@ -8,8 +8,9 @@ import type { RevisionReader } from './read-revision.ts';
 import type { StoreBatch, StoreEvent, WatchOptions } from './resource-store.ts';
 import { concerns, type Watcher } from './watchers.ts';
 
-/** How often a quiet watch says how far it is. */
+/** How often a quiet watch says how far it is, at most: those that began together must not all do so in one moment. */
 const PROGRESS_MS = 15_000;
+const PROGRESS_SPREAD_MS = 5_000;
 
 /** Yields batches until `signal` fires; see the contract. */
 export async function* watchCollection(
@@ -48,7 +49,7 @@ export async function* watchCollection(
       if (watcher.pending.length === 0) {
         const woken = Promise.withResolvers<void>();
         wake = woken.resolve;
-        const timer = setTimeout(woken.resolve, PROGRESS_MS);
+        const timer = setTimeout(woken.resolve, PROGRESS_MS - Math.random() * PROGRESS_SPREAD_MS);
         await woken.promise;
         clearTimeout(timer);
         if (signal.aborted) return;

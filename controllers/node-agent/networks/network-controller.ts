@@ -1,17 +1,22 @@
 // Each Network that is used here is made true and its bridge reported.
 import type { KindClient } from '../../../client/client.ts';
 import { isIngress, type Network } from '../../../crds/network.ts';
-import { isConflict, isNotFound } from '../../../lib/errors.ts';
+import { isNotFound, reasonOf } from '../../../lib/errors.ts';
 import { splitKey } from '../../runtime/object-key.ts';
 import type { ReconcileOptions, Result } from '../../runtime/reconciler.ts';
 import type { Cluster } from '../cluster.ts';
 import { networkNamesOf } from '../container/sandbox-config.ts';
 import type { NodeRuntime } from '../runtime/node-runtime.ts';
+import { planNetworkReport } from './network-report.ts';
 import type { NodeNetworks } from './node-networks.ts';
+
+/** Until a network that cannot be used yet is looked at again. */
+const RETRY_MS = 2_000;
+const STALE_MS = 500;
 
 export interface NetworkReconcilerDeps {
   readonly cluster: Cluster;
-  readonly client: Pick<KindClient<Network>, 'updateStatus'>;
+  readonly client: Pick<KindClient<Network>, 'jsonPatch'>;
   readonly runtime: Pick<NodeRuntime, 'removeNetwork' | 'listNetworks'>;
   readonly networks: NodeNetworks;
   readonly nodeName: string;
@@ -36,29 +41,17 @@ export function createNetworkReconciler(deps: NetworkReconcilerDeps) {
     if (!(isUsed || isEverywhere || isKept) || network.metadata.deletionTimestamp !== undefined) return {};
     const need = await deps.networks.ensure(namespace, name);
     if (need.state === 'Ready') await deps.networks.tellPeers(network);
-    const entry = network.status?.nodes?.find((one) => one.name === deps.nodeName);
-    // The entry itself is the network controller's: it holds the node's addresses.
-    if (!entry) return {};
-    // Every agent reads what each of them writes there: without a container on it, only what went wrong is worth that.
-    if (isEverywhere && !isUsed && need.state === 'Ready' && entry.ready !== false) return {};
-    const wanted =
-      need.state === 'Ready' ? { bridge: need.bridge, ready: true } : { ready: false, message: need.message };
-    if (
-      entry.bridge === (wanted.bridge ?? entry.bridge) &&
-      entry.ready === wanted.ready &&
-      entry.message === wanted.message
-    ) {
-      return need.state === 'Ready' ? {} : { requeueAfterMs: 2000 };
-    }
-    const { message: _, ...kept } = entry;
-    const nodes = network.status?.nodes?.map((one) => (one.name === deps.nodeName ? { ...kept, ...wanted } : one));
+    const again = need.state === 'Ready' ? {} : { requeueAfterMs: RETRY_MS };
+    const report = planNetworkReport(network, deps.nodeName, { need, isUsed });
+    if (!report) return again;
     try {
-      await deps.client.updateStatus({ ...network, status: { ...network.status, nodes } }, signal);
+      await deps.client.jsonPatch(name, namespace, report, { subresource: 'status' }, signal);
     } catch (error) {
-      if (!isConflict(error) && !isNotFound(error)) throw error;
-      return { requeueAfterMs: 20 };
+      if (!isNotFound(error) && reasonOf(error) !== 'Invalid') throw error;
+      // The cache is behind: what it does not know yet comes as an event, unless it has come already.
+      return { requeueAfterMs: STALE_MS };
     }
-    return need.state === 'Ready' ? {} : { requeueAfterMs: 2000 };
+    return again;
   };
 }
 

@@ -5,7 +5,8 @@ import type { Clock } from '../../../lib/clock.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { RunPart } from '../../../lib/run-all.ts';
 
-const RENEW_MS = 10_000;
+/** A quarter of the Lease; the first time comes when the address is known. */
+const RENEW_MS = 30_000;
 
 export interface ShimLease extends RunPart {
   /** Asks for the metrics address again; the runtime was (re)started. */

@@ -137,12 +137,14 @@ test('writes send kind, body and content type; delete() resolves when the object
   await leases.update(lease);
   await leases.updateStatus(lease);
   await leases.mergePatch('a', 'n', { spec: { holderIdentity: null } }, { subresource: 'status' });
+  await leases.jsonPatch('a', 'n', [{ op: 'test', path: '/metadata/uid', value: 'u' }], { subresource: 'status' });
   await leases.delete('a', 'n', { uid: 'u', gracePeriodSeconds: 0, propagationPolicy: 'Foreground' });
   const base = '/apis/coordination.k8s.io/v1/namespaces/n/leases';
   assert.deepEqual(server.requests, [
     `POST ${base}?fieldManager=windlass`,
     `PUT ${base}/a?fieldManager=windlass`,
     `PUT ${base}/a/status?fieldManager=windlass`,
+    `PATCH ${base}/a/status?fieldManager=windlass`,
     `PATCH ${base}/a/status?fieldManager=windlass`,
     `DELETE ${base}/a`,
   ]);
@@ -152,7 +154,7 @@ test('writes send kind, body and content type; delete() resolves when the object
     metadata: { name: 'a', namespace: 'n' },
     spec: { holderIdentity: 'me' },
   });
-  assert.deepEqual(JSON.parse(server.bodies[4] ?? ''), {
+  assert.deepEqual(JSON.parse(server.bodies[5] ?? ''), {
     apiVersion: 'v1',
     kind: 'DeleteOptions',
     gracePeriodSeconds: 0,

@@ -10,6 +10,8 @@ export interface MemoryClient extends ApiClient {
   readonly calls: string[];
   /** Thrown by every call while set. */
   failure: Error | undefined;
+  /** Which server is asked, as the test wants it. */
+  server: string;
 }
 
 export function createMemoryClient(): MemoryClient {
@@ -20,6 +22,7 @@ export function createMemoryClient(): MemoryClient {
     failure: undefined,
     kind: <T extends KubernetesObject>(kind: KindName & { readonly type?: T }) => kindClient<T>(kind),
     raw: () => Promise.resolve({ status: 200, body: 'ok' }),
+    server: 'memory',
     setServers: () => undefined,
     setCredentials: () => undefined,
     evict: () => Promise.resolve(),
@@ -79,6 +82,7 @@ export function createMemoryClient(): MemoryClient {
       list: unsupported,
       watch: unsupported,
       updateStatus: unsupported,
+      jsonPatch: unsupported,
     };
   };
   return client;

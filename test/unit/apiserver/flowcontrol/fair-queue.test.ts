@@ -122,3 +122,25 @@ test('createFairQueue() makes room for a flow that has nothing waiting at the co
   await Promise.all(all);
   assert.deepEqual([ends, queue.waiting, queue.executing], [['n1', 'a1', 'b1', 'c1', 'd1'], 0, 0]);
 });
+
+test('createFairQueue() serves those that wait in later turns of the event loop, before those that come', async () => {
+  const queue = createFairQueue(limits());
+  const leave = await queue.acquire('a', patient);
+  const served: string[] = [];
+  const ask = async (name: string): Promise<void> => {
+    const free = await queue.acquire('a', patient);
+    served.push(name);
+    free();
+  };
+  const all = [ask('first'), ask('second')];
+  leave();
+  // What is free already is not for who comes now.
+  all.push(ask('third'));
+  for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+  assert.deepEqual(served, []);
+  await settled();
+  assert.deepEqual(served, ['first']);
+  await Promise.all(all);
+  assert.deepEqual(served, ['first', 'second', 'third']);
+  assert.deepEqual([queue.executing, queue.waiting], [0, 0]);
+});

@@ -31,3 +31,20 @@ test('metricsTargets() lists what can be reached from the machine that is asked'
     ['10.0.0.1:6443', '127.0.0.1:1', '10.0.0.2:4', '127.0.0.1:5'],
   );
 });
+
+test('metricsTargets() leaves out what has not renewed its Lease for as long as that says', async () => {
+  const lease = makeLease('gone', '10.0.0.2:1');
+  const entries = [
+    { object: { ...lease.object, spec: { renewTime: new Date(0).toISOString(), leaseDurationSeconds: 120 } } },
+  ];
+  const countAt = async (now: number): Promise<number> =>
+    (
+      await metricsTargets({
+        store: { list: async () => ({ entries, revision: 1 }) } as never,
+        clock: { now: () => now } as never,
+        ...{ ownAddress: () => '10.0.0.1:6443', etcdMetrics: undefined, host: 'here' },
+      })
+    ).length;
+  assert.equal(await countAt(120_000), 2);
+  assert.equal(await countAt(120_001), 1);
+});

@@ -164,7 +164,9 @@ test('resourceFromCrd() fills in names, age and selectable fields', () => {
     resource.columns.map((column) => column.name),
     ['Age'],
   );
-  deepEqual(resource.selectableFields?.({ spec: { a: 'x' } } as unknown as StoredObject), { 'spec.a': 'x' });
+  const object = { spec: { a: 'x' } } as unknown as StoredObject;
+  deepEqual(resource.selectableFields?.(object), { 'spec.a': 'x' });
+  equal(resource.selectableFields?.(object), resource.selectableFields?.(object), 'read once per object');
   deepEqual(resource.deprecation, 'example.com/v1 Widget is deprecated');
   throws(() => resourceFromCrd(crd, 'v2'), /no version v2/);
 });

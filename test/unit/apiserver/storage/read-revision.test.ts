@@ -35,7 +35,7 @@ function makeReader() {
       return false;
     }
   };
-  return { etcd, feed, reader, isFollowing };
+  return { call, etcd, feed, reader, isFollowing };
 }
 
 test('requireFollowing() holds until etcd has been away for a while, and again when it is back', async () => {
@@ -48,6 +48,25 @@ test('requireFollowing() holds until etcd has been away for a while, and again w
   etcd.isAway = false;
   await waitFor(isFollowing, { what: 'the return of etcd' });
   stop.abort();
+  await running;
+});
+
+test('requireFollowing() holds while this process only looks late', async () => {
+  const { feed, isFollowing, call } = makeReader();
+  const answered = Promise.withResolvers<void>();
+  const slow = (async (...asked: Parameters<EtcdCaller>) => {
+    await answered.promise;
+    return call(...asked);
+  }) as EtcdCaller;
+  assert.equal(isFollowing(), true);
+  const reader = createRevisionReader({ call: slow, feed, prefix: '/w/', pulse: { everyMs: 1, limitMs: 1 } });
+  const stop = new AbortController();
+  const running = reader.run(stop.signal);
+  const startedAt = performance.now();
+  await waitFor(() => performance.now() - startedAt > 20, { what: 'the limit to be over' });
+  reader.requireFollowing();
+  stop.abort();
+  answered.resolve();
   await running;
 });
 
