@@ -112,7 +112,7 @@ async function removeSandbox(
   const runs = deps.cache.viewOf(container.metadata.uid ?? '').containers.some(({ state }) => state === 'Running');
   if (runs) await announceEnd(deps, input, { why });
   const hash = deps.cache.sandboxes().find(({ id }) => id === sandboxId)?.annotations[ANNOTATIONS.specHash];
-  await deps.runtime.stopSandbox(sandboxId);
+  // What may take its time to end has done so: a removal ends the rest by force (RemovePodSandbox of CRI).
   await deps.runtime.removeSandbox(sandboxId);
   const isOver = container.metadata.deletionTimestamp !== undefined || hash !== specHash(container.spec);
   if (isOver && hash) await deps.runtime.removeRootFilesystem(rootfsKey(container.metadata.uid ?? '', hash));
