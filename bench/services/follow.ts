@@ -19,8 +19,8 @@ export interface FollowedServices {
   create(name: string, replicas: number): Promise<void>;
   /** Resolves when `replicas` are there and usable, and no more in the whole namespace. */
   scale(name: string, replicas: number): Promise<void>;
-  /** Kills its oldest replica from outside; resolves when it runs again and is Ready. */
-  killOne(name: string): Promise<void>;
+  /** Kills one replica from outside, the oldest unless said; resolves when it runs again and is Ready. */
+  killOne(name: string, index?: number): Promise<void>;
   /** Resolves when no Container is left in the namespace. */
   remove(name: string): Promise<void>;
   close(): Promise<void>;
@@ -77,8 +77,8 @@ export async function followServices(instance: Pick<TestInstance, 'kubeconfig' |
       const isNew = (): boolean => (seen.get(name)?.metadata.generation ?? 0) >= (metadata.generation ?? 0);
       await until(() => isNew() && has(name, replicas), `${replicas} replicas`);
     },
-    async killOne(name) {
-      const [one] = membersOf(seen.get(name)?.metadata.uid);
+    async killOne(name, index = 0) {
+      const one = membersOf(seen.get(name)?.metadata.uid)[index];
       if (!one) throw new Error('no replica to kill');
       const { containerID = '', restartCount = 0 } = one.status ?? {};
       const pid = readFileSync(join(instance.run, 'shim/b', containerID, 'pid'), 'utf8');

@@ -3,16 +3,14 @@
 // Counted per replica: processor time by process (work after the last answer included, and that of children it has waited
 // for), requests by verb and resource, transactions of etcd and events of watches. Counts and processor time hardly depend
 // on what else the machine does; --times adds the time by the clock, which does. Who comes first alternates.
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import type * as busybox from '../../test/support/busybox.ts';
-import type * as instances from '../../test/support/instance.ts';
 import { renderTable, summarise, timed } from '../measure.ts';
 import { cpuMsOfProcess } from '../runtime/cpu-time.ts';
+import { start, type Checkout } from './checkouts.ts';
 import { readCounters } from './counters.ts';
-import { followServices, type FollowedServices } from './follow.ts';
+import type { FollowedServices } from './follow.ts';
 
 const { values } = parseArgs({
   options: {
@@ -27,39 +25,6 @@ const [rounds, step] = [Number(values.rounds), Number(values.step)];
 const REST_MS = 1500;
 /** What has run that long is restarted at once. */
 const STABLE_MS = 11_000;
-
-interface Checkout {
-  readonly name: string;
-  readonly services: FollowedServices;
-  /** Of its processes; one that is started again has another. */
-  pids(): ReadonlyMap<string, number>;
-  close(): Promise<void>;
-}
-
-interface UpState {
-  readonly up: { readonly pid: number };
-  readonly components: readonly { readonly name: string; readonly process?: { readonly pid: number } }[];
-}
-
-async function start(name: string, checkout: string): Promise<Checkout> {
-  const { startInstance } = (await import(join(checkout, 'test/support/instance.ts'))) as typeof instances;
-  const { importBusybox } = (await import(join(checkout, 'test/support/busybox.ts'))) as typeof busybox;
-  const instance = await startInstance();
-  await importBusybox(instance);
-  const services = await followServices(instance);
-  return {
-    ...{ name, services },
-    pids() {
-      const { up, components } = JSON.parse(readFileSync(join(instance.run, 'up.json'), 'utf8')) as UpState;
-      const parts = components.flatMap(({ name: part, process: one }) => (one ? [[part, one.pid] as const] : []));
-      return new Map([['supervisor', up.pid], ...parts]);
-    },
-    async close() {
-      await services.close();
-      await instance[Symbol.asyncDispose]();
-    },
-  };
-}
 
 type Costs = Map<string, number>;
 

@@ -2,6 +2,7 @@
 // (Global Services).
 import { isDeepStrictEqual } from 'node:util';
 import type { Node } from '../../crds/builtin.ts';
+import type { Container } from '../../crds/container.ts';
 import type { Network } from '../../crds/network.ts';
 import type { Service } from '../../crds/service.ts';
 import type { RunPart } from '../../lib/run-all.ts';
@@ -11,6 +12,7 @@ import type { ControllerDeps } from '../runtime/deps.ts';
 import { portConflictsOf } from '../runtime/port-conflicts.ts';
 import { controllerOf, joinKey, keyOf } from '../runtime/object-key.ts';
 import { networksOf } from '../network/plan.ts';
+import { lookDelayMs } from './look-pace.ts';
 import { portKeysOf } from './published-ports.ts';
 import { withPossibleTimes } from './possible-times.ts';
 import { createServiceReconciler, writeServiceRefusal, type ServiceDeps } from './reconcile.ts';
@@ -60,9 +62,23 @@ export function createServiceController(deps: ControllerDeps & Pick<ServiceDeps,
     servicesByPort,
     nodesInConflict: createIndex(nodes, (node) => portConflictsOf(node).keys()),
   };
+  const reconcile = createServiceReconciler(serviceDeps);
+  const lookedAt = new Map<string, number>();
+  const delayMs = (key: string): number => {
+    const { spec, status } = services.get(key) ?? {};
+    const containers = Math.max(spec?.replicas ?? 0, status?.replicas ?? 0);
+    return lookDelayMs(containers, { lookedAt: lookedAt.get(key), now: deps.clock.now() });
+  };
   return createController(deps, {
     name: 'service',
-    reconcile: createServiceReconciler(serviceDeps),
+    reconcile: async (key, options) => {
+      try {
+        return await reconcile(key, options);
+      } finally {
+        if (services.get(key)) lookedAt.set(key, deps.clock.now());
+        else lookedAt.delete(key);
+      }
+    },
     onTerminal: (key, error, signal) => writeServiceRefusal(serviceDeps, key, error, signal),
     watches: [
       // A port that one has, or gives up, is of interest to all that ask for it.
@@ -71,12 +87,7 @@ export function createServiceController(deps: ControllerDeps & Pick<ServiceDeps,
         ...scheduleKeys(service),
         ...portKeysOf(service).flatMap((port) => servicesByPort.get(port).map(keyOf)),
       ]),
-      watch(containers, (container) => {
-        const owner = controllerOf(container);
-        if (owner) return owner.kind === 'Service' ? [joinKey(container.metadata.namespace, owner.name)] : [];
-        // A Container of nobody may hold the name of a slot; when it goes, its Service can go on.
-        return prefixesOf(container.metadata.name).map((name) => joinKey(container.metadata.namespace, name));
-      }),
+      memberChanges(containers, delayMs),
       placementChanges(nodes, () => byMode.get('Global').map(keyOf)),
       conflictChanges(nodes),
       subnetChanges(networks, (network) => byNetwork.get(keyOf(network)).map(keyOf)),
@@ -87,6 +98,24 @@ export function createServiceController(deps: ControllerDeps & Pick<ServiceDeps,
 // `a`, `a-b` for `a-b-c`: the Services that may have a slot of that name, be it a number, a node or another try.
 function prefixesOf(name: string): string[] {
   return [...name.matchAll(/-/g)].map(({ index }) => name.slice(0, index)).filter((prefix) => prefix !== '');
+}
+
+function memberChanges(containers: Cache<Container>, delayMs: (key: string) => number): Watch {
+  const keysOf = (container: Container): string[] => {
+    const { namespace, name } = container.metadata;
+    const owner = controllerOf(container);
+    if (owner) return owner.kind === 'Service' ? [joinKey(namespace, owner.name)] : [];
+    // A Container of nobody may hold the name of a slot; when it goes, its Service can go on.
+    return prefixesOf(name).map((prefix) => joinKey(namespace, prefix));
+  };
+  return {
+    synced: (signal) => containers.synced(signal),
+    subscribe: (queue) =>
+      containers.subscribe(({ object, previous }) => {
+        const keys = new Set([...keysOf(object), ...(previous ? keysOf(previous) : [])]);
+        for (const key of keys) queue.addAfter(key, delayMs(key));
+      }),
+  };
 }
 
 // A Node is written with each change of what it reports; a Global Service only cares for what decides where it is.

@@ -15,8 +15,17 @@ const MAX_HISTORY_BYTES = 256 * 1024;
 
 const SPEC = toOpenApi(ServiceSpec);
 
+// A cached object is never changed, and its template is asked about with each look at its Service.
+const hashes = new WeakMap<Template, string>();
+
 /** Hash of what is written in a template: neither the order of keys nor a field that has its default matters. */
-export const hashTemplate = (template: Template): string => hashOf({ template });
+export function hashTemplate(template: Template): string {
+  const before = hashes.get(template);
+  if (before !== undefined) return before;
+  const hash = hashOf({ template });
+  if (Object.isFrozen(template)) hashes.set(template, hash);
+  return hash;
+}
 
 /** Hash of some fields of a Service's spec, in the same way. */
 export const hashSettings = (fields: Partial<ServiceSpec>): string => hashOf(fields);

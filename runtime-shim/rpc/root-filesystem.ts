@@ -25,11 +25,13 @@ export function requireFreeRootFilesystem(shim: Shim, record: ContainerRecord): 
 /** What becomes of the root file system when its container goes: deleted, or only unmounted if it has a key. */
 export async function releaseRootFilesystem(shim: Shim, record: ContainerRecord): Promise<void> {
   const rootId = rootFilesystemId(record);
-  // What an evicted container wrote was too much.
-  if (rootId === record.id || record.eviction !== undefined) return shim.images.removeRootFilesystem(rootId);
+  if (rootId === record.id) return shim.images.removeRootFilesystem(rootId);
   // The next container of the key may have it already.
-  const isTaken = holdersOf(shim, rootId).some(({ id, phase }) => id !== record.id && phase !== 'removing');
-  return isTaken ? undefined : shim.images.unmountRootFilesystem(rootId);
+  if (holdersOf(shim, rootId).some(({ id, phase }) => id !== record.id && phase !== 'removing')) return;
+  // What an evicted container wrote was too much.
+  return record.eviction === undefined
+    ? shim.images.unmountRootFilesystem(rootId)
+    : shim.images.removeRootFilesystem(rootId);
 }
 
 /** Deletes the layer of an evicted container that has ended; what cannot be deleted now goes with the container. */

@@ -112,7 +112,7 @@ async function removeSandbox(
   const runs = deps.cache.viewOf(container.metadata.uid ?? '').containers.some(({ state }) => state === 'Running');
   if (runs) await announceEnd(deps, input, { why });
   const hash = deps.cache.sandboxes().find(({ id }) => id === sandboxId)?.annotations[ANNOTATIONS.specHash];
-  await deps.runtime.stopSandbox(sandboxId);
+  // What may take its time to end has done so: a removal ends the rest by force (RemovePodSandbox of CRI).
   await deps.runtime.removeSandbox(sandboxId);
   const isOver = container.metadata.deletionTimestamp !== undefined || hash !== specHash(container.spec);
   if (isOver && hash) await deps.runtime.removeRootFilesystem(rootfsKey(container.metadata.uid ?? '', hash));
@@ -162,12 +162,12 @@ async function createRun(deps: ApplyDeps, input: ApplyInput, step: HostStep & { 
     env: env.env,
     mounts: prepared.volumes.mounts,
     userRange: userRangeOf(deps, container),
-    lastTermination: endOf(deps, memory, step.replaces),
+    lastTermination: endOf(deps, memory, step.previous?.id),
   });
-  // The ended run goes first: its name in the sandbox is free then, and its log stays for `previous`.
-  if (step.replaces !== undefined) {
-    await deps.runtime.removeContainer(step.replaces);
-    deps.cache.dropContainer(step.replaces);
+  // Its log stays for `previous`.
+  if (step.previous?.stays === false) {
+    await deps.runtime.removeContainer(step.previous.id);
+    deps.cache.dropContainer(step.previous.id);
   }
   const id = await deps.runtime.createContainer(
     step.sandboxId,

@@ -64,7 +64,8 @@ export type Step =
       readonly kind: 'create';
       readonly sandboxId: string;
       readonly attempt: number;
-      readonly replaces?: string;
+      /** The run that has ended; one that does not stay beside it is removed first. */
+      readonly previous?: { readonly id: string; readonly stays: boolean };
     } & RunCounts)
   | { readonly kind: 'start'; readonly containerId: string }
   | { readonly kind: 'stop'; readonly containerId: string; readonly why: string; readonly unhealthy?: boolean }
@@ -128,10 +129,14 @@ function planSuperseded(
   for (const old of observed.containers) {
     if (old.id === run?.id) continue;
     if (old.state === 'Running') return { kind: 'stop', containerId: old.id, why: 'a newer run took its place' };
-    return { kind: 'remove-container', containerId: old.id };
+    if (!isAwaited(observed, run)) return { kind: 'remove-container', containerId: old.id };
   }
   return undefined;
 }
+
+/** On its way to be told of as the present run: what is left of the one before it can go after that, where nobody waits. */
+const isAwaited = ({ container }: Observed, run: ContainerState | undefined): boolean =>
+  (run?.state === 'Created' || run?.state === 'Running') && container.status?.containerID !== run.id;
 
 function planRunning(observed: Observed, run: ContainerState): Step {
   const { spec } = observed.container;
@@ -169,6 +174,13 @@ function planExited(observed: Observed, run: ContainerState): Step {
   if (decision.atMs > observed.nowMs) return { kind: 'rest', untilMs: decision.atMs };
   return planNewRun(observed, sandbox, decision, run);
 }
+
+/**
+ * Whether the ended run stays until the next one runs, whose start then does not wait for its removal. If that start
+ * fails, the same is decided of it again, which holds for its policy alone. A layer that was too big goes with its run.
+ */
+const staysBeside = (observed: Observed, run: ContainerState): boolean =>
+  run.reason !== 'Evicted' && !isRestartAsked(observed.container, run) && !isWantedAgain(observed.container, run);
 
 /** What is decided about an ended run; also what status says of it. */
 export function decideExited(observed: Observed, run: ContainerState): RestartDecision {
@@ -255,7 +267,7 @@ function planNewRun(
     attempt,
     restartCount: counts.restartCount,
     shortRuns: counts.shortRuns,
-    ...(previous ? { replaces: previous.id } : {}),
+    ...(previous ? { previous: { id: previous.id, stays: staysBeside(observed, previous) } } : {}),
   };
 }
 

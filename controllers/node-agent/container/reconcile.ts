@@ -128,7 +128,7 @@ async function runSteps(
     const take = async (): Promise<void> => {
       if (step.kind !== 'prepare') return applyStep(deps, { container, memory, prepared, signal }, step);
       memory.startIntentMs ??= deps.clock.now();
-      prepared = await deps.prepare(container, { kept: keptImage(observed), signal });
+      prepared = await deps.prepare(container, { kept: keptImage(observed, memory), signal });
       if (prepared.image.state === 'Ready') memory.image = prepared.image.image;
     };
     try {

@@ -3,6 +3,7 @@
 import type { Container } from '../../../crds/container.ts';
 import type { KeptImage } from '../images/prepare-image.ts';
 import { ANNOTATIONS } from './annotations.ts';
+import type { ContainerMemory } from './memory.ts';
 import { currentOf, type Observed } from './plan.ts';
 import { specHash } from './spec-hash.ts';
 
@@ -18,12 +19,21 @@ export function findStrayRootFilesystems(keys: readonly string[], own: readonly 
   return keys.filter((key) => !wanted.has(key));
 }
 
-/** The image of the last run that the present spec had on this node: what it wrote belongs to that image. */
-export function keptImage(observed: Pick<Observed, 'container' | 'sandboxes' | 'containers'>): KeptImage | undefined {
+/**
+ * The image of the last run that the present spec had on this node: what it wrote belongs to that image. As long as nothing
+ * has failed, that it has been removed under its run is found out by the next one.
+ */
+export function keptImage(
+  observed: Pick<Observed, 'container' | 'sandboxes' | 'containers' | 'startFailure'>,
+  memory: Pick<ContainerMemory, 'image'>,
+): KeptImage | undefined {
   const { run } = currentOf(observed);
   if (run) {
     const { [ANNOTATIONS.imageDigest]: digest, [ANNOTATIONS.image]: reference } = run.annotations;
-    return run.startedAtMs > 0 && digest && reference ? { digest, reference } : undefined;
+    if (run.startedAtMs <= 0 || !digest || !reference) return undefined;
+    const { image } = memory;
+    const isKnown = image?.digest === digest && observed.startFailure === undefined;
+    return { digest, reference, ...(isKnown ? { image } : {}) };
   }
   const { status, spec } = observed.container;
   const hasRun = status?.startedAt !== undefined && status.specHash === specHash(spec);

@@ -23,6 +23,8 @@ export type ImageNeed = Need<{ readonly image: InspectedImage; readonly referenc
 export interface KeptImage {
   readonly digest: string;
   readonly reference: string;
+  /** As it was looked up for that run; absent = it has to be looked for. */
+  readonly image?: InspectedImage;
 }
 
 export interface PrepareImageOptions {
@@ -42,7 +44,7 @@ export async function prepareImage(
 ): Promise<ImageNeed> {
   const { cluster, runtime, puller, lookUp } = deps;
   const { kept } = options;
-  const same = kept && (await lookUp(kept.digest));
+  const same = kept && (kept.image ?? (await lookUp(kept.digest)));
   if (same) return { state: 'Ready', image: same, reference: kept.reference };
   const namespace = container.metadata.namespace ?? '';
   const source = findImageSource(container, cluster.images.list(namespace));

@@ -50,8 +50,35 @@ test('planStep() restarts an ended container with backoff, counting on', () => {
     attempt: 1,
     restartCount: 5,
     shortRuns: 2,
-    replaces: 'c1',
+    previous: { id: 'c1', stays: true },
   });
+});
+
+test('planStep() removes what is left of an ended run once the status tells of the next one', () => {
+  const container = makeContainer({}, { status: { containerID: 'c1' } });
+  const ended = makeRun({ state: 'Exited', exitCode: 1 });
+  const view = { sandboxes: [makeSandbox(container)] };
+  const after = (run: object): ReturnType<typeof planStep> =>
+    planStep(observe(container, { ...view, containers: [makeRun({ id: 'c2', attempt: 1, ...run }), ended] }));
+  assert.deepEqual(after({ state: 'Created' }), { kind: 'start', containerId: 'c2' });
+  assert.deepEqual(after({}), { kind: 'rest' });
+  // One is kept at most, whether or not the server could be told.
+  assert.deepEqual(after({ state: 'Exited' }), { kind: 'remove-container', containerId: 'c1' });
+  const told = makeContainer({}, { status: { containerID: 'c2' } });
+  const containers = [makeRun({ id: 'c2', attempt: 1 }), ended];
+  assert.deepEqual(planStep(observe(told, { ...view, containers })), { kind: 'remove-container', containerId: 'c1' });
+});
+
+test('planStep() has an ended run removed first where the next is not for its policy, or its layer was too big', () => {
+  const previousOf = (spec: Record<string, unknown>, run: object): unknown => {
+    const container = makeContainer(spec);
+    const containers = [makeRun({ state: 'Exited', exitCode: 1, finishedAtMs: NOW - 60_000, ...run })];
+    const step = planStep(observe(container, { sandboxes: [makeSandbox(container)], containers, prepared: READY }));
+    return step.kind === 'create' && step.previous?.stays;
+  };
+  assert.equal(previousOf({}, {}), true);
+  assert.equal(previousOf({}, { reason: 'Evicted' }), false);
+  assert.equal(previousOf({ restartedAt: '2026-11-23T12:00:00Z' }, {}), false);
 });
 
 test('planStep() leaves an ended container alone when its policy says so', () => {
