@@ -206,7 +206,11 @@ describe('encrypted overlay over three hosts', { skip: lacksWireguard() }, () =>
     assert.equal(await answers(), false, 'the others have the old one');
     await tellPeers();
     await waitFor(answers, { what: 'the new key', timeoutMs: 60_000 });
-    assert.deepEqual(await at(0).send({ op: 'tunnel' }), [keys[1] ?? '', keys[2] ?? ''].toSorted(), 'the old one is forgotten');
+    assert.deepEqual(
+      await at(0).send({ op: 'tunnel' }),
+      [keys[1] ?? '', keys[2] ?? ''].toSorted(),
+      'the old one is forgotten',
+    );
   });
 
   it('survives a restart of the shim with key, device and peers', async () => {
