@@ -20,6 +20,7 @@ import { createArchiveController } from './archive/controller.ts';
 import { createImageController } from './image/controller.ts';
 import { createNamespaceController } from './namespace/controller.ts';
 import { createNetworkController } from './network/controller.ts';
+import { DEFAULT_WIREGUARD_PORT } from './network/encryption.ts';
 import { DEFAULT_VXLAN_PORT } from './network/overlay.ts';
 import { createNodeLifecycle } from './node-lifecycle/controller.ts';
 import { createRebalancer, type RebalancerOptions } from './rebalancer/controller.ts';
@@ -53,14 +54,14 @@ export interface ControllerOptions {
   readonly autoscale: AutoscaleOptions;
   /** UDP port that overlays use between nodes. */
   readonly vxlanPort?: number;
+  /** UDP port that encrypted overlays use between nodes. */
+  readonly wireguardPort?: number;
 }
 
 /** The parts that only the leader runs. */
-export function composeControllers(
-  deps: ControllerDeps,
-  registry: Registry,
-  { times, rebalancer, autoscale, vxlanPort = DEFAULT_VXLAN_PORT }: ControllerOptions,
-): RunPart[] {
+export function composeControllers(deps: ControllerDeps, registry: Registry, options: ControllerOptions): RunPart[] {
+  const { times, rebalancer, autoscale } = options;
+  const { vxlanPort = DEFAULT_VXLAN_PORT, wireguardPort = DEFAULT_WIREGUARD_PORT } = options;
   const { containers, services, images, volumes, networks, nodes, namespaces, budgets } = deps.caches;
   const shared = new Map<string, WatchedKind<KubernetesObject>>([
     share(containerKind, containers),
@@ -82,7 +83,7 @@ export function composeControllers(
     createImageController(deps),
     createArchiveController(deps),
     createVolumeController(deps),
-    createNetworkController(deps, { vxlanPort }),
+    createNetworkController(deps, { vxlanPort, wireguardPort }),
     createNamespaceController(deps),
     createNodeLifecycle(deps, times),
     createTtlController(deps),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ControllerOptions } from './compose.ts';
+import { DEFAULT_WIREGUARD_PORT } from './network/encryption.ts';
 import { DEFAULT_VXLAN_PORT } from './network/overlay.ts';
 
 const seconds = (minimum: number): z.ZodCoercedNumber => z.coerce.number().int().min(minimum);
@@ -28,6 +29,8 @@ export const Config = z.object({
   rebalanceSettleSeconds: seconds(0).default(30),
   /** UDP port that overlays use between nodes. */
   vxlanPort: z.coerce.number().int().min(1).max(65_535).default(DEFAULT_VXLAN_PORT),
+  /** UDP port that encrypted overlays use between nodes. */
+  wireguardPort: z.coerce.number().int().min(1).max(65_535).default(DEFAULT_WIREGUARD_PORT),
   /** How often an autoscaled Service is looked at. */
   autoscaleSyncSeconds: seconds(1).default(15),
   /** How long the most replicas that were asked for stay before an autoscaled Service gets fewer. */
@@ -50,5 +53,6 @@ export function optionsOf(config: z.infer<typeof Config>): ControllerOptions {
       downWindowMs: config.autoscaleDownWindowSeconds * 1000,
     },
     vxlanPort: config.vxlanPort,
+    wireguardPort: config.wireguardPort,
   };
 }

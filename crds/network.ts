@@ -31,7 +31,10 @@ export const NetworkSpec = withRules(
     mtu: integer(576, 65535)
       .optional()
       .describe("Largest packet; that of the node's uplink unless said (less the overhead of an overlay)."),
-    encrypted: z.boolean().default(false).describe('Encrypt what goes from node to node, for an overlay.'),
+    encrypted: z
+      .boolean()
+      .default(false)
+      .describe('Encrypt what goes from node to node, for an overlay; not on nodes whose kernel has no WireGuard.'),
     labels: stringMap().optional().describe('Labels of the network as containers and plugins see it.'),
   }),
   { rule: "!self.encrypted || self.driver == 'overlay'", message: 'needs driver overlay', fieldPath: '.encrypted' },
@@ -68,10 +71,15 @@ export const NetworkStatus = z.object({
     .describe('Its address ranges, allocated if spec gives none.'),
   vni: integer(1, 16_777_215).optional().describe('Id of an overlay on the wire.'),
   vxlanPort: integer(1, 65_535).optional().describe('UDP port that an overlay uses between nodes.'),
+  wireguardPort: integer(1, 65_535)
+    .optional()
+    .describe('UDP port that an encrypted overlay uses between nodes; vxlanPort is inside that.'),
   nodes: listMap(
     z.object({
       name: z.string().describe('The node.'),
       underlayIP: z.string().optional().describe('Address at which other nodes reach it.'),
+      encryptionKey: z.string().optional().describe('Of an encrypted overlay: public key of the node (WireGuard).'),
+      tunnelIP: z.string().optional().describe('Of an encrypted overlay: address of the node inside the tunnels.'),
       ipv4Address: z.string().optional().describe('Of an overlay: address of the bridge that no other node has.'),
       macAddress: z.string().optional().describe('Of an overlay: hardware address of the bridge.'),
       bridge: z.string().optional().describe('Name of the bridge on the node.'),
@@ -97,7 +105,7 @@ export const NetworkStatus = z.object({
   )
     .optional()
     .describe('The containers on it.'),
-  ...statusBase('Ready (usable on every node that needs it)'),
+  ...statusBase('Ready (usable on every node that needs it), Encrypted (of spec.encrypted: on all nodes)'),
 });
 export type NetworkStatus = z.infer<typeof NetworkStatus>;
 

@@ -27,11 +27,17 @@ export interface Overlay {
   readonly underlayIp: string;
   readonly nodeIp: string;
   readonly nodeMac: string;
+  readonly encryption: Encryption | null;
+}
+export interface Encryption {
+  readonly ip: string;
+  readonly port: number;
 }
 export interface SetPeersRequest {
   readonly networkId: string;
   readonly hosts: readonly string[];
   readonly endpoints: readonly { readonly ip: string; readonly mac: string; readonly host: string }[];
+  readonly tunnels: readonly { readonly host: string; readonly ip: string; readonly publicKey: string }[];
 }
 export interface Attachment {
   readonly network: string;
@@ -218,6 +224,9 @@ export interface DescribeResponse {
   /** `v1` or `v2`. */
   readonly cgroupVersion: string;
   readonly features: readonly string[];
+  /** Base64; '' where the node cannot encrypt. */
+  readonly encryptionKey: string;
+  readonly encryptionLacks: string;
 }
 
 export interface BuildImageRequest {

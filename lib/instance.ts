@@ -33,6 +33,8 @@ export const kernelNames = {
   linkPrefix: (instance: Instance): string => `wl${instance.id.slice(0, 4)}-`,
   bridge: (instance: Instance, networkId: string): string => `wl${instance.id.slice(0, 4)}-b${shortHash(networkId, 7)}`,
   vxlan: (instance: Instance, networkId: string): string => `wl${instance.id.slice(0, 4)}-x${shortHash(networkId, 7)}`,
+  /** The device that encrypts what goes between nodes. */
+  tunnel: (instance: Instance): string => `wl${instance.id.slice(0, 4)}-wg`,
   veth: (instance: Instance, endpointId: string): string => `wl${instance.id.slice(0, 4)}-v${shortHash(endpointId, 7)}`,
 } as const;
 

@@ -7,7 +7,14 @@ import type { RunPart } from '../../lib/run-all.ts';
 import { createIndex } from '../runtime/cache.ts';
 import { createController, watch, type Watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
-import { HOST_ROUTES_ANNOTATION, isDeleting, joinKey, keyOf } from '../runtime/object-key.ts';
+import {
+  ENCRYPTION_KEY_ANNOTATION,
+  ENCRYPTION_LACKS_ANNOTATION,
+  HOST_ROUTES_ANNOTATION,
+  isDeleting,
+  joinKey,
+  keyOf,
+} from '../runtime/object-key.ts';
 import { createNetworkReconciler } from './reconcile.ts';
 import { DEFAULT_NETWORK, networksOf } from './plan.ts';
 
@@ -15,8 +22,11 @@ import { DEFAULT_NETWORK, networksOf } from './plan.ts';
 const ENDPOINTS_DELAY_MS = 100;
 const BRIDGE_ENDPOINTS_DELAY_MS = 500;
 
-/** The part that keeps Networks; overlays use UDP port `vxlanPort`. */
-export function createNetworkController(deps: ControllerDeps, { vxlanPort }: { vxlanPort: number }): RunPart {
+/** The part that keeps Networks; overlays use UDP port `vxlanPort`, encrypted ones `wireguardPort` around it. */
+export function createNetworkController(
+  deps: ControllerDeps,
+  { vxlanPort, wireguardPort }: { vxlanPort: number; wireguardPort: number },
+): RunPart {
   const { networks, containers, images, nodes, namespaces } = deps.caches;
   const keysOf = ({ metadata, spec }: Container): string[] =>
     networksOf({ spec }).map((name) => joinKey(metadata.namespace, name));
@@ -46,6 +56,7 @@ export function createNetworkController(deps: ControllerDeps, { vxlanPort }: { v
       events: deps.events,
       clock: deps.clock,
       vxlanPort,
+      wireguardPort,
     }),
     watches: [
       // A range that comes free is of use to every Network that waits for one.
@@ -78,10 +89,12 @@ const endpointsDelayMs = (network: Network | undefined): number =>
     ? ENDPOINTS_DELAY_MS
     : BRIDGE_ENDPOINTS_DELAY_MS;
 
-// A node that joins or leaves changes what networks look like, and so do its routes and addresses; heartbeats do not.
+// A node that joins or leaves changes what networks look like, and so do its routes, addresses and key; heartbeats do not.
 const factsOf = ({ metadata, status }: Node): string =>
   JSON.stringify([
     metadata.annotations?.[HOST_ROUTES_ANNOTATION],
+    metadata.annotations?.[ENCRYPTION_KEY_ANNOTATION],
+    metadata.annotations?.[ENCRYPTION_LACKS_ANNOTATION],
     (status?.addresses ?? []).filter(({ type }) => type === 'InternalIP').map(({ address }) => address),
   ]);
 

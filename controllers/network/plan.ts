@@ -5,6 +5,14 @@ import type { Ipv6Range } from '../../lib/ipv6.ts';
 import { setConditions, type NewCondition } from '../runtime/conditions.ts';
 import { assignBlocks, nodeBlocks } from './blocks.ts';
 import { DEFAULT_VXLAN_PORT, findClash, nodeAddress, nodeMac, planVni, VNIS, type VniRange } from './overlay.ts';
+import {
+  DEFAULT_WIREGUARD_PORT,
+  encryptedCondition,
+  encryptionTrouble,
+  refuseSharedKeys,
+  tunnelAddress,
+  type NodeEncryption,
+} from './encryption.ts';
 import type { Ipv4Range } from './ipv4.ts';
 import { clusterPrefix, isIpv6Subnet, planIpv6Subnet } from './ipv6-subnet.ts';
 import type { TakenRange } from './subnet-plan.ts';
@@ -38,6 +46,9 @@ export interface NetworkObserved {
   readonly takenVnis?: ReadonlySet<number>;
   readonly vnis?: VniRange;
   readonly vxlanPort?: number;
+  readonly wireguardPort?: number;
+  /** What all nodes say about encryption. */
+  readonly encryption?: readonly NodeEncryption[];
   readonly now: number;
 }
 
@@ -49,28 +60,26 @@ const BLOCKS_ALONE = 8;
 const OVERLAY_BLOCK = 32;
 const INGRESS_BLOCK = 4;
 
-/** The name of what a Network asks for that is not built yet. */
-export function findUnsupportedField({ spec }: Network): string | undefined {
-  return spec.encrypted ? 'spec.encrypted' : undefined;
-}
-
 /** The whole status, as the network controller wants it; fields of nodes that agents report are kept. */
 export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
   const { network, containers, nodeNames, now } = observed;
   const generation = network.metadata.generation;
+  const { encrypted } = network.spec;
+  const ends = encrypted ? refuseSharedKeys(observed.encryption ?? [], network.status?.nodes) : [];
   const withReady = (rest: Partial<NetworkStatus>, ready: Omit<NewCondition, 'type'>): NetworkStatus => ({
     ...network.status,
     ...rest,
     observedGeneration: generation,
-    conditions: setConditions(network.status?.conditions, [{ type: 'Ready', ...ready }], { now, generation }),
+    conditions: setConditions(
+      network.status?.conditions,
+      [{ type: 'Ready', ...ready }, ...(encrypted && ends.length > 0 ? [encryptedCondition(ends)] : [])],
+      { now, generation },
+    ),
   });
 
-  const unsupported = findUnsupportedField(network);
-  if (unsupported) {
-    return withReady(
-      {},
-      { status: 'False', reason: 'NotSupported', message: `${unsupported} is not supported by this version` },
-    );
+  if (encrypted && isIngress(network)) {
+    const message = 'spec.encrypted is not supported for the network of published ports';
+    return withReady({}, { status: 'False', reason: 'NotSupported', message });
   }
   const isOverlay = network.spec.driver === 'overlay';
   const ipv4Wishes = network.spec.subnets?.filter((subnet) => !isIpv6Subnet(subnet)) ?? [];
@@ -117,11 +126,16 @@ export function planNetworkStatus(observed: NetworkObserved): NetworkStatus {
       name,
       ranges: blocks,
     }))
-    .map((node) => (isOverlay ? describeOverlayNode(node, plan.subnets, underlays?.addresses.get(node.name)) : node));
+    .map((node) => (isOverlay ? describeOverlayNode(node, plan.subnets, underlays?.addresses.get(node.name)) : node))
+    .map((node) => (encrypted ? describeTunnelEnd(node, ends, observed.clusterId ?? '') : node));
   const endpoints = endpointsOf(network, containers);
+  const { wireguardPort = DEFAULT_WIREGUARD_PORT } = observed;
+  const trouble =
+    (isOverlay ? overlayTrouble(underlays, findClash(endpoints, nodes)) : undefined) ??
+    (encrypted ? encryptionTrouble(ends, users) : undefined);
   return withReady(
-    { subnets, nodes, endpoints, ...(isOverlay ? { vni, vxlanPort } : {}) },
-    readiness(nodes, users, short, isOverlay ? overlayTrouble(underlays, findClash(endpoints, nodes)) : undefined),
+    { subnets, nodes, endpoints, ...(isOverlay ? { vni, vxlanPort } : {}), ...(encrypted ? { wireguardPort } : {}) },
+    readiness(nodes, users, short, trouble),
   );
 }
 
@@ -159,6 +173,14 @@ function describeOverlayNode(node: NodeEntry, [subnet]: Subnets, underlayIP: str
     ...(underlayIP === undefined ? {} : { underlayIP }),
     ...(ipv4Address === undefined ? {} : { ipv4Address, macAddress: nodeMac(ipv4Address) }),
   };
+}
+
+/** A node without a key is not told where the others are, nor they where it is: there is nothing it could send them. */
+function describeTunnelEnd(node: NodeEntry, ends: readonly NodeEncryption[], clusterId: string): NodeEntry {
+  const { encryptionKey: _, tunnelIP: __, underlayIP, ...rest } = node;
+  const end = ends.find(({ name }) => name === node.name);
+  if (end?.publicKey === undefined || underlayIP === undefined) return rest;
+  return { ...rest, underlayIP, encryptionKey: end.publicKey, tunnelIP: tunnelAddress(clusterId, end.uid) };
 }
 
 function countByNode(containers: readonly Container[]): Map<string, number> {

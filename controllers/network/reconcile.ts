@@ -16,6 +16,7 @@ import { HOST_ROUTES_ANNOTATION, IN_USE_FINALIZER, isDeleting, splitKey } from '
 import type { Reconcile } from '../runtime/reconciler.ts';
 import { ensureFinalizer, removeFinalizer, writeStatus } from '../runtime/write.ts';
 import { listNames } from '../volume/plan.ts';
+import { readEncryption } from './encryption.ts';
 import { parseCidr, type Ipv4Range } from './ipv4.ts';
 import { isIpv6Subnet } from './ipv6-subnet.ts';
 import { planUnderlays, type NodeAddresses } from './underlay.ts';
@@ -35,6 +36,8 @@ export interface NetworkDeps {
   readonly clock: Clock;
   /** UDP port of the overlays. */
   readonly vxlanPort: number;
+  /** UDP port of the tunnels of encrypted ones. */
+  readonly wireguardPort: number;
 }
 
 /** Must run with one worker: what one reconciliation allocates, the next one has to see. */
@@ -139,6 +142,8 @@ export function createNetworkReconciler(deps: NetworkDeps): Reconcile {
       underlays: planUnderlays(deps.nodes.list().map(addressesOf)),
       takenVnis: vnisBesides(network),
       vxlanPort: deps.vxlanPort,
+      wireguardPort: deps.wireguardPort,
+      encryption: cached.spec.encrypted ? deps.nodes.list().map(readEncryption) : [],
       now: clock.now(),
     });
     await writeStatus(client, network, status, signal);

@@ -24,7 +24,7 @@ import type { Logger } from '../../lib/log.ts';
 import { serveMetrics, type Registry } from '../../lib/metrics.ts';
 import { runAll } from '../../lib/run-all.ts';
 import { readVersion } from '../../lib/version.ts';
-import { HOST_ROUTES_ANNOTATION, RUNTIME_FEATURES_ANNOTATION, keyOf, splitKey } from '../runtime/object-key.ts';
+import { HOST_ROUTES_ANNOTATION, keyOf, splitKey } from '../runtime/object-key.ts';
 import { portConflictsAnnotation, type PortConflicts } from '../runtime/port-conflicts.ts';
 import { createLoopMetrics } from '../runtime/queue-metrics.ts';
 import { archivePath, findArchiveBlob } from './archives/archives.ts';
@@ -52,6 +52,7 @@ import { createNodeMetrics } from './node/node-metrics.ts';
 import { createNodeRegistrar } from './node/node-registrar.ts';
 import { diskProblem, readNodeFacts } from './node/read-facts.ts';
 import { createServerList } from './node/server-list.ts';
+import { createRuntimeFacts } from './node/runtime-facts.ts';
 import { createShimLease } from './node/shim-lease.ts';
 import { createObjectControllers } from './object-controllers.ts';
 import { createPeers } from './peers/create-peers.ts';
@@ -156,7 +157,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       ),
   };
   let portConflicts: PortConflicts = new Map();
-  let features: readonly string[] = [];
   const tables = createServiceTablesReconciler({
     cluster,
     runtime,
@@ -256,7 +256,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     // Networks are given ranges that clash with none of these.
     annotations: () => ({
       ...portConflictsAnnotation(portConflicts),
-      [RUNTIME_FEATURES_ANNOTATION]: features.join(','),
+      ...runtimeFacts.annotations(),
       [HOST_ROUTES_ANNOTATION]: [
         ...new Set(
           [readHostRoutes, readIpv6HostRoutes]
@@ -269,6 +269,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     clock,
     log,
   });
+  const runtimeFacts = createRuntimeFacts({ runtime, clock, log, onChange: () => registrar.look() });
   const shimLease = createShimLease({ client, clock, log, nodeName });
   const loop = { clock, log, metrics: createLoopMetrics(registry) };
   const strays = createStrayController(loop, {
@@ -302,10 +303,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       networks.forget();
       tables.forget();
       shimLease.refresh(async () => {
-        const described = await runtime.describe();
-        features = described.features;
-        registrar.look();
-        return described.metricsAddress;
+        const { metricsAddress } = await runtimeFacts.read();
+        return metricsAddress;
       });
       for (const container of own()) queue.add(keyOf(container));
       for (const network of cluster.networks.list()) queues.networks.add(keyOf(network));
@@ -322,6 +321,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         follower,
         registrar,
         shimLease,
+        runtimeFacts,
         createServerList({ client, home: instance.home, clock, log }),
         { name: 'agent server', run: agentServer.run },
         createCertificateRenewer({

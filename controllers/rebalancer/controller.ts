@@ -19,7 +19,7 @@ export interface RebalancerOptions {
 
 /** The part that evens out Services after a node joined or came back. */
 export function createRebalancer(deps: ControllerDeps, options: RebalancerOptions): RunPart {
-  const { containers, services, nodes, volumes, images, budgets } = deps.caches;
+  const { containers, services, nodes, volumes, networks, images, budgets } = deps.caches;
   const children = createIndex(containers, (container) => {
     const uid = controllerOf(container)?.uid;
     return uid === undefined ? [] : [uid];
@@ -35,6 +35,7 @@ export function createRebalancer(deps: ControllerDeps, options: RebalancerOption
       containers,
       nodes,
       volumes,
+      networks,
       imagesByUse: createIndex(images, usesMeaning),
       childrenOf: ({ metadata }) => children.get(metadata.uid ?? ''),
       events: deps.events,

@@ -49,6 +49,12 @@ export const HOST_ROUTES_ANNOTATION = 'windlass.dev/host-routes';
 /** On a Node: what its container runtime can do beyond CRI, with commas between; written by its agent. */
 export const RUNTIME_FEATURES_ANNOTATION = 'windlass.dev/runtime-features';
 
+/** On a Node: its public key for encrypted networks, base64; '' where it cannot encrypt. Written by its agent. */
+export const ENCRYPTION_KEY_ANNOTATION = 'windlass.dev/encryption-key';
+
+/** On a Node: why it cannot encrypt, in words; '' where it can. Written by its agent. */
+export const ENCRYPTION_LACKS_ANNOTATION = 'windlass.dev/encryption-lacks';
+
 export const IN_USE_FINALIZER = 'windlass.dev/in-use';
 export const NODE_FINALIZER = 'windlass.dev/node';
 /** On a Volume whose bytes are on a node: the agent there deletes them first. */

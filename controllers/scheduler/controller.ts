@@ -1,4 +1,4 @@
-// Watched: Containers (themselves, and as holders of what others wait for), Nodes, Volumes, Images.
+// Watched: Containers (themselves, and as holders of what others wait for), Nodes, Volumes, Networks, Images.
 import { isDeepStrictEqual } from 'node:util';
 import type { Node } from '../../crds/builtin.ts';
 import { containerKind } from '../../crds/container.ts';
@@ -8,7 +8,7 @@ import { usesMeaning } from '../image/plan.ts';
 import { createIndex } from '../runtime/cache.ts';
 import { createController, watch, type Watch } from '../runtime/controller.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
-import { keyOf } from '../runtime/object-key.ts';
+import { ENCRYPTION_KEY_ANNOTATION, keyOf } from '../runtime/object-key.ts';
 import { createLedger } from './ledger.ts';
 import { createFindPlace, type FindPlace } from './place.ts';
 import { placementContext } from './placement-context.ts';
@@ -22,7 +22,7 @@ export interface Scheduler extends RunPart {
 
 /** The part that binds Containers to nodes. */
 export function createScheduler(deps: ControllerDeps, registry: Registry): Scheduler {
-  const { containers, nodes, volumes, images } = deps.caches;
+  const { containers, nodes, volumes, networks, images } = deps.caches;
   const ledger = createLedger();
   const waiting = createWaiting();
   const attempts = new Histogram({
@@ -51,7 +51,10 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): Sched
       }),
   };
   let isReady = false;
-  const context = placementContext({ volumes, containers, imagesByUse: createIndex(images, usesMeaning) }, ledger);
+  const context = placementContext(
+    { volumes, networks, containers, imagesByUse: createIndex(images, usesMeaning) },
+    ledger,
+  );
   const observeAttempt = (result: 'scheduled' | 'unschedulable', seconds: number): void =>
     attempts.observe({ result }, seconds);
   const { events, clock } = deps;
@@ -76,6 +79,7 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): Sched
       watch(containers, (container, deleted) => (deleted ? [] : [keyOf(container)])),
       retryAll(nodes, waiting, isSameForPlacement),
       retryAll(images, waiting, (a, b) => a.status?.platform === b.status?.platform),
+      retryAll(networks, waiting, (a, b) => a.spec.encrypted === b.spec.encrypted),
       retryAll(volumes, waiting, (a, b) => a.status?.nodeName === b.status?.nodeName),
     ],
   });
@@ -87,6 +91,7 @@ export function createScheduler(deps: ControllerDeps, registry: Registry): Sched
 function isSameForPlacement(a: Node, b: Node): boolean {
   const view = ({ metadata, spec, status }: Node): unknown => [
     metadata.labels,
+    Boolean(metadata.annotations?.[ENCRYPTION_KEY_ANNOTATION]),
     spec,
     status?.allocatable,
     status?.conditions?.find(({ type }) => type === 'Ready')?.status,

@@ -1,6 +1,7 @@
 // The contract of a filter: one rule about whether a container may run on a node, which can say why not.
 import type { Container } from '../../crds/container.ts';
 import type { Image } from '../../crds/image.ts';
+import type { Network } from '../../crds/network.ts';
 import type { Volume } from '../../crds/volume.ts';
 import type { NodeState } from './node-state.ts';
 
@@ -17,6 +18,7 @@ export interface Misfit {
 /** What filters and scores may look at besides the container and the node. */
 export interface PlacementContext {
   volume(key: string): Volume | undefined;
+  network(key: string): Network | undefined;
   container(key: string): Container | undefined;
   /** The Image object that the container is made from, if there is one. */
   imageOf(container: Container): Image | undefined;

@@ -3,6 +3,7 @@ import type { Container } from '../../crds/container.ts';
 import type { Filter, Misfit, PlacementContext } from './filter.ts';
 import { coLocation } from './filters/co-location.ts';
 import { constraints } from './filters/constraints.ts';
+import { encryption } from './filters/encryption.ts';
 import { hostPorts } from './filters/host-ports.ts';
 import { maxPerNode } from './filters/max-per-node.ts';
 import { nodeReady } from './filters/node-ready.ts';
@@ -23,6 +24,7 @@ const FILTERS: readonly Filter[] = [
   nodeSelector,
   constraints,
   platform,
+  encryption,
   coLocation,
   volumeLocality,
   maxPerNode,

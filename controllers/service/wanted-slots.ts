@@ -74,6 +74,7 @@ function isWantedOn(service: Service, node: Node, isHeld: boolean): boolean {
 /** For filters that look at the node alone. */
 const NO_CONTEXT: PlacementContext = {
   volume: () => undefined,
+  network: () => undefined,
   container: () => undefined,
   imageOf: () => undefined,
   nodesOfVolume: () => [],

@@ -3,7 +3,7 @@
 import { closeSync } from 'node:fs';
 import { check, lastErrno, libc, sendInBackground, SystemError } from './libc.ts';
 
-export const NETLINK = { route: 0, netfilter: 12 } as const;
+export const NETLINK = { route: 0, netfilter: 12, generic: 16 } as const;
 export const NLM_F = { request: 1, ack: 4, replace: 0x100, excl: 0x200, create: 0x400, dump: 0x300 } as const;
 
 const NLMSG = { error: 2, done: 3 } as const;

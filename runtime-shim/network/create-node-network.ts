@@ -27,6 +27,7 @@ import { servingBackends, staleUdpFlows } from './service-plan.ts';
 import { claimServicePorts, holderOf, reclaimServicePorts } from './service-ports.ts';
 import { emptyState, nameServerElements, reachability } from './state.ts';
 import { createTables } from './tables.ts';
+import { createTunnel } from './tunnel.ts';
 import { watchDrift } from './watch-drift.ts';
 import { createPeerWatch } from './watch-peers.ts';
 
@@ -52,7 +53,9 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
   const peerWatch = createPeerWatch({ state, tables, filter, log });
   let told = '';
   const departures = createDepartures(log);
-  const parts: NetworkParts = { instance, log, state, records, links, filter, tables, ports, departures };
+  const keyFile = join(paths.shimState(instance), 'network', 'tunnel-key.json');
+  const tunnel = createTunnel({ instance, state, links, keyFile });
+  const parts: NetworkParts = { instance, log, state, records, links, filter, tables, ports, departures, tunnel };
   const planner = createEndpointPlanner(parts);
   const ingress = createIngress(parts);
   const nameServer = openNameServer(parts, upstreamResolvers);
@@ -63,12 +66,18 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       writeSysctl('net/ipv4/ip_forward', '1');
       readRecords(parts);
       await relays.sync(state.services);
-      repairLinks(instance, state, links, log);
+      // What must not leave in the clear is known to the tables before a device sends it.
       await tables.rebuild();
+      repairLinks(parts);
       nameServer.sync();
     },
 
     trouble: () => trouble,
+
+    encryption() {
+      const lacks = tunnel.lacks();
+      return lacks === undefined ? { publicKey: tunnel.publicKey() } : { lacks };
+    },
 
     probes: peerWatch.counts,
     relays: relays.counts,
@@ -76,10 +85,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
     async run(signal) {
       const onTick = (): void => nameServer.sync();
       const onTrouble = (why: string | undefined): void => void (trouble = why);
-      await Promise.all([
-        watchDrift({ instance, state, links, tables, log, onTick, onTrouble }, signal),
-        peerWatch.run(signal),
-      ]);
+      await Promise.all([watchDrift({ ...parts, onTick, onTrouble }, signal), peerWatch.run(signal)]);
       relays.close();
       nameServer.close();
     },
@@ -142,8 +148,7 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
 /** Fills the state from what is on disk and takes the ports again. */
 function readRecords({ state, records, ports, log }: NetworkParts): void {
   for (const spec of records.loadNetworks()) state.networks.set(spec.id, spec);
-  for (const { id, hosts, endpoints } of records.loadPeers())
-    if (state.networks.has(id)) state.peers.set(id, { hosts, endpoints });
+  for (const { id, ...peers } of records.loadPeers()) if (state.networks.has(id)) state.peers.set(id, peers);
   for (const record of records.loadSandboxes()) {
     state.sandboxes.set(record.id, record);
     for (const { port, by } of ports.reclaim(record.id, record.label, record.ports, hasIpv6(record.endpoints)))

@@ -16,6 +16,7 @@ import { repairOverlay, syncVirtualIps } from './repair.ts';
 import { minus, replaceElements } from './replace-elements.ts';
 import { networkElements, peerElements } from './state.ts';
 import type { TableElement } from './table.ts';
+import { isEncrypted } from './tunnel.ts';
 
 export interface NetworkCallsDeps {
   readonly parts: NetworkParts;
@@ -28,7 +29,7 @@ export interface NetworkCallsDeps {
 export type NetworkCalls = Pick<NodeNetwork, 'ensureNetwork' | 'setPeers' | 'removeNetwork' | 'listNetworks'>;
 
 export function createNetworkCalls({ parts, planner, ingress, syncNameServer }: NetworkCallsDeps): NetworkCalls {
-  const { instance, state, records, links, tables } = parts;
+  const { instance, state, records, links, tables, tunnel } = parts;
   /** The label of a sandbox that is on the network. */
   const userOf = (networkId: string): string | undefined =>
     [...state.sandboxes.values()].find(({ endpoints }) => endpoints.some(({ network }) => network === networkId))
@@ -43,6 +44,9 @@ export function createNetworkCalls({ parts, planner, ingress, syncNameServer }: 
       // First, so that nobody comes between the questions and the answers.
       await tables.settled();
       validateNetwork(spec, [...state.networks.values()]);
+      const lacks = isEncrypted(spec) ? tunnel.lacks() : undefined;
+      if (lacks !== undefined)
+        throw new WindlassError('Unavailable', `network ${spec.id} cannot be encrypted: ${lacks}`);
       const before = state.networks.get(spec.id);
       const differs = !before || JSON.stringify(before) !== JSON.stringify(spec);
       // A range that this node loses may be another's soon: no address of it is kept for later.
@@ -63,6 +67,7 @@ export function createNetworkCalls({ parts, planner, ingress, syncNameServer }: 
       if (before) tables.remove(minus(elementsOf(before), elementsOf(spec)));
       // Before the device, which takes in what reaches it.
       await tables.add(elementsOf(spec));
+      if (isEncrypted(spec)) tunnel.sync({ withEndpoints: true });
       if (isOverlay(spec)) repairOverlay(instance, state, links, spec);
       syncVirtualIps(instance, state, links);
       if (state.ingress?.network === spec.id) syncIngressRoutes(instance, state, links);
@@ -76,7 +81,7 @@ export function createNetworkCalls({ parts, planner, ingress, syncNameServer }: 
       await tables.settled();
       const replace = (old: TableElement[], wanted: TableElement[]): Promise<void> =>
         replaceElements(tables, old, wanted);
-      await applyPeers({ instance, state, records, links, replaceElements: replace }, networkId, peers);
+      await applyPeers({ instance, state, records, links, tunnel, replaceElements: replace }, networkId, peers);
     },
 
     async removeNetwork(networkId) {
@@ -95,6 +100,7 @@ export function createNetworkCalls({ parts, planner, ingress, syncNameServer }: 
       tables.remove(elementsOf(spec));
       state.peers.delete(networkId);
       records.deleteNetwork(networkId);
+      tunnel.sync({ withEndpoints: true });
       if (state.ingress?.network === networkId) syncIngressRoutes(instance, state, links);
       await tables.syncServices();
     },

@@ -12,6 +12,7 @@ import {
   parseIpv6Cidr,
 } from '../../lib/ipv6.ts';
 import { isMac } from '../host/rtnetlink.ts';
+import { isWireguardKey } from '../host/wireguard.ts';
 import { contains, formatIp, parseCidr, parseIp } from './ipam.ts';
 import type {
   IngressSpec,
@@ -25,7 +26,14 @@ import type {
 /** What sandboxes depend on: ranges may change under them, the rest may not. */
 export function describeShape(spec: NetworkSpec): string {
   const subnets = spec.subnets.map(({ cidr, gateway }) => [cidr, gateway]);
-  return JSON.stringify([subnets, spec.ipv6, spec.internal, spec.isolated, spec.overlay !== undefined]);
+  return JSON.stringify([
+    subnets,
+    spec.ipv6,
+    spec.internal,
+    spec.isolated,
+    spec.overlay !== undefined,
+    spec.overlay?.encryption !== undefined,
+  ]);
 }
 
 /** The lowest bit of the first byte marks groups. */
@@ -35,7 +43,8 @@ const HIGHEST_VNI = 0xffffff;
 const isHost = (text: string): boolean => isIP(text) !== 0 && !text.includes('%');
 
 /** Throws Invalid naming the value that no overlay can have. */
-function validateOverlay(spec: NetworkSpec, { vni, port, underlayIp, nodeIp, nodeMac }: NetworkOverlay): void {
+function validateOverlay(spec: NetworkSpec, overlay: NetworkOverlay): void {
+  const { vni, port, underlayIp, nodeIp, nodeMac, encryption } = overlay;
   const refuse = (what: string): never => {
     throw new WindlassError('Invalid', `network ${spec.id}: ${what}`);
   };
@@ -46,10 +55,18 @@ function validateOverlay(spec: NetworkSpec, { vni, port, underlayIp, nodeIp, nod
   if (!contains(first, parseIp(nodeIp)) || spec.subnets.some(({ gateway }) => gateway === nodeIp))
     refuse(`address ${nodeIp} of this node is not in the first subnet or is the gateway's`);
   if (!isUnicastMac(nodeMac)) refuse(`${JSON.stringify(nodeMac)} is no MAC of a bridge`);
+  if (!encryption) return;
+  if (!isTunnelAddress(encryption.ip)) refuse(`${JSON.stringify(encryption.ip)} is no address inside the tunnels`);
+  if (!isPort(encryption.port, 1)) refuse(`UDP port ${encryption.port} is not from 1 to 65535`);
+  if (encryption.port === port) refuse(`UDP port ${port} cannot be both that of VXLAN and that of the encryption`);
 }
 
+/** Compared as text, also with what the kernel says. */
+const isTunnelAddress = (text: string): boolean =>
+  isIPv6(text) && !text.includes('%') && formatIpv6(parseIpv6(text)) === text;
+
 /** Throws Invalid naming the value that no peer of an overlay can have. */
-export function validatePeers(networkId: string, { hosts, endpoints }: OverlayPeers): void {
+export function validatePeers(networkId: string, { hosts, endpoints, tunnels = [] }: OverlayPeers): void {
   const refuse = (what: string): never => {
     throw new WindlassError('Invalid', `peers of network ${networkId}: ${what}`);
   };
@@ -59,6 +76,18 @@ export function validatePeers(networkId: string, { hosts, endpoints }: OverlayPe
     if (!isHost(ip)) refuse(`${JSON.stringify(ip)} is no address of an endpoint`);
     if (!isUnicastMac(mac)) refuse(`${JSON.stringify(mac)} is no MAC of an endpoint`);
     if (!known.has(host)) refuse(`endpoint ${ip} is at ${JSON.stringify(host)}, which is none of the hosts`);
+  }
+  const taken = new Map<string, string>();
+  for (const { host, ip, publicKey } of tunnels) {
+    if (!known.has(host)) refuse(`tunnel ${ip} is to ${JSON.stringify(host)}, which is none of the hosts`);
+    if (!isTunnelAddress(ip)) refuse(`${JSON.stringify(ip)} is no address inside the tunnels`);
+    if (!isWireguardKey(publicKey)) refuse(`${JSON.stringify(publicKey)} of ${host} is no key`);
+    // Who has the key or the address of another would get what is for him.
+    for (const one of [host, ip, publicKey]) {
+      const other = taken.get(one);
+      if (other !== undefined) refuse(`tunnels to ${other} and ${host} have ${one} in common`);
+      taken.set(one, host);
+    }
   }
 }
 

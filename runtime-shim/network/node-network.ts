@@ -29,6 +29,16 @@ export interface NetworkOverlay {
   readonly nodeIp: string;
   /** MAC of this node's bridge. */
   readonly nodeMac: string;
+  /** Absent: what goes between nodes can be read there. */
+  readonly encryption?: NetworkEncryption;
+}
+
+/** How this node takes part in the tunnels that encrypt. */
+export interface NetworkEncryption {
+  /** Its IPv6 address inside them. */
+  readonly ip: string;
+  /** UDP port of every node's end. */
+  readonly port: number;
 }
 
 /** What a network has elsewhere. */
@@ -37,6 +47,8 @@ export interface OverlayPeers {
   readonly hosts: readonly string[];
   /** Addresses, of either family, of containers and bridges of other nodes; `host` is the address of the node. */
   readonly endpoints: readonly { readonly ip: string; readonly mac: string; readonly host: string }[];
+  /** Of an encrypted network: address and key that each host has inside the tunnels. Nothing goes to a host without. */
+  readonly tunnels?: readonly { readonly host: string; readonly ip: string; readonly publicKey: string }[];
 }
 
 export interface NetworkSpec {
@@ -159,6 +171,11 @@ export interface NodeNetwork {
   run(signal: AbortSignal): Promise<void>;
   /** Why what run() found changed could not be put right at the last try; undefined while all is well. */
   trouble(): string | undefined;
+  /**
+   * Whether networks can be encrypted here: the public key of this node, or why not. A key that is missing or too old is
+   * made anew, and is in force when this returns.
+   */
+  encryption(): { readonly publicKey: string } | { readonly lacks: string };
   /** Connections of published ports that this process relays. */
   relays(): RelayCounts;
   /** The other nodes of the ingress network as this one's probes find them, and what was sent and came back so far. */

@@ -20,6 +20,7 @@ import { createVxlan, joinVxlan, listVxlans } from '../host/vxlan.ts';
 import { macOf } from './mac.ts';
 import type { NetworkOverlay, NetworkSpec, OverlayPeers } from './node-network.ts';
 import type { NetworkState } from './state.ts';
+import { isEncrypted, LEAST_TUNNEL_MTU, VXLAN_OVER_IPV6 } from './tunnel.ts';
 
 export type OverlaySpec = NetworkSpec & { readonly overlay: NetworkOverlay };
 
@@ -28,18 +29,29 @@ export const isOverlay = (spec: NetworkSpec): spec is OverlaySpec => spec.overla
 /** Outer IP and UDP header, VXLAN header and the inner Ethernet header. */
 const OVERHEAD = { ipv4: 20 + 8 + 8 + 14, ipv6: 40 + 8 + 8 + 14 } as const;
 
+/** What encryption adds: outer IP and UDP header, header and tag of WireGuard. */
+const SEAL = { ipv4: 20 + 8 + 16 + 16, ipv6: 40 + 8 + 16 + 16 } as const;
+
 /**
  * The largest packet that fits into one packet of the underlay. Throws Invalid when `wanted` (0 = as large as can be) is
  * larger, or when no link of this host has the address.
  */
-export function overlayMtu(underlayIp: string, wanted: number): number {
+export function overlayMtu(underlayIp: string, wanted: number, { isEncrypted = false } = {}): number {
   using socket = openRtnetlink();
   // An address with a label comes under that: `eth0:1`.
   const name = linkOfAddress(underlayIp)?.replace(/:.*/, '');
   const uplink = name === undefined ? undefined : listLinks(socket, name).find((link) => link.name === name);
   if (!uplink)
     throw new WindlassError('Invalid', `no link of this host that is up has the address ${underlayIp} of the node`);
-  return fitMtu(uplink, isIPv6(underlayIp) ? OVERHEAD.ipv6 : OVERHEAD.ipv4, wanted);
+  const family = isIPv6(underlayIp) ? 'ipv6' : 'ipv4';
+  if (!isEncrypted) return fitMtu(uplink, OVERHEAD[family], wanted);
+  const least = LEAST_TUNNEL_MTU + SEAL[family];
+  if (uplink.mtu < least)
+    throw new WindlassError(
+      'Invalid',
+      `${uplink.name} has an MTU of ${uplink.mtu}, encryption needs at least ${least}`,
+    );
+  return fitMtu(uplink, SEAL[family] + VXLAN_OVER_IPV6, wanted);
 }
 
 /** See overlayMtu(). Pure. */
@@ -64,7 +76,8 @@ export function fitMtu(
 export function ensureVxlan(socket: NetlinkSocket, instance: Instance, spec: OverlaySpec): boolean {
   const name = kernelNames.vxlan(instance, spec.id);
   const bridge = linkIndex(kernelNames.bridge(instance, spec.id));
-  const { vni, port, underlayIp: local } = spec.overlay;
+  const { vni, port, underlayIp, encryption } = spec.overlay;
+  const local = encryption?.ip ?? underlayIp;
   const all = listVxlans(socket);
   const present = all.find((link) => link.name === name);
   const isSame =
@@ -131,14 +144,18 @@ export function wantedEntries(state: NetworkState, spec: OverlaySpec): OverlayEn
   const own = [...state.sandboxes.values()]
     .flatMap((sandbox) => sandbox.endpoints)
     .filter(({ network }) => network === spec.id);
-  const { hosts = [], endpoints = [] } = state.peers.get(spec.id) ?? {};
+  const { hosts = [], endpoints = [], tunnels = [] } = state.peers.get(spec.id) ?? {};
   // Until the peers are declared anew, those of a node that went over to the other family can not be reached.
   // Nor has a bridge without IPv6 any use for a neighbour's address.
   const reachable = endpoints.filter(
     ({ ip, host }) => isIPv6(host) === isIPv6(underlayIp) && (spec.ipv6 !== undefined || !isIPv6(ip)),
   );
+  const inTunnel = new Map(tunnels.map(({ host, ip }) => [host, ip]));
+  const sealed = reachable.flatMap(({ host, ...rest }) =>
+    [inTunnel.get(host) ?? []].flat().map((ip) => ({ ...rest, host: ip })),
+  );
   return planEntries(
-    { hosts, endpoints: reachable },
+    { hosts, endpoints: isEncrypted(spec) ? sealed : reachable },
     {
       macs: new Set([nodeMac, ...own.map(({ macAddress }) => macAddress.toLowerCase())]),
       ips: new Set([

@@ -7,6 +7,7 @@ import type { PortTable } from './ports.ts';
 import type { NetworkRecords } from './records.ts';
 import type { NetworkState } from './state.ts';
 import type { Tables } from './tables.ts';
+import type { Tunnel } from './tunnel.ts';
 
 export interface NetworkParts {
   readonly instance: Instance;
@@ -20,4 +21,5 @@ export interface NetworkParts {
   readonly tables: Tables;
   readonly ports: PortTable;
   readonly departures: Departures;
+  readonly tunnel: Tunnel;
 }

@@ -10,12 +10,14 @@ import type { NetworkRecords } from './records.ts';
 import { requireNetwork } from './sandboxes.ts';
 import { peerElements, type NetworkState } from './state.ts';
 import type { TableElement } from './table.ts';
+import { isEncrypted, type Tunnel } from './tunnel.ts';
 
 export interface PeersDeps {
   readonly instance: Instance;
   readonly state: NetworkState;
   readonly records: Pick<NetworkRecords, 'savePeers'>;
   readonly links: NetlinkSocket;
+  readonly tunnel: Pick<Tunnel, 'sync'>;
   readonly replaceElements: (old: TableElement[], wanted: TableElement[]) => Promise<void>;
 }
 
@@ -32,6 +34,8 @@ export async function applyPeers(deps: PeersDeps, networkId: string, peers: Over
       'Invalid',
       `peers of network ${networkId}: ${stranger} is not of the family of ${underlayIp}`,
     );
+  if (!isEncrypted(spec) && peers.tunnels?.length)
+    throw new WindlassError('Invalid', `peers of network ${networkId}: it is not encrypted, but they have keys`);
   const before = state.peers.get(networkId);
   if (before && JSON.stringify(before) === JSON.stringify(peers)) return;
   const entries = wantedEntries(state, spec);
@@ -39,6 +43,7 @@ export async function applyPeers(deps: PeersDeps, networkId: string, peers: Over
   records.savePeers({ id: networkId, ...peers });
   state.peers.set(networkId, peers);
   await deps.replaceElements(elements, peerElements(instance, spec, peers));
+  if (isEncrypted(spec)) deps.tunnel.sync({ withEndpoints: true });
   try {
     syncEntries(links, instance, state, spec, entries);
   } catch {

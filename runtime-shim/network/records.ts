@@ -128,8 +128,8 @@ function checkNetwork(spec: NetworkSpec): void {
   validateNetwork(spec, []);
 }
 
-function checkPeers({ id, hosts, endpoints }: PeersRecord): void {
-  validatePeers(id, { hosts, endpoints });
+function checkPeers({ id, ...peers }: PeersRecord): void {
+  validatePeers(id, peers);
 }
 
 interface NamesRecord {

@@ -1,5 +1,4 @@
 // Compares the links on the host with the state and repairs what differs. Cheap enough to run on every hint.
-import type { Logger } from '../../lib/log.ts';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
 import { isNamespacePin } from '../host/mount.ts';
 import type { NetlinkSocket } from '../host/netlink.ts';
@@ -8,7 +7,10 @@ import { deleteLink, linkIndex, listLinks } from '../host/rtnetlink.ts';
 import { ensureBridge, ensureEndpoint } from './links.ts';
 import { ensureVxlan, isOverlay, syncEntries, type OverlaySpec } from './overlay.ts';
 import { syncIngressRoutes } from './ingress-routes.ts';
+import type { NetworkParts } from './parts.ts';
 import { servicePlan, type NetworkState } from './state.ts';
+
+export type RepairParts = Pick<NetworkParts, 'instance' | 'state' | 'links' | 'log' | 'tunnel'>;
 
 export interface LinkRepair {
   /** What was made, joined or removed: names of links, or words. */
@@ -19,9 +21,16 @@ export interface LinkRepair {
  * Makes links and addresses equal to the state. One broken network or sandbox keeps neither the others from being
  * repaired nor the shim from starting; it is tried again at the next look.
  */
-export function repairLinks(instance: Instance, state: NetworkState, socket: NetlinkSocket, log: Logger): LinkRepair {
+export function repairLinks({ instance, state, links: socket, log, tunnel }: RepairParts): LinkRepair {
   const links = new Map(listLinks(socket, kernelNames.linkPrefix(instance)).map((link) => [link.name, link]));
   const repaired: string[] = [];
+  // Before the networks that send through it; with the last of them it goes.
+  links.delete(kernelNames.tunnel(instance));
+  try {
+    repaired.push(...[tunnel.sync() ?? []].flat());
+  } catch (error) {
+    log.warn({ err: error }, 'failed to repair the encryption between nodes, retrying');
+  }
   for (const spec of state.networks.values()) {
     const name = kernelNames.bridge(instance, spec.id);
     const link = links.get(name);

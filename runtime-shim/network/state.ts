@@ -8,6 +8,7 @@ import type { IngressSpec, NamesOfNetwork, NetworkSpec, OverlayPeers, ServiceSpe
 import type { SandboxRecord } from './records.ts';
 import { planServices, type ServicePlan, type ServiceSurroundings } from './service-plan.ts';
 import { describeElements, type TableContent, type TableElement } from './table.ts';
+import { isEncrypted } from './tunnel.ts';
 
 export const DNS_PORT = 53;
 
@@ -93,6 +94,8 @@ export function peerElements(instance: Instance, spec: NetworkSpec, peers: Overl
   if (!spec.overlay) return [];
   const { vni, port } = spec.overlay;
   const elements = describeElements(instance);
+  if (isEncrypted(spec))
+    return [elements.ofSealedVni(port, vni), ...(peers?.tunnels ?? []).map(({ ip }) => elements.ofPeer(ip, vni))];
   return [elements.ofVni(port, vni), ...[...new Set(peers?.hosts)].map((host) => elements.ofPeer(host, vni))];
 }
 

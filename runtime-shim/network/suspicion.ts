@@ -6,6 +6,7 @@ import { decodeNeighbour } from '../host/neighbours.ts';
 import { decodeLink, isDeletedLink, isLinkMessage, type Link } from '../host/rtnetlink.ts';
 import { isOverlay, wantedEntries, type OverlayEntries } from './overlay.ts';
 import type { NetworkState } from './state.ts';
+import { isEncrypted } from './tunnel.ts';
 
 /** True when the messages tell of something that the state does not say. `indexOf` gives the index of a link. */
 export function isSuspicious(
@@ -33,11 +34,13 @@ export function isSuspicious(
       endpoints.map(({ hostLink, network }) => [hostLink, kernelNames.bridge(instance, network)] as const),
     ),
   );
+  const isEncrypting = [...state.networks.values()].some(isEncrypted);
   for (const [name, { id }] of tunnels) bridgeOf.set(name, kernelNames.bridge(instance, id));
   return [...last.values()].some(({ link, isGone }) => {
     if (state.leaving.has(link.name)) return false;
     const spec = bridges.get(link.name);
     if (spec) return isGone || !link.isUp || link.mtu !== spec.mtu;
+    if (link.name === kernelNames.tunnel(instance)) return isEncrypting ? isGone || !link.isUp : !isGone;
     if (link.mtu !== (tunnels.get(link.name)?.mtu ?? link.mtu)) return true;
     const bridge = bridgeOf.get(link.name);
     if (bridge === undefined) return !isGone;

@@ -39,6 +39,8 @@ const SETS = {
   relays: 'set relays { type inet_service; }',
   // Overlays of this node by UDP port and VNI (with the reserved byte behind it), and who may send to them.
   vnis: 'set vnis { typeof udp dport . @th,96,32; }',
+  // Those that are encrypted, which no packet outside the tunnels may have.
+  sealed: 'set sealed { typeof udp dport . @th,96,32; }',
   peers: 'set peers { typeof ip saddr . @th,96,32; }',
   peers6: 'set peers6 { typeof ip6 saddr . @th,96,32; }',
   // The network that carries published ports between nodes: its bridge here, with this node's address, ...
@@ -127,6 +129,8 @@ export function describeElements(instance: Instance) {
     },
     ofRelay: (port: number) => element('relays', [u16be(port)], `${port}`),
     ofVni: (port: number, vni: number) => element('vnis', [u16be(port), vniKey(vni)], `${port} . ${vniWord(vni)}`),
+    ofSealedVni: (port: number, vni: number) =>
+      element('sealed', [u16be(port), vniKey(vni)], `${port} . ${vniWord(vni)}`),
     ofPeer: (host: string, vni: number) =>
       element(isIPv6(host) ? 'peers6' : 'peers', [addressBytes(host), vniKey(vni)], `${host} . ${vniWord(vni)}`),
     ofVip: (bridge: string, ip: string) => [
@@ -255,9 +259,15 @@ chain tunnel {
   ip6 saddr . @th,96,32 @peers6 accept
   drop
 }
+chain opened {
+  udp dport . @th,96,32 @sealed ip6 saddr . @th,96,32 @peers6 accept
+  drop
+}
 chain early {
   type filter hook prerouting priority -310; policy accept;
   ip daddr 127.0.0.0/8 iifname @bridges drop
+  iifname "${kernelNames.tunnel(instance)}" goto opened
+  udp dport . @th,96,32 @sealed drop
   udp dport . @th,96,32 @vnis jump tunnel
   ip daddr @vips iifname . ip daddr != @vipbridges drop
   ip daddr @ingressips jump arrival
@@ -350,6 +360,7 @@ chain topeer {
 }
 chain outgoing {
   type filter hook postrouting priority -150; policy accept;
+  oifname != "${kernelNames.tunnel(instance)}" udp dport . @th,96,32 @sealed drop
   meta mark and ${PEER.mask} != 0 oifname @ingresslinks meta mark set meta mark and ${PEER.rest}
 }
 chain postrouting {

@@ -2,16 +2,14 @@
 // which are looked at a few times a second: libuv cannot wait on them, and a look costs two system calls.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAbort, messageOf } from '../../lib/errors.ts';
-import { kernelNames, type Instance } from '../../lib/instance.ts';
-import type { Logger } from '../../lib/log.ts';
+import { kernelNames } from '../../lib/instance.ts';
 import type { NetlinkMessage, NetlinkSocket } from '../host/netlink.ts';
 import { NFNLGRP_NFTABLES, openNfnetlink } from '../host/nfnetlink.ts';
 import { linkOfLostAddress } from '../host/link-addresses.ts';
 import { linkIndex, openRtnetlink, RTNLGRP } from '../host/rtnetlink.ts';
 import type { NetworkSpec } from './node-network.ts';
 import { isOverlay } from './overlay.ts';
-import { repairLinks } from './repair.ts';
-import type { NetworkState } from './state.ts';
+import { repairLinks, type RepairParts } from './repair.ts';
 import { isSuspicious, isSuspiciousNeighbour } from './suspicion.ts';
 import type { Tables } from './tables.ts';
 
@@ -20,12 +18,8 @@ const RETRY_MS = 1000;
 /** Links are compared this often without any hint, for what a failed repair left. */
 const FULL_CHECK_MS = 15_000;
 
-export interface DriftWatch {
-  readonly instance: Instance;
-  readonly state: NetworkState;
-  readonly links: NetlinkSocket;
+export interface DriftWatch extends RepairParts {
   readonly tables: Tables;
-  readonly log: Logger;
   readonly onTick: () => void;
   /** Told after every look: why it failed, or undefined. */
   readonly onTrouble: (why: string | undefined) => void;
@@ -118,9 +112,9 @@ function createIpv6Watch({ instance, state }: DriftWatch): OptionalWatch {
   );
 }
 
-function checkLinks({ instance, state, links, log }: DriftWatch): void {
-  const { repaired } = repairLinks(instance, state, links, log);
-  if (repaired.length > 0) log.warn({ links: repaired }, 'repaired links that someone changed');
+function checkLinks(watch: DriftWatch): void {
+  const { repaired } = repairLinks(watch);
+  if (repaired.length > 0) watch.log.warn({ links: repaired }, 'repaired links that someone changed');
 }
 
 async function checkTables({ instance, tables, log }: DriftWatch, events: NetlinkSocket): Promise<void> {

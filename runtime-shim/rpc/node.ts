@@ -87,12 +87,15 @@ export function createNodeHandlers(
   const { network, images } = shim;
   return {
     ensureNetwork: async (request) => network.ensureNetwork(checkNetwork(requireField(request.network, 'network'))),
-    setPeers: async ({ networkId, hosts, endpoints }) => {
+    setPeers: async ({ networkId, hosts, endpoints, tunnels }) => {
       await network.setPeers(requireField(networkId, 'network_id'), {
         hosts: hosts.map(toAddress),
         endpoints: endpoints.map(({ ip, mac, host }) => ({
           ...{ ip: toAddress(ip), mac: mac.toLowerCase(), host: toAddress(host) },
         })),
+        ...(tunnels.length > 0
+          ? { tunnels: tunnels.map((end) => ({ ...end, host: toAddress(end.host), ip: toAddress(end.ip) })) }
+          : {}),
       });
       return {};
     },
@@ -184,13 +187,18 @@ export function createNodeHandlers(
       await removeRootFilesystem(shim, requireField(key, 'key'));
       return {};
     },
-    describe: async () => ({
-      instanceId: shim.instance.id,
-      metricsAddress: shim.metricsAddress,
-      ociRuntime: shim.runtime.kind,
-      cgroupVersion: shim.cgroups.version,
-      features: builder ? [...FEATURES, 'build'] : FEATURES,
-    }),
+    describe: async () => {
+      const encryption = shim.network.encryption();
+      return {
+        instanceId: shim.instance.id,
+        metricsAddress: shim.metricsAddress,
+        ociRuntime: shim.runtime.kind,
+        cgroupVersion: shim.cgroups.version,
+        features: builder ? [...FEATURES, 'build'] : FEATURES,
+        encryptionKey: 'publicKey' in encryption ? encryption.publicKey : '',
+        encryptionLacks: 'lacks' in encryption ? encryption.lacks : '',
+      };
+    },
     pullImageProgress: (request, context) => pullImageProgress(shim, request, context),
     pushImage: (request, context) => pushImage(shim, request, context),
     ...(builder ? { buildImage: (request, context) => buildImage({ builder, shim }, request, context) } : {}),
@@ -213,7 +221,13 @@ function checkNetwork({ overlay, ipv6, ...rest }: NetworkSpec): NodeNetworkSpec 
   if (!overlay) return { ...spec, mtu: spec.mtu || uplinkMtu() };
   const underlayIp = toAddress(requireField(overlay.underlayIp, 'network.overlay.underlay_ip'));
   const nodeMac = overlay.nodeMac.toLowerCase();
-  return { ...spec, mtu: overlayMtu(underlayIp, spec.mtu), overlay: { ...overlay, underlayIp, nodeMac } };
+  const { encryption, ...inClear } = overlay;
+  const sealed = encryption ? { encryption: { ...encryption, ip: toAddress(encryption.ip) } } : {};
+  return {
+    ...spec,
+    mtu: overlayMtu(underlayIp, spec.mtu, { isEncrypted: encryption !== null }),
+    overlay: { ...inClear, underlayIp, nodeMac, ...sealed },
+  };
 }
 
 const toIpv6 = ({ cidr, gateway, pool }: Ipv6): NetworkIpv6 => ({

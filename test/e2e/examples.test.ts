@@ -22,6 +22,7 @@ import { pickSubnet } from '../support/own-subnet.ts';
 import { startTestRegistry } from '../support/registry.ts';
 import { requirePrograms, requireRoot } from '../support/require.ts';
 import { waitFor } from '../support/wait.ts';
+import { lacksWireguard } from '../support/wireguard.ts';
 
 /** Looks at the load more often, and believes sooner that it is gone. */
 const SHORT_TIMES = { WINDLASS_AUTOSCALE_SYNC_SECONDS: '1', WINDLASS_AUTOSCALE_DOWN_WINDOW_SECONDS: '3' };
@@ -261,6 +262,31 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
       );
       await exec('here', 'ping', '-c', '1', '-W', '5', networks[0]?.ipv4Address ?? '');
       assert.equal(await exec('here', 'wget', '-qO-', 'http://store/'), 'data\n');
+    },
+  },
+  'encrypted.yaml': {
+    async check({ instance, ready, exec }) {
+      const field = (object: string, path: string): Promise<string> =>
+        instance.kubectlOk(['get', object, '-o', `jsonpath={${path}}`]);
+      const reason = (type: string): string => `.status.conditions[?(@.type=="${type}")].reason`;
+      if (lacksWireguard() === false) {
+        await ready('safe');
+        assert.equal(await field('network/vault', reason('Encrypted')), 'AllNodes');
+        assert.equal(await exec('safe', 'wget', '-qO-', 'http://safe/'), 'locked\n');
+        return;
+      }
+      const isRefused = async (): Promise<boolean> =>
+        (await field('network/vault', reason('Ready'))) === 'EncryptionUnavailable';
+      await waitFor(isRefused, { timeoutMs: 60_000, what: 'a network that is refused' });
+      assert.equal(await field('network/vault', reason('Encrypted')), 'NodesLackEncryption');
+      const node = await field('nodes', '.items[0].metadata.name');
+      const message = await field('network/vault', '.status.conditions[?(@.type=="Encrypted")].message');
+      assert.match(message, new RegExp(`on node ${node} \\(the kernel has no WireGuard`));
+      const says = async (): Promise<boolean> =>
+        /could not encrypt network vault|EncryptionUnavailable/.test(await field('ctr/safe', '.status.conditions'));
+      await waitFor(says, { timeoutMs: 60_000, what: 'a container that says why' });
+      assert.equal(await field('ctr/safe', '.status.phase'), 'Pending');
+      assert.equal(await field('ctr/safe', '.status.networks'), '', 'it has been given no address');
     },
   },
   'routing-mesh.yaml': {

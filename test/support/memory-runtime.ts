@@ -101,6 +101,8 @@ export function createMemoryRuntime(): MemoryRuntime {
       metricsAddress: '',
       ociRuntime: 'none',
       features: ['build', 'archives'],
+      encryptionKey: '',
+      encryptionLacks: 'the kernel has no WireGuard (CONFIG_WIREGUARD)',
     }),
     list: async () => ({ sandboxes: [...sandboxes.values()], containers: [...containers.values()] }),
     async *events(signal) {

@@ -1,6 +1,10 @@
 // A host beside others: a process with a network namespace and a node network of its own, that does what it is told by
 // JSON lines on stdin. Started by overlay-hosts.ts.
 import { execFileSync } from 'node:child_process';
+import { kernelNames } from '../../lib/instance.ts';
+import { openGenetlink } from '../../runtime-shim/host/genetlink.ts';
+import { linkIndex } from '../../runtime-shim/host/rtnetlink.ts';
+import { findWireguard, readWireguard } from '../../runtime-shim/host/wireguard.ts';
 import { overlayMtu } from '../../runtime-shim/network/overlay.ts';
 import { answerLines } from './line-process.ts';
 import { becomePrivateHost, startNetwork } from './node-network.ts';
@@ -21,7 +25,9 @@ export type HostCommand =
     }
   | { op: 'namespace'; name: string }
   | { op: 'exec'; argv: readonly string[] }
-  | { op: 'mtu'; underlayIp: string; wanted: number }
+  | { op: 'mtu'; underlayIp: string; wanted: number; isEncrypted?: boolean }
+  | { op: 'encryption' }
+  | { op: 'tunnel' }
   | { op: 'watch' }
   | { op: 'restart' }
   | { op: 'purge' };
@@ -50,7 +56,11 @@ async function run(command: HostCommand): Promise<unknown> {
       return execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
     }
     case 'mtu':
-      return overlayMtu(command.underlayIp, command.wanted);
+      return overlayMtu(command.underlayIp, command.wanted, { isEncrypted: command.isEncrypted ?? false });
+    case 'encryption':
+      return harness.network.encryption();
+    case 'tunnel':
+      return readTunnel();
     case 'watch':
       watching = harness.network.run(stop.signal);
       return undefined;
@@ -62,6 +72,14 @@ async function run(command: HostCommand): Promise<unknown> {
       await harness.network.purge();
       return undefined;
   }
+}
+
+/** Public keys of the peers that the kernel has for the device, sorted. */
+function readTunnel(): string[] {
+  using generic = openGenetlink();
+  const family = findWireguard(generic) ?? 0;
+  const index = linkIndex(kernelNames.tunnel(harness.instance));
+  return index === 0 ? [] : [...readWireguard(generic, family, index).peers.keys()].toSorted();
 }
 
 await answerLines({ pid: process.pid, instance: harness.instance }, run);

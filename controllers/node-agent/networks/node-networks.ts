@@ -39,6 +39,11 @@ export function defineNetwork(network: Network, nodeName: string): Need<{ readon
   const ranges = node.ranges;
   const overlay = network.spec.driver === 'overlay' ? defineOverlay(network, node) : undefined;
   if (network.spec.driver === 'overlay' && overlay === undefined) {
+    if (network.spec.encrypted && node.encryptionKey === undefined) {
+      const said = network.status?.conditions?.find(({ type }) => type === 'Encrypted')?.message;
+      const why = `network "${name}" is encrypted, which node ${nodeName} cannot do${said ? `: ${said}` : ''}`;
+      return wait('EncryptionUnavailable', why);
+    }
     const missing = node.underlayIP === undefined ? 'node has no InternalIP' : 'network has no VNI yet';
     return wait('NetworkNotReady', `network "${name}" is not ready for node ${nodeName}: the ${missing}`);
   }
@@ -64,19 +69,23 @@ export function defineNetwork(network: Network, nodeName: string): Need<{ readon
 
 type NodeEntry = NonNullable<NonNullable<Network['status']>['nodes']>[number];
 
-function defineOverlay({ status }: Network, node: NodeEntry): NetworkDefinition['overlay'] {
+function defineOverlay({ spec, status }: Network, node: NodeEntry): NetworkDefinition['overlay'] {
   const { vni, vxlanPort: port } = status ?? {};
   const { underlayIP: underlayIp, ipv4Address: nodeIp, macAddress: nodeMac } = node;
   if (vni === undefined || port === undefined) return undefined;
   if (underlayIp === undefined || nodeIp === undefined || nodeMac === undefined) return undefined;
-  return { vni, port, underlayIp, nodeIp, nodeMac };
+  const inClear = { vni, port, underlayIp, nodeIp, nodeMac };
+  if (!spec.encrypted) return inClear;
+  const { wireguardPort } = status ?? {};
+  if (node.encryptionKey === undefined || node.tunnelIP === undefined || wireguardPort === undefined) return undefined;
+  return { ...inClear, encryption: { ip: node.tunnelIP, port: wireguardPort } };
 }
 
 /** The lowest bit of the first byte marks groups. */
 export const isUnicastMac = (text: string): boolean => /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(text);
 
 /** What an overlay has on nodes other than `nodeName`: their bridges, and the containers that have an address. Pure. */
-export function definePeers({ status }: Network, nodeName: string): NetworkPeers {
+export function definePeers({ spec, status }: Network, nodeName: string): NetworkPeers {
   const underlays = new Map<string, string>();
   const endpoints: NetworkPeers['endpoints'][number][] = [];
   // Both ends of a tunnel have addresses of one family.
@@ -104,7 +113,15 @@ export function definePeers({ status }: Network, nodeName: string): NetworkPeers
     add(ip, mac, host);
     addIpv6(ipv6, mac, host);
   }
-  return { hosts: [...new Set(underlays.values())], endpoints };
+  const hosts = [...new Set(underlays.values())];
+  if (!spec.encrypted) return { hosts, endpoints };
+  const tunnels = (status?.nodes ?? []).flatMap(({ name, tunnelIP: ip, encryptionKey: publicKey }) => {
+    const host = underlays.get(name);
+    return host === undefined || ip === undefined || publicKey === undefined ? [] : [{ host, ip, publicKey }];
+  });
+  // Of two nodes that say to be at one address, one would get what is for the other: neither does.
+  const count = Map.groupBy(tunnels, ({ host }) => host);
+  return { hosts, endpoints, tunnels: tunnels.filter(({ host }) => count.get(host)?.length === 1) };
 }
 
 /** Networks as the cache knows them, on the node `nodeName`. */

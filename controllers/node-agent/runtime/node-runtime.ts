@@ -129,6 +129,8 @@ export interface NetworkDefinition {
     readonly underlayIp: string;
     readonly nodeIp: string;
     readonly nodeMac: string;
+    /** Absent: what goes between nodes can be read there. */
+    readonly encryption?: { readonly ip: string; readonly port: number };
   };
 }
 
@@ -136,6 +138,8 @@ export interface NetworkDefinition {
 export interface NetworkPeers {
   readonly hosts: readonly string[];
   readonly endpoints: readonly { readonly ip: string; readonly mac: string; readonly host: string }[];
+  /** Of an encrypted network: what the hosts have inside the tunnels. */
+  readonly tunnels?: readonly { readonly host: string; readonly ip: string; readonly publicKey: string }[];
 }
 
 export interface BalancedService {
@@ -242,12 +246,17 @@ export interface SandboxUsage {
  */
 export interface NodeRuntime {
   version(): Promise<{ name: string; version: string }>;
-  /** `features`: what the runtime can do beyond CRI, e.g. `build`. */
+  /**
+   * `features`: what the runtime can do beyond CRI, e.g. `build`. `encryptionKey` is the public key of this node, which is
+   * replaced now and then by this very call: others must be told. '' with the reason in `encryptionLacks` where it has none.
+   */
   describe(): Promise<{
     instanceId: string;
     metricsAddress: string;
     ociRuntime: string;
     features: readonly string[];
+    encryptionKey: string;
+    encryptionLacks: string;
   }>;
   list(): Promise<{ sandboxes: SandboxState[]; containers: ContainerState[] }>;
   /** Events until the runtime ends the stream or `signal` fires. */

@@ -44,6 +44,8 @@ export function toleratePlainCri(runtime: NodeRuntime, client: Pick<CriClient, '
       metricsAddress: '',
       ociRuntime: (await runtime.version()).name,
       features: [],
+      encryptionKey: '',
+      encryptionLacks: 'the container runtime has no overlays',
     }));
   async function refuse(what: string): Promise<never> {
     const { name } = await runtime.version();

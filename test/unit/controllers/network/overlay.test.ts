@@ -164,10 +164,6 @@ test('planNetworkStatus() says by name what an overlay cannot be', () => {
     status(overlay, { vnis: { first: 7, last: 8 }, takenVnis: new Set([7, 8]) }).ready,
     'False VNIsExhausted: no VNI is left from 7 to 8: delete overlays that nobody uses',
   );
-  assert.equal(
-    status(makeNetwork('n', { driver: 'overlay', encrypted: true })).ready,
-    'False NotSupported: spec.encrypted is not supported by this version',
-  );
   const nodes = ['a', 'b'].map((name) => ({ name, addresses: ['192.0.2.1'] }));
   assert.equal(
     status(overlay, { underlays: planUnderlays(nodes) }).ready,

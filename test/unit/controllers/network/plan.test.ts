@@ -241,13 +241,6 @@ test('planNetworkStatus() lists endpoints by name, but none on a node that is no
   ]);
 });
 
-test('planNetworkStatus() refuses by name what is not built yet', () => {
-  assert.equal(
-    status(makeNetwork('n', { driver: 'overlay', encrypted: true }), []).ready,
-    'False NotSupported: spec.encrypted is not supported by this version',
-  );
-});
-
 test('planNetworkStatus() gives no addresses to a wish that overlaps', () => {
   const result = status(makeNetwork('n', { subnets: [{ cidr: '10.5.0.0/16' }] }), [], ['a'], ['10.5.1.0/24']);
   assert.match(result.ready, /^False SubnetOverlap/);

@@ -47,6 +47,7 @@ function plan(
     nodes: ledger.nodes(),
     context: {
       volume: () => undefined,
+      network: () => undefined,
       container: () => undefined,
       imageOf: () => undefined,
       nodesOfVolume: (key) => ledger.nodesOfVolume(key),

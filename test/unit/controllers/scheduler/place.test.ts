@@ -11,6 +11,7 @@ function setUp({ isReady = true } = {}) {
   ledger.setNode(makeNode('a'));
   const context = {
     volume: () => undefined,
+    network: () => undefined,
     container: () => undefined,
     imageOf: () => undefined,
     nodesOfVolume: () => [],

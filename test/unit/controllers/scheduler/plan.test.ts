@@ -4,18 +4,28 @@ import type { PlacementContext } from '../../../../controllers/scheduler/filter.
 import { parseConstraint } from '../../../../controllers/scheduler/filters/constraints.ts';
 import { createLedger } from '../../../../controllers/scheduler/ledger.ts';
 import { planPlacement } from '../../../../controllers/scheduler/plan.ts';
+import { ENCRYPTION_KEY_ANNOTATION, ENCRYPTION_LACKS_ANNOTATION } from '../../../../controllers/runtime/object-key.ts';
 import type { Node } from '../../../../crds/builtin.ts';
 import type { Container } from '../../../../crds/container.ts';
 import type { Image } from '../../../../crds/image.ts';
+import type { Network } from '../../../../crds/network.ts';
 import type { Volume } from '../../../../crds/volume.ts';
-import { makeContainer, makeImage, makeNode, makeVolume } from '../../../support/objects.ts';
+import { makeContainer, makeImage, makeNetwork, makeNode, makeVolume } from '../../../support/objects.ts';
 
-function place(container: Container, nodes: Node[], running: Container[] = [], volumes: Volume[] = [], image?: Image) {
+function place(
+  container: Container,
+  nodes: Node[],
+  running: Container[] = [],
+  volumes: Volume[] = [],
+  image?: Image,
+  networks: Network[] = [],
+) {
   const ledger = createLedger();
   for (const node of nodes) ledger.setNode(node);
   for (const other of running) ledger.setContainer(other);
   const context: PlacementContext = {
     volume: (key) => volumes.find(({ metadata }) => `default/${metadata.name}` === key),
+    network: (key) => networks.find(({ metadata }) => `default/${metadata.name}` === key),
     container: (key) => running.find(({ metadata }) => `default/${metadata.name}` === key),
     imageOf: () => image,
     nodesOfVolume: (key) => ledger.nodesOfVolume(key),
@@ -34,6 +44,22 @@ const owned = (name: string, nodeName?: string): Container =>
 
 test('planPlacement() without nodes says so', () => {
   assert.equal(place(makeContainer('c'), []), 'Unschedulable: 0/0 nodes are available: no node has joined yet');
+});
+
+test('planPlacement() keeps who is on an encrypted network off nodes that cannot encrypt', () => {
+  const key = Buffer.alloc(32, 1).toString('base64');
+  const can = makeNode('can', { annotations: { [ENCRYPTION_KEY_ANNOTATION]: key } });
+  const lacks = 'the kernel has no WireGuard';
+  const cannot = makeNode('cannot', { annotations: { [ENCRYPTION_LACKS_ANNOTATION]: lacks } });
+  const networks = [makeNetwork('secret', { driver: 'overlay', encrypted: true }), makeNetwork('open')];
+  const on = (name: string, nodes: Node[]): string =>
+    place(makeContainer('c', { networks: [{ name }] }), nodes, [], [], undefined, networks);
+  assert.equal(on('secret', [cannot, can]), 'can');
+  assert.equal(on('open', [cannot]), 'cannot');
+  assert.equal(
+    on('secret', [cannot, makeNode('old')]),
+    'Unschedulable: 0/2 nodes are available: 2 node(s) could not encrypt network secret (cannot: the kernel has no WireGuard; old: its agent has not said that it can)',
+  );
 });
 
 test('planPlacement() counts nodes by what keeps them out', () => {
@@ -226,6 +252,7 @@ test('planPlacement() spreads 1,000 Containers evenly over 100 nodes', (t) => {
   for (let index = 0; index < 100; index += 1) ledger.setNode(makeNode(`n${index}`));
   const context: PlacementContext = {
     volume: () => undefined,
+    network: () => undefined,
     container: () => undefined,
     imageOf: () => undefined,
     nodesOfVolume: () => [],

@@ -10,6 +10,7 @@ import { makeContainer, makeNode, secondsAgo } from '../../../support/objects.ts
 
 const context: PlacementContext = {
   volume: () => undefined,
+  network: () => undefined,
   container: () => undefined,
   imageOf: () => undefined,
   nodesOfVolume: () => [],

@@ -67,6 +67,7 @@ test('specForSlot() makes the scheduler bind a Container to its node and to no o
   assert.deepEqual(ContainerSpec.parse(spec), spec);
   const context = {
     volume: () => undefined,
+    network: () => undefined,
     container: () => undefined,
     imageOf: () => undefined,
     nodesOfVolume: () => [],

@@ -56,3 +56,17 @@ test('isSuspicious() notices what somebody else did to our links', () => {
   assert.equal(judge(message(kernelNames.veth(instance, 'unknown'))), true);
   assert.equal(judge({ ...message('eth0'), type: NEW_ADDRESS ?? 0 }), true);
 });
+
+test('isSuspicious() misses the device that encrypts as long as a network needs it, and no longer', () => {
+  const tunnel = kernelNames.tunnel(instance);
+  const isGone = { type: DELETED_LINK };
+  assert.deepEqual([judge(message(tunnel, isGone)), judge(message(tunnel))], [false, true]);
+  const overlay = {
+    ...{ vni: 5000, port: 4789, underlayIp: '192.0.2.1', nodeIp: '10.1.0.2', nodeMac: '0a:00:0a:01:00:02' },
+    encryption: { ip: 'fd11::1', port: 51_820 },
+  };
+  state.networks.set('secret', { ...network, id: 'secret', overlay });
+  assert.deepEqual([judge(message(tunnel, isGone)), judge(message(tunnel))], [true, false]);
+  assert.equal(judge(message(tunnel, { isUp: false })), true);
+  state.networks.delete('secret');
+});

@@ -52,6 +52,58 @@ test('defineNetwork() waits by name for what an overlay lacks', () => {
   );
 });
 
+const KEY = Buffer.alloc(32, 1).toString('base64');
+const sealedStatus: NetworkStatus = {
+  ...status,
+  wireguardPort: 51_820,
+  nodes: (status.nodes ?? []).map((node) =>
+    node.underlayIP === undefined
+      ? node
+      : { ...node, tunnelIP: `fd11::${node.name.slice(1)}`, encryptionKey: KEY.replace('A', node.name.slice(1)) },
+  ),
+  conditions: [
+    {
+      ...{ type: 'Encrypted', status: 'False', reason: 'NodesLackEncryption', lastTransitionTime: '' },
+      message: 'no container of this network runs on node n3 (the kernel has no WireGuard)',
+    },
+  ],
+};
+const sealed = makeNetwork('back', { driver: 'overlay', encrypted: true, status: sealedStatus });
+
+test('defineNetwork() says how a network is encrypted, and never asks for one in the clear in its place', () => {
+  const defined = defineNetwork(sealed, 'n1');
+  assert.deepEqual(defined.state === 'Ready' && defined.definition.overlay?.encryption, {
+    ip: 'fd11::1',
+    port: 51_820,
+  });
+  const lacking = defineNetwork(sealed, 'n3');
+  assert.deepEqual(lacking, {
+    ...{ state: 'Waiting', reason: 'EncryptionUnavailable' },
+    message:
+      'network "back" is encrypted, which node n3 cannot do: no container of this network runs on node n3 (the kernel has no WireGuard)',
+  });
+  // What a controller of an older version leaves: all that an overlay in the clear needs.
+  const old = makeNetwork('back', { driver: 'overlay', encrypted: true, status });
+  assert.equal(defineNetwork(old, 'n1').state, 'Waiting');
+  const { wireguardPort: _, ...portless } = sealedStatus;
+  const early = makeNetwork('back', { driver: 'overlay', encrypted: true, status: portless });
+  assert.equal(defineNetwork(early, 'n1').state, 'Waiting');
+});
+
+test('definePeers() gives the keys of the other nodes, and none of two that say to be at one address', () => {
+  const [, second, ...rest] = sealedStatus.nodes ?? [];
+  assert.ok(second);
+  const { tunnels } = definePeers(sealed, 'n1');
+  assert.deepEqual(tunnels, [{ host: '192.0.2.2', ip: 'fd11::2', publicKey: second.encryptionKey }]);
+  assert.equal('tunnels' in definePeers(network, 'n1'), false);
+  const twin = { ...second, name: 'twin', tunnelIP: 'fd11::9', encryptionKey: KEY };
+  const twins = { ...sealedStatus, nodes: [second, ...rest, twin] };
+  assert.deepEqual(
+    definePeers(makeNetwork('back', { driver: 'overlay', encrypted: true, status: twins }), 'n1').tunnels,
+    [],
+  );
+});
+
 test('definePeers() is the bridges and containers of other nodes, as far as it is known where they are', () => {
   assert.deepEqual(definePeers(network, 'n1'), {
     hosts: ['192.0.2.2'],

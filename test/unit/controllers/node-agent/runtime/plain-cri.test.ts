@@ -82,7 +82,14 @@ test('toleratePlainCri() refuses by name what CRI has no word for', async () => 
 });
 
 test('toleratePlainCri() leaves a runtime with our node service, and every other failure, alone', async () => {
-  const described = { instanceId: 'x', metricsAddress: '', features: [], ociRuntime: 'crun' };
+  const described = {
+    instanceId: 'x',
+    metricsAddress: '',
+    features: [],
+    ociRuntime: 'crun',
+    encryptionKey: '',
+    encryptionLacks: '',
+  };
   const own = makePlain({ describe: async () => described });
   assert.deepEqual(await own.runtime.describe(), described);
   await own.runtime.runSandbox({ annotations: { 'runtime.windlass.dev/domainname': 'd' } });
