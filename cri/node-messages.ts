@@ -270,6 +270,7 @@ export interface BuildFailure {
   readonly isFinal: boolean;
   readonly reason: string;
   readonly output: readonly string[];
+  readonly missingImage: string;
 }
 export interface BuildCacheResponse {
   readonly entries: number;

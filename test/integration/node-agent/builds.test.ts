@@ -220,6 +220,7 @@ test('a failure names the place, the instruction and the end of the output, and 
       ...{ kind: 'failed', message: 'the command ended with 2', file: 'Dockerfile', line: 7, column: 1 },
       ...{ instruction: 'RUN make', isFinal: true, reason: 'Invalid' },
       output: ['make: *** No rule to make target.  Stop.'],
+      missingImage: '',
     };
   };
   await create('broken', { build: inline() });
@@ -234,6 +235,38 @@ test('a failure names the place, the instruction and the end of the output, and 
   runtime.builder.build = build;
   await images().mergePatch('broken', 'default', { spec: { build: { noCache: true } } });
   await reach('broken', 'Ready', 'Built');
+});
+
+test('builds that wait for each other say so, until one of them no longer does', async () => {
+  const made = new Set<string>();
+  runtime.builder.build = async (request, options) => {
+    const { context } = request;
+    const text = context.kind === 'inline' ? (context.files['Dockerfile'] ?? '') : '';
+    const base = /^FROM (\S+)/.exec(text)?.[1] ?? 'scratch';
+    if (base !== 'scratch' && !made.has(base)) {
+      return {
+        ...{ kind: 'failed', message: `${base} is not there`, file: 'Dockerfile', line: 1, column: 1 },
+        ...{ instruction: text.trim(), isFinal: false, reason: 'NotFound', output: [], missingImage: base },
+      };
+    }
+    for (const reference of request.references) made.add(reference);
+    return build(request, options);
+  };
+  const [one, two] = ['docker.io/shop/one:1', 'docker.io/shop/two:1'];
+  await create('one', { build: inline(`FROM ${two}\n`), tags: [one] });
+  await create('two', { build: inline(`FROM ${one}\n`), tags: [two] });
+  const failed = await reach('one', 'Ready', 'BuildCircle');
+  await reach('two', 'Ready', 'BuildCircle');
+  assert.equal(failed.status?.waitsFor, two);
+  assert.equal(
+    conditionOf(failed, 'Built')?.message,
+    'images are built from each other, so that none can be the first: ' +
+      `"one" from ${two} of "two", "two" from ${one} of "one". Dockerfile:1:1: FROM ${two}: ${two} is not there`,
+  );
+  await images().mergePatch('one', 'default', { spec: { build: inline('FROM scratch\n') } });
+  const built = await reach('one', 'Ready', 'Built');
+  assert.equal(built.status?.waitsFor, undefined);
+  await reach('two', 'Ready', 'Built');
 });
 
 test('a build that the runtime drops starts over', async () => {
