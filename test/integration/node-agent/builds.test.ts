@@ -119,6 +119,15 @@ function kubectl(...args: string[]): Promise<string> {
   });
 }
 
+function windlass(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const main = new URL('../../../cli/main.ts', import.meta.url).pathname;
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], { timeout: 60_000 }, (error, stdout, stderr) =>
+      resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
+    );
+  });
+}
+
 /** A build that goes on until it is let go, or ended. */
 function hold() {
   const gate = Promise.withResolvers<void>();
@@ -148,9 +157,11 @@ test('an Image with spec.build is built on the node, named, described, and its l
   assert.equal(conditionOf(busy, 'Ready')?.reason, 'Building');
   assert.match(busy.status?.buildLog ?? '', /kubectl get --raw '.*images\/app\/log\?follow=true'/);
   const following = kubectl('get', '--raw', `${logPath('app')}?follow=true`);
+  const followed = windlass('logs', 'image/app', '--follow', '--kubeconfig', api.kubeconfig);
   held.release();
   const ready = await reach('app', 'Ready', 'Built');
   assert.equal(await following, '#3 [build 2/5] RUN make\n#1 [1/1] FROM busybox (inline)\n');
+  assert.deepEqual(await followed, { code: 0, stdout: await following, stderr: '' });
   assert.equal(ready.status?.digest, runtime.images.get('docker.io/shop/app:1')?.digest);
   assert.deepEqual(ready.status?.nodes, ['n1']);
   assert.equal(ready.status?.progress, undefined);
@@ -173,6 +184,12 @@ test('the log takes the options of a Pod log, and nodes may not read it', async 
   const lines = (query: string): Promise<string> => kubectl('get', '--raw', `${logPath('app')}?${query}`);
   assert.equal(await lines('tailLines=1'), '#1 [1/1] FROM busybox (inline)\n');
   assert.equal(await lines('limitBytes=5'), '#3 [b');
+  const own = (...args: string[]) => windlass('logs', ...args, '--kubeconfig', api.kubeconfig);
+  assert.equal((await own('img/app', '--tail', '1')).stdout, '#1 [1/1] FROM busybox (inline)\n');
+  assert.match((await own('image/app', '--timestamps')).stdout, /^\d{4}-\S+Z #3 \[build 2\/5\] RUN make\n/);
+  const absent = await own('image/none', '--namespace', 'default');
+  assert.deepEqual([absent.code, absent.stdout], [3, '']);
+  assert.match(absent.stderr, /^windlass: images\.windlass\.dev "none" not found\n$/);
   assert.match(await lines('timestamps=true&tailLines=1'), /^20\d\d-\S+Z #1 /);
   await assert.rejects(lines('previous=true'), /no log of a build before/);
   await assert.rejects(lines('tailLines=x'), /tailLines/);
