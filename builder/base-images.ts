@@ -1,5 +1,5 @@
 // The images that stages begin with, or copy from: found on the node, else pulled; once per build.
-import { WindlassError } from '../lib/errors.ts';
+import { isAbort, WindlassError } from '../lib/errors.ts';
 import { digestOf } from '../oci/digest.ts';
 import { chainIds, type Platform } from '../oci/manifest.ts';
 import { platformName, platformScore } from '../oci/platform.ts';
@@ -30,7 +30,7 @@ export function createBaseImages(options: BaseImagesOptions): BaseImages {
   const known = new Map<string, Promise<LoadedImage>>();
   return {
     async get(reference, platform) {
-      const image = known.get(reference) ?? find(options, reference);
+      const image = known.get(reference) ?? find(options, reference).catch(orMissing(reference));
       known.set(reference, image);
       const found = await image;
       if (platformScore(found.config, platform) > 0) return found;
@@ -39,6 +39,15 @@ export function createBaseImages(options: BaseImagesOptions): BaseImages {
         `image ${reference} is for ${platformName(found.config)}, not for ${platformName(platform)}`,
       );
     },
+  };
+}
+
+/** The failure with `details.missingImage`: who makes that image may be known elsewhere. */
+function orMissing(reference: string): (error: unknown) => never {
+  return (error) => {
+    if (isAbort(error) || !(error instanceof WindlassError)) throw error;
+    const details = { ...error.details, missingImage: reference };
+    throw new WindlassError(error.reason, error.message, { details, cause: error });
   };
 }
 

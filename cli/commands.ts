@@ -1,6 +1,7 @@
 import type { Command } from './command.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { downCommand } from './commands/down.ts';
+import { logsCommand } from './commands/logs.ts';
 import { nodeCommand } from './commands/node.ts';
 import { recoverCommand } from './commands/recover.ts';
 import { registryCommand } from './commands/registry.ts';
@@ -17,6 +18,7 @@ export const commands: readonly Command[] = [
   nodeCommand,
   tokenCommand,
   uploadCommand,
+  logsCommand,
   registryCommand,
   downCommand,
   recoverCommand,

@@ -268,6 +268,7 @@ export const ImageStatus = z.object({
     })
     .optional()
     .describe('The build that the image comes from.'),
+  waitsFor: z.string().optional().describe('The image without which it could not be built the last time.'),
   buildLog: z.string().optional().describe('How to read the log of the build.'),
   lacking: listMap(
     z.object({

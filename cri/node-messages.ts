@@ -283,6 +283,8 @@ export interface BuildFailure {
   readonly reason: string;
   /** Last lines of the command that failed. */
   readonly output: readonly string[];
+  /** Reference in full of the image that could not be had; '' when that is not what failed. */
+  readonly missingImage: string;
 }
 export interface BuildCacheResponse {
   readonly entries: number;

@@ -85,10 +85,11 @@ const FINAL: readonly string[] = ['Invalid', 'Unimplemented', 'Forbidden', 'Secr
 /** What the user reads; only what the Dockerfile, its files or its secrets are to blame for is final. */
 export function toFailure(error: unknown): BuildFailure {
   const known = error instanceof WindlassError ? error : undefined;
-  const { position, instruction, missingSecret, output } = (known?.details ?? {}) as {
+  const { position, instruction, missingSecret, missingImage, output } = (known?.details ?? {}) as {
     position?: { file: string; line: number; column: number };
     instruction?: string;
     missingSecret?: string;
+    missingImage?: string;
     output?: readonly string[];
   };
   // The same build has the same secrets the next time.
@@ -104,6 +105,7 @@ export function toFailure(error: unknown): BuildFailure {
     isFinal: FINAL.includes(reason) && !isRefusedImage,
     reason,
     output: output ?? [],
+    missingImage: missingImage ?? '',
   };
 }
 

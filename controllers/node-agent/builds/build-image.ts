@@ -8,6 +8,7 @@ import { localReference } from '../images/image-source.ts';
 import type { Fetch } from '../images/image-status.ts';
 import type { NodeNetworks } from '../networks/node-networks.ts';
 import type { InspectedImage, NodeRuntime } from '../runtime/node-runtime.ts';
+import { describeCircle, findBuildCircle } from './build-circle.ts';
 import { hashInputs, toImageBuild } from './build-request.ts';
 import { readBuildSecrets, type BuildSecrets } from './build-secrets.ts';
 import type { BuildState, ImageBuilder } from './image-builder.ts';
@@ -17,7 +18,7 @@ const SECRETS_MS = 30_000;
 const SOON_MS = 5000;
 
 export interface BuildImageDeps {
-  readonly cluster: Pick<Cluster, 'secret'>;
+  readonly cluster: Pick<Cluster, 'secret' | 'images'>;
   readonly runtime: Pick<NodeRuntime, 'inspectImage'>;
   readonly builder: ImageBuilder;
   readonly networks: Pick<NodeNetworks, 'ensure'>;
@@ -159,7 +160,17 @@ async function toFetch(deps: BuildImageDeps, image: Image, inputs: string, state
     case 'Failed': {
       const requeueAfterMs =
         state.retryAtMs === undefined ? undefined : Math.max(state.retryAtMs - deps.clock.now(), 100);
-      return { kind: 'failed', reason: state.reason, message: state.message, requeueAfterMs };
+      const { reason, message, missingImage } = state;
+      if (missingImage === undefined) return { kind: 'failed', reason, message, requeueAfterMs };
+      const images = deps.cluster.images.list(image.metadata.namespace);
+      const circle = findBuildCircle(image, missingImage, images);
+      return {
+        kind: 'failed',
+        ...(circle === undefined
+          ? { reason, message }
+          : { reason: 'BuildCircle', message: `${describeCircle(circle)}. ${message}` }),
+        ...{ requeueAfterMs, waitsFor: missingImage },
+      };
     }
     case 'Built': {
       const built = await deps.runtime.inspectImage(localReference(image));

@@ -35,6 +35,8 @@ export type BuildState =
       readonly retryAtMs: number | undefined;
       /** Whether what is built is to blame, and not what it needs from elsewhere. */
       readonly isFinal: boolean;
+      /** Reference in full of the image that it needs and could not get. */
+      readonly missingImage?: string;
     };
 
 export interface BuildOrder {
@@ -127,7 +129,10 @@ export function createImageBuilder({ runtime, logs, clock }: ImageBuilderDeps, s
       }
       await log.write(`ERROR: ${outcome.message}`);
       const message = describeFailure(outcome);
-      if (!outcome.isFinal) return failed(build, message, BUILD_BACKOFF);
+      if (!outcome.isFinal) {
+        const { missingImage } = outcome;
+        return { ...failed(build, message, BUILD_BACKOFF), ...(missingImage === '' ? {} : { missingImage }) };
+      }
       const hasBegun = build.state.state === 'Building' && build.state.step !== undefined;
       const retryAtMs = refreshMs === undefined ? undefined : clock.now() + refreshMs;
       return { state: 'Failed', reason: failureReason(outcome, hasBegun), message, retryAtMs, isFinal: true };
@@ -151,7 +156,7 @@ export function createImageBuilder({ runtime, logs, clock }: ImageBuilderDeps, s
     build: Build,
     message: string,
     backoff: typeof BUILD_BACKOFF | typeof INTERRUPTED_BACKOFF,
-  ): BuildState {
+  ): Extract<BuildState, { state: 'Failed' }> {
     build.failures += 1;
     const retryAtMs = clock.now() + (build.mayBeEarly ? 0 : backoffDelayMs(build.failures, backoff));
     return { state: 'Failed', reason: 'BuildFailed', message, retryAtMs, isFinal: false };

@@ -29,6 +29,8 @@ export type Fetch =
       readonly message: string;
       /** Absent: nothing but a change can help. */
       readonly requeueAfterMs?: number | undefined;
+      /** Reference in full of the image without which it cannot be built. */
+      readonly waitsFor?: string;
     };
 
 /** How the bytes come to a node: the type of the condition, and the word for what is under way. */
@@ -70,11 +72,12 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
       [...(isThere && !image.spec.build ? [] : [{ type, ...busy }]), ...(isThere ? [] : [{ type: 'Ready', ...busy }])],
     );
   }
+  const { waitsFor: _waitsFor, ...settled } = kept;
   if (fetch.kind === 'failed') {
     const failed = { status: 'False', reason: fetch.reason, message: fetch.message } as const;
     // An older version that is there can still be used: only the refresh failed.
     return withConditions(
-      kept,
+      fetch.waitsFor === undefined ? settled : { ...settled, waitsFor: fetch.waitsFor },
       old?.digest === undefined
         ? [
             { type, ...failed },
@@ -85,7 +88,7 @@ export function buildImageStatus(image: Image, fetch: Fetch, nodeName: string, n
   }
   const found = describeImage(fetch.image);
   const { pushed = [], condition: pushCondition, progress } = fetch.pushes ?? {};
-  const { pushed: _pushed, ...rest } = kept;
+  const { pushed: _pushed, ...rest } = settled;
   return withConditions(
     {
       ...rest,

@@ -91,6 +91,15 @@ function kubectl(...args: string[]): Promise<string> {
   });
 }
 
+function windlass(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const main = new URL('../../../cli/main.ts', import.meta.url).pathname;
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], { timeout: 60_000 }, (error, stdout, stderr) =>
+      resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
+    );
+  });
+}
+
 /** A build that goes on until it is let go, or ended. */
 function hold() {
   const gate = Promise.withResolvers<void>();
@@ -120,9 +129,11 @@ test('an Image with spec.build is built on the node, named, described, and its l
   assert.equal(conditionOf(busy, 'Ready')?.reason, 'Building');
   assert.match(busy.status?.buildLog ?? '', /kubectl get --raw '.*images\/app\/log\?follow=true'/);
   const following = kubectl('get', '--raw', `${logPath('app')}?follow=true`);
+  const followed = windlass('logs', 'image/app', '--follow', '--kubeconfig', api.kubeconfig);
   held.release();
   const ready = await reach('app', 'Ready', 'Built');
   assert.equal(await following, '#3 [build 2/5] RUN make\n#1 [1/1] FROM busybox (inline)\n');
+  assert.deepEqual(await followed, { code: 0, stdout: await following, stderr: '' });
   assert.equal(ready.status?.digest, runtime.images.get('docker.io/shop/app:1')?.digest);
   assert.deepEqual(ready.status?.nodes, ['n1']);
   assert.equal(ready.status?.progress, undefined);
@@ -145,6 +156,12 @@ test('the log takes the options of a Pod log, and nodes may not read it', async 
   const lines = (query: string): Promise<string> => kubectl('get', '--raw', `${logPath('app')}?${query}`);
   assert.equal(await lines('tailLines=1'), '#1 [1/1] FROM busybox (inline)\n');
   assert.equal(await lines('limitBytes=5'), '#3 [b');
+  const own = (...args: string[]) => windlass('logs', ...args, '--kubeconfig', api.kubeconfig);
+  assert.equal((await own('img/app', '--tail', '1')).stdout, '#1 [1/1] FROM busybox (inline)\n');
+  assert.match((await own('image/app', '--timestamps')).stdout, /^\d{4}-\S+Z #3 \[build 2\/5\] RUN make\n/);
+  const absent = await own('image/none', '--namespace', 'default');
+  assert.deepEqual([absent.code, absent.stdout], [3, '']);
+  assert.match(absent.stderr, /^windlass: images\.windlass\.dev "none" not found\n$/);
   assert.match(await lines('timestamps=true&tailLines=1'), /^20\d\d-\S+Z #1 /);
   await assert.rejects(lines('previous=true'), /no log of a build before/);
   await assert.rejects(lines('tailLines=x'), /tailLines/);
@@ -192,6 +209,7 @@ test('a failure names the place, the instruction and the end of the output, and 
       ...{ kind: 'failed', message: 'the command ended with 2', file: 'Dockerfile', line: 7, column: 1 },
       ...{ instruction: 'RUN make', isFinal: true, reason: 'Invalid' },
       output: ['make: *** No rule to make target.  Stop.'],
+      missingImage: '',
     };
   };
   await create('broken', { build: inline() });
@@ -206,6 +224,38 @@ test('a failure names the place, the instruction and the end of the output, and 
   runtime.builder.build = build;
   await images().mergePatch('broken', 'default', { spec: { build: { noCache: true } } });
   await reach('broken', 'Ready', 'Built');
+});
+
+test('builds that wait for each other say so, until one of them no longer does', async () => {
+  const made = new Set<string>();
+  runtime.builder.build = async (request, options) => {
+    const { context } = request;
+    const text = context.kind === 'inline' ? (context.files['Dockerfile'] ?? '') : '';
+    const base = /^FROM (\S+)/.exec(text)?.[1] ?? 'scratch';
+    if (base !== 'scratch' && !made.has(base)) {
+      return {
+        ...{ kind: 'failed', message: `${base} is not there`, file: 'Dockerfile', line: 1, column: 1 },
+        ...{ instruction: text.trim(), isFinal: false, reason: 'NotFound', output: [], missingImage: base },
+      };
+    }
+    for (const reference of request.references) made.add(reference);
+    return build(request, options);
+  };
+  const [one, two] = ['docker.io/shop/one:1', 'docker.io/shop/two:1'];
+  await create('one', { build: inline(`FROM ${two}\n`), tags: [one] });
+  await create('two', { build: inline(`FROM ${one}\n`), tags: [two] });
+  const failed = await reach('one', 'Ready', 'BuildCircle');
+  await reach('two', 'Ready', 'BuildCircle');
+  assert.equal(failed.status?.waitsFor, two);
+  assert.equal(
+    conditionOf(failed, 'Built')?.message,
+    'images are built from each other, so that none can be the first: ' +
+      `"one" from ${two} of "two", "two" from ${one} of "one". Dockerfile:1:1: FROM ${two}: ${two} is not there`,
+  );
+  await images().mergePatch('one', 'default', { spec: { build: inline('FROM scratch\n') } });
+  const built = await reach('one', 'Ready', 'Built');
+  assert.equal(built.status?.waitsFor, undefined);
+  await reach('two', 'Ready', 'Built');
 });
 
 test('a build that the runtime drops starts over', async () => {

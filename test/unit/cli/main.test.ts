@@ -34,6 +34,14 @@ test('no command ignores a word that it has no use for', () => {
   }
 });
 
+test('logs wants an Image, and says who reads other logs', () => {
+  for (const argv of [['container/web'], ['image/a/b']]) {
+    const { code, stdout, stderr } = run('logs', ...argv);
+    assert.deepEqual([code, stdout], [2, '']);
+    assert.match(stderr, /want image\/NAME after logs; kubectl logs NAME reads those of a container/);
+  }
+});
+
 test('an API address without a port of its own is refused', () => {
   const { code, stderr } = run('doctor', '--listen', '127.0.0.1:0');
   assert.deepEqual([code, stderr], [2, 'windlass: invalid --listen: want a port: not 0; see windlass doctor --help\n']);

@@ -25,7 +25,7 @@ function makeFolder(t: TestContext): string {
 
 const failure = {
   ...{ message: 'm', file: 'Dockerfile', line: 3, column: 5, instruction: 'RUN make', isFinal: true },
-  ...{ reason: 'Invalid', output: [] },
+  ...{ reason: 'Invalid', output: [], missingImage: '' },
 };
 
 test('describeFailure() says where, what, and how the output ended, each once', () => {

@@ -17,6 +17,7 @@ const failure = {
   instruction: 'FROM base',
   reason: 'Invalid',
   output: [],
+  missingImage: '',
 };
 
 /** A builder whose clock stands still, so that a back-off never ends; each build waits for its answer. */
