@@ -4,8 +4,8 @@ import { ContainerPorts, Dns, HostAlias, Mount, NetworkAttachment, VolumesFrom }
 import { EnvFrom, EnvVar, HealthCheck, Logging, Placement, Resources, Toleration } from './container-process.ts';
 import { Device, SecurityContext, Sysctl, Ulimit } from './container-rights.ts';
 import { ContainerStatus } from './container-status.ts';
+import { AGE_COLUMN, MESSAGE_COLUMN, readyColumn, REASON_COLUMN } from './columns.ts';
 import {
-  conditionPath,
   hostName,
   imageReference,
   integer,
@@ -259,18 +259,8 @@ export const containerKind: CustomKind<Container> = {
   ],
   columns: [
     { name: 'Status', type: 'string', jsonPath: '.status.phase', description: 'Where the container is in its life.' },
-    {
-      name: 'Ready',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'status'),
-      description: 'Whether it does its work.',
-    },
-    {
-      name: 'Reason',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'reason'),
-      description: 'Why it is Ready or not.',
-    },
+    readyColumn('Whether it does its work.'),
+    REASON_COLUMN,
     {
       name: 'Restarts',
       type: 'integer',
@@ -291,14 +281,8 @@ export const containerKind: CustomKind<Container> = {
       description: 'Its addresses.',
     },
     { name: 'Node', type: 'string', jsonPath: '.spec.nodeName', priority: 1, description: 'The node it is bound to.' },
-    {
-      name: 'Message',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'message'),
-      priority: 1,
-      description: 'Why it is Ready or not, as a sentence.',
-    },
-    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    MESSAGE_COLUMN,
+    AGE_COLUMN,
   ],
   selectableFields: ['.spec.nodeName', '.spec.desiredState', '.spec.image', '.spec.imageName', '.status.phase'],
 };

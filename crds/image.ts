@@ -1,8 +1,8 @@
 // Image: bytes of a container image, pulled, built or imported, kept on the nodes that need them.
 import { z } from 'zod';
+import { AGE_COLUMN, MESSAGE_COLUMN, readyColumn, REASON_COLUMN } from './columns.ts';
 import {
   absolutePath,
-  conditionPath,
   count,
   countSet,
   digest,
@@ -314,18 +314,8 @@ export const imageKind: CustomKind<Image> = {
   specRules: [],
   columns: [
     { name: 'Reference', type: 'string', jsonPath: '.status.reference', description: 'What it answers to.' },
-    {
-      name: 'Ready',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'status'),
-      description: 'Whether the bytes are there.',
-    },
-    {
-      name: 'Reason',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'reason'),
-      description: 'Why it is Ready or not.',
-    },
+    readyColumn('Whether the bytes are there.'),
+    REASON_COLUMN,
     { name: 'Size', type: 'string', jsonPath: '.status.size', description: 'Size of its layers as stored.' },
     { name: 'Digest', type: 'string', jsonPath: '.status.digest', priority: 1, description: 'Digest of its manifest.' },
     {
@@ -335,14 +325,8 @@ export const imageKind: CustomKind<Image> = {
       priority: 1,
       description: 'The nodes that hold it.',
     },
-    {
-      name: 'Message',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'message'),
-      priority: 1,
-      description: 'Why it is Ready or not, as a sentence.',
-    },
-    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    MESSAGE_COLUMN,
+    AGE_COLUMN,
   ],
   selectableFields: ['.spec.reference', '.status.digest'],
 };

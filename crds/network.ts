@@ -1,6 +1,7 @@
 // Network: what containers talk over. Every namespace has one named default.
 import { z } from 'zod';
-import { cidr, conditionPath, integer, ipAddress, list, listMap, statusBase, stringMap, withRules } from './fields.ts';
+import { AGE_COLUMN, MESSAGE_COLUMN, readyColumn, REASON_COLUMN } from './columns.ts';
+import { cidr, integer, ipAddress, list, listMap, statusBase, stringMap, withRules } from './fields.ts';
 import { GROUP, VERSION, type CustomKind, type KubernetesObject } from './kind.ts';
 
 const Subnet = z.object({
@@ -149,18 +150,8 @@ export const networkKind: CustomKind<Network> = {
   columns: [
     { name: 'Driver', type: 'string', jsonPath: '.spec.driver', description: 'bridge or overlay.' },
     { name: 'Subnet', type: 'string', jsonPath: '.status.subnets[*].cidr', description: 'Its addresses.' },
-    {
-      name: 'Ready',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'status'),
-      description: 'Whether it can be used.',
-    },
-    {
-      name: 'Reason',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'reason'),
-      description: 'Why it is Ready or not.',
-    },
+    readyColumn('Whether it can be used.'),
+    REASON_COLUMN,
     {
       name: 'Internal',
       type: 'boolean',
@@ -175,14 +166,8 @@ export const networkKind: CustomKind<Network> = {
       priority: 1,
       description: 'The nodes that have it.',
     },
-    {
-      name: 'Message',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'message'),
-      priority: 1,
-      description: 'Why it is Ready or not, as a sentence.',
-    },
-    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    MESSAGE_COLUMN,
+    AGE_COLUMN,
   ],
   selectableFields: ['.spec.driver'],
 };

@@ -1,7 +1,8 @@
 // Service: any number of equal Containers behind one name and one address.
 import { z } from 'zod';
 import { ContainerSpec } from './container.ts';
-import { conditionPath, dnsLabel, integer, listMap, seconds, stringMap, withRules } from './fields.ts';
+import { AGE_COLUMN, MESSAGE_COLUMN, REASON_COLUMN } from './columns.ts';
+import { dnsLabel, integer, listMap, seconds, stringMap, withRules } from './fields.ts';
 import { GROUP, VERSION, type CustomKind, type KubernetesObject } from './kind.ts';
 import { Job, Schedule } from './service-job.ts';
 import { ServicePorts } from './service-ports.ts';
@@ -146,12 +147,7 @@ export const serviceKind: CustomKind<Service> = {
       jsonPath: '.status.updatedReplicas',
       description: 'Containers of the template that they are brought to.',
     },
-    {
-      name: 'Reason',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'reason'),
-      description: 'Why it is Ready or not.',
-    },
+    REASON_COLUMN,
     { name: 'Ports', type: 'string', jsonPath: '.spec.ports[*].publishedPort', description: 'Published ports.' },
     {
       name: 'Image',
@@ -167,14 +163,8 @@ export const serviceKind: CustomKind<Service> = {
       priority: 1,
       description: 'Its addresses.',
     },
-    {
-      name: 'Message',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'message'),
-      priority: 1,
-      description: 'Why it is Ready or not, as a sentence.',
-    },
-    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    MESSAGE_COLUMN,
+    AGE_COLUMN,
   ],
   scale: {
     specReplicasPath: '.spec.replicas',

@@ -1,16 +1,7 @@
 // Volume: a named folder that outlives the containers that use it.
 import { z } from 'zod';
-import {
-  absolutePath,
-  conditionPath,
-  count,
-  listSet,
-  objectName,
-  pattern,
-  quantity,
-  statusBase,
-  withRules,
-} from './fields.ts';
+import { AGE_COLUMN, MESSAGE_COLUMN, readyColumn, REASON_COLUMN } from './columns.ts';
+import { absolutePath, count, listSet, objectName, pattern, quantity, statusBase, withRules } from './fields.ts';
 import { GROUP, VERSION, type CustomKind, type KubernetesObject } from './kind.ts';
 
 export const VolumeSpec = withRules(
@@ -127,18 +118,8 @@ export const volumeKind: CustomKind<Volume> = {
   ],
   columns: [
     { name: 'Status', type: 'string', jsonPath: '.status.phase', description: 'Where the volume is in its life.' },
-    {
-      name: 'Ready',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'status'),
-      description: 'Whether it can be used.',
-    },
-    {
-      name: 'Reason',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'reason'),
-      description: 'Why it is Ready or not.',
-    },
+    readyColumn('Whether it can be used.'),
+    REASON_COLUMN,
     { name: 'Capacity', type: 'string', jsonPath: '.spec.capacity', description: 'Most bytes it may hold.' },
     { name: 'Used-By', type: 'string', jsonPath: '.status.inUseBy[*]', description: 'The Containers that mount it.' },
     { name: 'Node', type: 'string', jsonPath: '.status.nodeName', priority: 1, description: 'The node it is on.' },
@@ -149,14 +130,8 @@ export const volumeKind: CustomKind<Volume> = {
       priority: 1,
       description: 'Its folder on the node.',
     },
-    {
-      name: 'Message',
-      type: 'string',
-      jsonPath: conditionPath('Ready', 'message'),
-      priority: 1,
-      description: 'Why it is Ready or not, as a sentence.',
-    },
-    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    MESSAGE_COLUMN,
+    AGE_COLUMN,
   ],
   selectableFields: ['.spec.nodeName', '.status.nodeName', '.status.phase'],
 };

@@ -1,24 +1,9 @@
 // What callers say by annotation because CRI has no field for it. They are the caller's, never the image's: labels of
 // an image stay data.
 import { z } from 'zod';
+import { RUNTIME_ANNOTATIONS } from '../../cri/annotations.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import { POD_NETWORK } from '../network/pod-network.ts';
-
-export const ANNOTATIONS = {
-  attachments: 'network.windlass.dev/attachments',
-  hostAliases: 'runtime.windlass.dev/host-aliases',
-  domainname: 'runtime.windlass.dev/domainname',
-  shmSize: 'runtime.windlass.dev/shm-size',
-  tmpfs: 'runtime.windlass.dev/tmpfs',
-  ulimits: 'runtime.windlass.dev/ulimits',
-  pidsLimit: 'runtime.windlass.dev/pids-limit',
-  groups: 'runtime.windlass.dev/groups',
-  init: 'runtime.windlass.dev/init',
-  noFollow: 'runtime.windlass.dev/no-follow',
-  rootfsKey: 'runtime.windlass.dev/rootfs-key',
-  ephemeralStorage: 'runtime.windlass.dev/ephemeral-storage',
-  ephemeralInodes: 'runtime.windlass.dev/ephemeral-inodes',
-} as const;
 
 const attachmentsSchema = z.array(
   z.object({
@@ -76,30 +61,38 @@ function parseCount(annotations: Annotations, key: string): number | undefined {
 
 /** Absent = one attachment to the pod network. */
 export const attachmentsOf = (annotations: Annotations) =>
-  parse(annotations, ANNOTATIONS.attachments, attachmentsSchema) ?? [{ network: POD_NETWORK, names: [] }];
+  parse(annotations, RUNTIME_ANNOTATIONS.attachments, attachmentsSchema) ?? [{ network: POD_NETWORK, names: [] }];
 export const hostAliasesOf = (annotations: Annotations) =>
-  parse(annotations, ANNOTATIONS.hostAliases, hostAliasesSchema) ?? [];
-export const tmpfsOf = (annotations: Annotations) => parse(annotations, ANNOTATIONS.tmpfs, tmpfsSchema) ?? [];
-export const ulimitsOf = (annotations: Annotations) => parse(annotations, ANNOTATIONS.ulimits, ulimitsSchema) ?? [];
+  parse(annotations, RUNTIME_ANNOTATIONS.hostAliases, hostAliasesSchema) ?? [];
+export const tmpfsOf = (annotations: Annotations) => parse(annotations, RUNTIME_ANNOTATIONS.tmpfs, tmpfsSchema) ?? [];
+export const ulimitsOf = (annotations: Annotations) =>
+  parse(annotations, RUNTIME_ANNOTATIONS.ulimits, ulimitsSchema) ?? [];
 /** Names and numbers; numbers are given to CRI's own field too, twice does no harm. */
-export const groupsOf = (annotations: Annotations) => parse(annotations, ANNOTATIONS.groups, groupsSchema) ?? [];
+export const groupsOf = (annotations: Annotations) =>
+  parse(annotations, RUNTIME_ANNOTATIONS.groups, groupsSchema) ?? [];
 export const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
 export const shmSizeOf = (annotations: Annotations) =>
-  parseNumber(annotations, ANNOTATIONS.shmSize) ?? DEFAULT_SHM_BYTES;
-export const pidsLimitOf = (annotations: Annotations) => parseNumber(annotations, ANNOTATIONS.pidsLimit);
+  parseNumber(annotations, RUNTIME_ANNOTATIONS.shmSize) ?? DEFAULT_SHM_BYTES;
+export const pidsLimitOf = (annotations: Annotations) => parseNumber(annotations, RUNTIME_ANNOTATIONS.pidsLimit);
 /** Bytes and inodes of the writable layer; 0 = no limit, absent = the default of the shim. */
-export const ephemeralStorageOf = (annotations: Annotations) => parseCount(annotations, ANNOTATIONS.ephemeralStorage);
-export const ephemeralInodesOf = (annotations: Annotations) => parseCount(annotations, ANNOTATIONS.ephemeralInodes);
-export const wantsInit = (annotations: Annotations) => annotations[ANNOTATIONS.init] === 'true';
-export const domainnameOf = (annotations: Annotations) => annotations[ANNOTATIONS.domainname] ?? '';
+export const ephemeralStorageOf = (annotations: Annotations) =>
+  parseCount(annotations, RUNTIME_ANNOTATIONS.ephemeralStorage);
+export const ephemeralInodesOf = (annotations: Annotations) =>
+  parseCount(annotations, RUNTIME_ANNOTATIONS.ephemeralInodes);
+export const wantsInit = (annotations: Annotations) => annotations[RUNTIME_ANNOTATIONS.init] === 'true';
+export const domainnameOf = (annotations: Annotations) => annotations[RUNTIME_ANNOTATIONS.domainname] ?? '';
 /** Container paths of the mounts whose host path is without links, and must not lead over one now. */
-export const noFollowOf = (annotations: Annotations) => parse(annotations, ANNOTATIONS.noFollow, groupsSchema) ?? [];
+export const noFollowOf = (annotations: Annotations) =>
+  parse(annotations, RUNTIME_ANNOTATIONS.noFollow, groupsSchema) ?? [];
 /** Undefined = the writable layer lives and dies with the container. */
 export function rootfsKeyOf(annotations: Annotations): string | undefined {
-  const key = annotations[ANNOTATIONS.rootfsKey];
+  const key = annotations[RUNTIME_ANNOTATIONS.rootfsKey];
   if (key === undefined || key === '') return undefined;
   if (!/^[a-z0-9][a-z0-9.-]{0,99}$/.test(key)) {
-    throw new WindlassError('Invalid', `annotation ${ANNOTATIONS.rootfsKey}: invalid key ${JSON.stringify(key)}`);
+    throw new WindlassError(
+      'Invalid',
+      `annotation ${RUNTIME_ANNOTATIONS.rootfsKey}: invalid key ${JSON.stringify(key)}`,
+    );
   }
   return key;
 }

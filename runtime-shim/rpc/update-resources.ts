@@ -1,4 +1,5 @@
 // UpdateContainerResources and UpdatePodSandboxResources.
+import { RUNTIME_ANNOTATIONS } from '../../cri/annotations.ts';
 import type {
   LinuxContainerResources,
   UpdateContainerResourcesRequest,
@@ -8,14 +9,16 @@ import { requireField } from '../../cri/presence.ts';
 import { WindlassError } from '../../lib/errors.ts';
 import { toWritableResources } from '../cgroups/resources.ts';
 import { layerLimitsOf } from '../storage/layer-limits.ts';
-import { ANNOTATIONS } from './annotations.ts';
 import type { Shim } from './deps.ts';
 import { getContainer, getSandbox } from './lookup.ts';
 import { rootFilesystemId } from './root-filesystem.ts';
 import { refuseWindows } from './refuse-foreign.ts';
 
 /** What CRI has no field for and can be changed in place. */
-const STORAGE_ANNOTATIONS: readonly string[] = [ANNOTATIONS.ephemeralStorage, ANNOTATIONS.ephemeralInodes];
+const STORAGE_ANNOTATIONS: readonly string[] = [
+  RUNTIME_ANNOTATIONS.ephemeralStorage,
+  RUNTIME_ANNOTATIONS.ephemeralInodes,
+];
 
 /** Changes limits of a container in place, all or none; what is zero or empty stays as it is. */
 export async function updateContainerResources(shim: Shim, request: UpdateContainerResourcesRequest): Promise<object> {

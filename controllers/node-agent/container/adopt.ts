@@ -1,9 +1,10 @@
 // What a running container has, learnt when it is seen for the first time: after a restart of the agent, or a start.
+import { RUNTIME_ANNOTATIONS } from '../../../cri/annotations.ts';
 import type { Container } from '../../../crds/container.ts';
 import { findCondition } from '../../runtime/conditions.ts';
 import { resolveHealthCheck } from '../health/health-check.ts';
 import type { ContainerState, NetworkAttachment, NodeRuntime, SandboxState } from '../runtime/node-runtime.ts';
-import { ANNOTATIONS, RUNTIME_ANNOTATIONS } from './annotations.ts';
+import { ANNOTATIONS } from './annotations.ts';
 import { attachmentKeys, resourcesKey } from './drift.ts';
 import type { ContainerMemory } from './memory.ts';
 import { attachmentsOf } from './sandbox-config.ts';

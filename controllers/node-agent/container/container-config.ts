@@ -1,9 +1,10 @@
 // Container -> CRI ContainerConfig: process, environment, mounts, rights, limits.
+import { RUNTIME_ANNOTATIONS } from '../../../cri/annotations.ts';
 import type { Container, ContainerStatus } from '../../../crds/container.ts';
 import { logPathOf } from '../logs/log-files.ts';
 import type { RuntimeContainerConfig } from '../runtime/node-runtime.ts';
 import type { UserRange } from '../users/user-ranges.ts';
-import { ANNOTATIONS, RUNTIME_ANNOTATIONS } from './annotations.ts';
+import { ANNOTATIONS } from './annotations.ts';
 import { expandVariables } from './env.ts';
 import { linuxResources, storageAnnotations } from './resources.ts';
 import { rootfsKeyOf } from './rootfs-key.ts';

@@ -1,7 +1,7 @@
 // spec.resources as the kernel's numbers.
+import { RUNTIME_ANNOTATIONS } from '../../../cri/annotations.ts';
 import type { Resources } from '../../../crds/container-process.ts';
 import { parseQuantity } from '../../../lib/quantity.ts';
-import { RUNTIME_ANNOTATIONS } from './annotations.ts';
 import type { LinuxResources } from '../runtime/node-runtime.ts';
 
 const CPU_PERIOD_US = 100_000;

@@ -1,10 +1,11 @@
 // Container -> CRI PodSandboxConfig: names, namespaces, networks, ports, DNS.
+import { RUNTIME_ANNOTATIONS } from '../../../cri/annotations.ts';
 import type { Container } from '../../../crds/container.ts';
 import { parseQuantity } from '../../../lib/quantity.ts';
 import { logDirectoryName } from '../logs/log-files.ts';
 import type { NetworkAttachment, OciImageConfig, PublishedPort, SandboxConfig } from '../runtime/node-runtime.ts';
 import type { UserRange } from '../users/user-ranges.ts';
-import { ANNOTATIONS, MANAGED_LABEL, RUNTIME_ANNOTATIONS } from './annotations.ts';
+import { ANNOTATIONS, MANAGED_LABEL } from './annotations.ts';
 import { linuxResources } from './resources.ts';
 import { specHash } from './spec-hash.ts';
 

@@ -1,8 +1,8 @@
 // A runtime that speaks CRI alone (containerd, CRI-O), without our node service: what CRI can give instead, and by name
 // what it cannot. Found out anew with each call that is answered Unimplemented: the socket may change hands.
+import { RUNTIME_ANNOTATIONS } from '../../../cri/annotations.ts';
 import type { CriClient } from '../../../cri/client.ts';
 import { reasonOf, WindlassError } from '../../../lib/errors.ts';
-import { RUNTIME_ANNOTATIONS } from '../container/annotations.ts';
 import { parseImageConfig } from './image-config.ts';
 import type {
   InspectedImage,
