@@ -124,7 +124,7 @@ try {
     [
       watchExits(shim),
       watchMounts(shim),
-      watchLayers(shim),
+      watchLayers(shim, build.builder),
       shim.pool.part,
       rest.part,
       { name: 'network', run: (signal) => network.run(signal) },

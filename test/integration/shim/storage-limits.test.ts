@@ -7,8 +7,9 @@ import { test } from 'node:test';
 import { paths } from '../../../lib/instance.ts';
 import { mountTmpfs } from '../../../runtime-shim/host/mount.ts';
 import { enforcesProjectQuota } from '../../../runtime-shim/host/project-quota.ts';
+import { mustBuild } from '../../support/builds.ts';
 import { requireFeature, requireRoot } from '../../support/require.ts';
-import { startTestShim, type TestShim } from '../../support/shim.ts';
+import { BUSYBOX, startTestShim, type TestShim } from '../../support/shim.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const MiB = 2 ** 20;
@@ -137,6 +138,24 @@ test('a nearly full disk: the container with the largest layer goes, the others 
   const { bavail, blocks } = statfsSync(root);
   assert.ok(bavail > blocks / 2, 'what it wrote is gone');
   await shim.run('more', { command: ['sleep', '1000'] });
+});
+
+test('a nearly full disk: the cache of builds goes before any container does', async (t) => {
+  if (!requireRoot(t)) return;
+  await using shim = await startTestShim({ sandboxPool: 0, prepare: (root) => mountTmpfs(root, 'size=600m') });
+  const root = dirname(shim.instance.home);
+  const [shell = '', flag = '', loop = ''] = neighbour.command;
+  const other = await shim.run('neighbour', { command: [shell, flag, `head -c 60m /dev/zero > /mine; ${loop}`] });
+  await waitFor(async () => (await shim.readLog(other)).length > 0, { what: 'the neighbour' });
+  const inlineFiles = { Dockerfile: `FROM ${BUSYBOX}\nRUN head -c 100m /dev/zero > /large\n` };
+  const { image } = await mustBuild(shim, { inlineFiles });
+  await shim.cri.images.removeImage({ image: { image: image.imageId } });
+  assert.equal((await shim.cri.node.buildCache({})).entries, 1);
+  const { bavail, blocks, bsize } = statfsSync(root);
+  writeFileSync(join(root, 'filler'), Buffer.alloc(bavail * bsize - 10 * MiB, 1));
+  await waitFor(() => statfsSync(root).bavail > blocks / 10, { what: 'room again', timeoutMs: 60_000 });
+  assert.equal((await shim.cri.node.buildCache({})).entries, 0);
+  await livesOn(shim, other);
 });
 
 test('a nearly full disk: containers and images are refused, nobody ends who is not to blame', async (t) => {
