@@ -3,7 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -12,11 +12,14 @@ import { serverOptions } from '../../cli/options.ts';
 import { freePorts } from '../../cli/ports.ts';
 import { prepareControlPlane } from '../../cli/server-plan.ts';
 import { createApiClient } from '../../client/api-client.ts';
+import { createInformerSet } from '../../client/informer-set.ts';
 import { readKubeconfig } from '../../client/kubeconfig.ts';
 import { nodeKind, type Node } from '../../crds/builtin.ts';
 import { containerKind, type Container } from '../../crds/container.ts';
 import { serviceKind } from '../../crds/service.ts';
+import { systemClock } from '../../lib/clock.ts';
 import { isAlreadyExists, reasonOf } from '../../lib/errors.ts';
+import { createLogger } from '../../lib/log.ts';
 import { describeInstance, paths } from '../../lib/instance.ts';
 import { waitFor } from '../../test/support/wait.ts';
 
@@ -122,6 +125,7 @@ const isServing = (): Promise<boolean> =>
   );
 await waitFor(isServing, { timeoutMs: 180_000, what: 'the API server' });
 
+const hollow: ChildProcess[] = [];
 const names = Array.from({ length: nodes }, (_, index) => `hollow-${index + 1}`);
 for (let index = 0; index < processes; index += 1) {
   const own = names.filter((_, position) => position % processes === index);
@@ -130,29 +134,27 @@ for (let index = 0; index < processes; index += 1) {
   const args = [HOLLOW, '--kubeconfig', kubeconfig, '--pki', pki, '--folder', root, '--names', own.join(',')];
   args.push('--image', IMAGE);
   const child = start(`hollow-${index}`, process.execPath, args, 'pipe');
+  hollow.push(child);
   cleanup.defer(() => end(child));
 }
 const isReady = ({ status }: Node | Container): boolean =>
   status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
-// A list that fails is taken again: what is measured is how things go on.
-const listNodes = async (): Promise<Node[]> =>
-  (
-    await api
-      .kind<Node>(nodeKind)
-      .list()
-      .catch(() => NOTHING)
-  ).items;
-const listContainers = async (): Promise<Container[]> =>
-  (
-    await api
-      .kind(containerKind)
-      .list({ namespace: 'default' })
-      .catch(() => NOTHING)
-  ).items;
-const NOTHING = { items: [] };
-const LONG = { timeoutMs: 30 * 60_000, intervalMs: 2_000 };
-await waitFor(async () => (await listNodes()).filter(isReady).length === nodes, { ...LONG, what: 'the nodes' });
-console.log(`${nodes} nodes Ready`);
+// One watch of each, as a controller has it: to list thousands again and again would be most of what is measured.
+const observer = createInformerSet({ client: api, log: createLogger('observer', 'fatal'), clock: systemClock });
+const seen = { nodes: observer.add<Node>(nodeKind), containers: observer.add<Container>(containerKind) };
+const observing = new AbortController();
+const observed = observer.run(observing.signal);
+cleanup.defer(async () => {
+  observing.abort();
+  await observed;
+});
+const listNodes = (): Node[] => seen.nodes.list();
+const listContainers = (): Container[] => seen.containers.list('default');
+const LONG = { timeoutMs: 40 * 60_000, intervalMs: 500 };
+const joinedAt = performance.now();
+await waitFor(() => listNodes().filter(isReady).length === nodes, { ...LONG, what: 'the nodes' });
+console.log(`${nodes} nodes Ready after ${seconds(performance.now() - joinedAt)}`);
+tellUsage();
 
 // What a user feels meanwhile: one small read after the other.
 const latencies: number[] = [];
@@ -181,15 +183,16 @@ for (let index = 0; index < services; index += 1) {
   };
   await again(() => api.kind(serviceKind).create(service));
 }
-await waitFor(async () => (await listContainers()).filter(({ spec }) => spec.nodeName).length === containers, LONG);
+await waitFor(() => listContainers().filter(({ spec }) => spec.nodeName).length === containers, LONG);
 const boundMs = performance.now() - startedAt;
-await waitFor(async () => (await listContainers()).filter(isReady).length === containers, LONG);
+await waitFor(() => listContainers().filter(isReady).length === containers, LONG);
 const readyMs = performance.now() - startedAt;
 probing.abort();
 await probe;
 
 const exported = await again(async () => (await api.raw('/metrics')).body);
-const usage = Object.fromEntries([...parts].map(([name, { pid }]) => [name, usageOf(pid ?? 0)]));
+console.log(`${nodes} hollow nodes, ${containers} Containers of ${services} Services`);
+tellUsage();
 const replaced = parts.get('controllers') as ChildProcess;
 parts.delete('controllers');
 await end(replaced);
@@ -210,10 +213,9 @@ const recoveredMs = performance.now() - restartedAt;
 latencies.sort((a, b) => a - b);
 const quantile = (share: number): string =>
   `${Math.round(latencies[Math.floor((latencies.length - 1) * share)] ?? 0)} ms`;
-const perNode = Object.values(Object.groupBy(await listContainers(), ({ spec }) => spec.nodeName ?? '')).map(
+const perNode = Object.values(Object.groupBy(listContainers(), ({ spec }) => spec.nodeName ?? '')).map(
   (list) => list?.length ?? 0,
 );
-console.log(`${nodes} hollow nodes, ${containers} Containers of ${services} Services`);
 console.log(
   `bound after ${seconds(boundMs)} (${Math.round(containers / (boundMs / 1000))} a second), Ready after ${seconds(readyMs)}`,
 );
@@ -221,8 +223,7 @@ console.log(`per node ${Math.min(...perNode)} to ${Math.max(...perNode)}`);
 console.log(
   `reads meanwhile: median ${quantile(0.5)}, p99 ${quantile(0.99)}, longest ${quantile(1)} of ${latencies.length}, ${failed} failed; writes asked again ${refused} times`,
 );
-for (const [name, { residentMb, cpuSeconds }] of Object.entries(usage))
-  console.log(`${name}: ${residentMb} MB resident, ${cpuSeconds.toFixed(1)} s of processor time`);
+for (const line of latenciesOf(exported ?? '')) console.log(line);
 for (const [metric, by] of COUNTED) console.log(`${metric}: ${sumOf(exported ?? '', metric, by)}`);
 console.log(
   `controllers that lost their lease meanwhile: ${leasesLost} (${endedCpuSeconds.toFixed(1)} s of processor time)`,
@@ -243,6 +244,29 @@ function sumOf(text: string, metric: string, by: readonly string[]): string {
   }
   const largest = [...sums].toSorted(([, a], [, b]) => b - a).slice(0, 12);
   return `${total} (${largest.map(([key, sum]) => `${key} ${sum}`).join(', ')})`;
+}
+
+/**
+ * How long requests took by the server's own count, from their arrival until they were answered, waits for a turn included:
+ * median and p99 by verb, as the limits of the buckets that they fall into.
+ */
+function latenciesOf(text: string): string[] {
+  const buckets = new Map<string, Map<number, number>>();
+  for (const line of text.split('\n')) {
+    const [, labels = '', value] = /^apiserver_request_duration_seconds_bucket\{(.*)\} (\S+)/.exec(line) ?? [];
+    const verb = /(?:^|,)verb="([^"]*)"/.exec(labels)?.[1];
+    const limit = /(?:^|,)le="([^"]*)"/.exec(labels)?.[1];
+    if (value === undefined || verb === undefined || limit === undefined) continue;
+    const upTo = limit === '+Inf' ? Infinity : Number(limit);
+    const byLimit = buckets.get(verb) ?? new Map<number, number>();
+    buckets.set(verb, byLimit.set(upTo, (byLimit.get(upTo) ?? 0) + Number(value)));
+  }
+  return [...buckets].map(([verb, byLimit]) => {
+    const sorted = [...byLimit].toSorted(([a], [b]) => a - b);
+    const count = sorted.at(-1)?.[1] ?? 0;
+    const within = (share: number): string => `${sorted.find(([, upTo]) => upTo >= count * share)?.[0] ?? Infinity} s`;
+    return `${verb}: ${count} requests, median within ${within(0.5)}, p99 within ${within(0.99)}`;
+  });
 }
 
 /** As a user would: what fails for a while is asked again. */
@@ -273,8 +297,19 @@ function cpuSecondsOf(pid: number): number | undefined {
   }
 }
 
-function usageOf(pid: number): { residentMb: number; cpuSeconds: number } {
+/** Prints what each part has used since its start. */
+function tellUsage(): void {
+  const groups = new Map<string, readonly ChildProcess[]>([...parts].map(([name, child]) => [name, [child]]));
+  groups.set(`${hollow.length} hollow processes`, hollow);
+  for (const [name, children] of groups) {
+    const cpuSeconds = children.reduce((sum, { pid }) => sum + (cpuSecondsOf(pid ?? 0) ?? 0), 0);
+    const residentMb = children.reduce((sum, { pid }) => sum + residentMbOf(pid ?? 0), 0);
+    console.log(`  ${name}: ${residentMb} MB resident, ${cpuSeconds.toFixed(1)} s of processor time`);
+  }
+  console.log(`  load ${loadavg()[0]?.toFixed(0)}`);
+}
+
+function residentMbOf(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const residentMb = Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
-  return { residentMb, cpuSeconds: cpuSecondsOf(pid) ?? 0 };
+  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
 }
