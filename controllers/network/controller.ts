@@ -13,10 +13,7 @@ import { DEFAULT_NETWORK, networksOf } from './plan.ts';
 
 /** Endpoints of many containers that start together become one write: soon where other nodes learn from it who is where. */
 const ENDPOINTS_DELAY_MS = 100;
-/** Those of a bridge are there to be looked at; the more there are, the more a write of their list costs. */
 const BRIDGE_ENDPOINTS_DELAY_MS = 500;
-const DELAY_PER_BRIDGE_ENDPOINT_MS = 10;
-const LONGEST_DELAY_MS = 2_000;
 
 /** The part that keeps Networks; overlays use UDP port `vxlanPort`. */
 export function createNetworkController(deps: ControllerDeps, { vxlanPort }: { vxlanPort: number }): RunPart {
@@ -75,12 +72,11 @@ function buildNetworkOf({ metadata, spec }: Image): string[] {
   return spec.build === undefined || name === NO_NETWORK ? [] : [joinKey(metadata.namespace, name)];
 }
 
-function endpointsDelayMs(network: Network | undefined): number {
-  // Its end waits for its last container.
-  if (network?.spec.driver === 'overlay' || (network && isDeleting(network))) return ENDPOINTS_DELAY_MS;
-  const endpoints = network?.status?.endpoints?.length ?? 0;
-  return Math.min(BRIDGE_ENDPOINTS_DELAY_MS + endpoints * DELAY_PER_BRIDGE_ENDPOINT_MS, LONGEST_DELAY_MS);
-}
+// Its end waits for its last container.
+const endpointsDelayMs = (network: Network | undefined): number =>
+  network?.spec.driver === 'overlay' || (network && isDeleting(network))
+    ? ENDPOINTS_DELAY_MS
+    : BRIDGE_ENDPOINTS_DELAY_MS;
 
 // A node that joins or leaves changes what networks look like, and so do its routes and addresses; heartbeats do not.
 const factsOf = ({ metadata, status }: Node): string =>
