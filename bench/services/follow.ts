@@ -2,9 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createApiClient } from '../../client/api-client.ts';
-import type { ApiClient } from '../../client/client.ts';
+import type { ApiClient, KindClient, WatchEvent } from '../../client/client.ts';
 import { readKubeconfig } from '../../client/kubeconfig.ts';
 import { containerKind, type Container } from '../../crds/container.ts';
+import type { KubernetesObject } from '../../crds/kind.ts';
 import { serviceKind, type Service } from '../../crds/service.ts';
 import type { TestInstance } from '../../test/support/instance.ts';
 import { waitFor } from '../../test/support/wait.ts';
@@ -42,20 +43,15 @@ export async function followServices(instance: Pick<TestInstance, 'kubeconfig' |
     containers.list({ namespace }),
     services.list({ namespace }),
   ]);
-  const followContainers = async (): Promise<void> => {
-    const { resourceVersion } = fromContainers;
-    for await (const { type, object } of containers.watch({ namespace, resourceVersion }, stop.signal)) {
+  const following = Promise.all([
+    follow(containers, fromContainers.resourceVersion, stop.signal, ({ type, object }) => {
       if (type === 'DELETED') there.delete(object.metadata.uid ?? '');
-      else if (type !== 'BOOKMARK') there.set(object.metadata.uid ?? '', object);
-    }
-  };
-  const follow = async (): Promise<void> => {
-    const { resourceVersion } = fromServices;
-    for await (const { type, object } of services.watch({ namespace, resourceVersion }, stop.signal)) {
-      if (type !== 'DELETED' && type !== 'BOOKMARK') seen.set(object.metadata.name, object);
-    }
-  };
-  const following = Promise.all([followContainers(), follow()]).catch(() => undefined);
+      else there.set(object.metadata.uid ?? '', object);
+    }),
+    follow(services, fromServices.resourceVersion, stop.signal, ({ type, object }) => {
+      if (type !== 'DELETED') seen.set(object.metadata.name, object);
+    }),
+  ]).catch(() => undefined);
   const membersOf = (uid: string | undefined): Container[] =>
     [...there.values()].filter(({ metadata }) => metadata.ownerReferences?.[0]?.uid === uid);
   const has = (name: string, replicas: number): boolean => {
@@ -102,4 +98,20 @@ export async function followServices(instance: Pick<TestInstance, 'kubeconfig' |
       await api.close();
     },
   };
+}
+
+/** Tells `observe` of what happens after `from`; the server ends each watch after some minutes. */
+async function follow<T extends KubernetesObject>(
+  client: KindClient<T>,
+  from: string,
+  signal: AbortSignal,
+  observe: (event: WatchEvent<T>) => void,
+): Promise<void> {
+  let resourceVersion = from;
+  while (!signal.aborted) {
+    for await (const event of client.watch({ namespace, resourceVersion }, signal)) {
+      resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
+      if (event.type !== 'BOOKMARK') observe(event);
+    }
+  }
 }
