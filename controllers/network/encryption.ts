@@ -18,6 +18,8 @@ export interface NodeEncryption {
   readonly lacks: string;
 }
 
+/** Of what a node says in a message that everybody reads. */
+const LONGEST = 200;
 const SAYS_NOTHING = 'its agent has not said that it can';
 
 /** What the Node says. What an agent writes is data from another machine: what is no key counts as none. Pure. */
@@ -26,7 +28,10 @@ export function readEncryption({ metadata }: Node): NodeEncryption {
   const key = said(ENCRYPTION_KEY_ANNOTATION);
   const node = { name: metadata.name, uid: metadata.uid ?? '', lacks: '' };
   if (isKey(key)) return { ...node, publicKey: key };
-  return { ...node, lacks: key === '' ? said(ENCRYPTION_LACKS_ANNOTATION) || SAYS_NOTHING : 'its key is none' };
+  return {
+    ...node,
+    lacks: key === '' ? said(ENCRYPTION_LACKS_ANNOTATION).slice(0, LONGEST) || SAYS_NOTHING : 'its key is none',
+  };
 }
 
 /** Thirty-two bytes in base64, as it is written in one way only. */

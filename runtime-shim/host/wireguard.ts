@@ -1,5 +1,5 @@
-// WireGuard devices: made by rtnetlink(7), given keys and peers by the kernel's generic netlink family of that name. No
-// private key is ever read back, nor handed to a program.
+// WireGuard devices: made by rtnetlink(7), given keys and peers by the kernel's generic netlink family of that name. A
+// private key goes into the kernel; of what the kernel says it is left where it is.
 import { isIPv6 } from 'node:net';
 import { addressBytes, formatAddress } from '../../lib/ip-address.ts';
 import { findFamily, genetlinkAttributes, genetlinkRequest } from './genetlink.ts';

@@ -27,7 +27,7 @@ import { servingBackends, staleUdpFlows } from './service-plan.ts';
 import { claimServicePorts, holderOf, reclaimServicePorts } from './service-ports.ts';
 import { emptyState, nameServerElements, reachability } from './state.ts';
 import { createTables } from './tables.ts';
-import { createTunnel } from './tunnel.ts';
+import { createTunnel, isEncrypted } from './tunnel.ts';
 import { watchDrift } from './watch-drift.ts';
 import { createPeerWatch } from './watch-peers.ts';
 
@@ -67,8 +67,9 @@ export function createNodeNetwork({ instance, log, upstreamResolvers }: NodeNetw
       readRecords(parts);
       await relays.sync(state.services);
       // What must not leave in the clear is known to the tables before a device sends it.
-      await tables.rebuild();
+      if ([...state.networks.values()].some(isEncrypted)) await tables.rebuild();
       repairLinks(parts);
+      await tables.rebuild();
       nameServer.sync();
     },
 

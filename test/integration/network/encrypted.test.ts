@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -153,8 +154,11 @@ describe('encrypted overlay over three hosts', { skip: lacksWireguard() }, () =>
       `const s = require('dgram').createSocket('${family}');
        s.send(Buffer.from(process.argv[1], 'hex'), ${port}, '${host}', () => s.close())`;
     const before = await counters(at(0), SECRET);
-    await send(by(at(0).address, VXLAN_PORT, 'udp4'));
-    await send(by(at(0).address6, VXLAN_PORT, 'udp6'));
+    // By a machine on the wire: a node's own packet filter would not let it send that.
+    execFileSync('ip', ['addr', 'add', '192.0.2.99/24', 'dev', 'switch']);
+    execFileSync('ip', ['addr', 'add', 'fd00:2::99/64', 'dev', 'switch', 'nodad']);
+    execFileSync(process.execPath, ['-e', by(at(0).address, VXLAN_PORT, 'udp4'), hex]);
+    execFileSync(process.execPath, ['-e', by(at(0).address6, VXLAN_PORT, 'udp6'), hex]);
     assert.equal((await counters(at(0), SECRET)).rx, before.rx);
     // The same through the tunnel gets there: the packet is not at fault. What is no VXLAN does not.
     await send(by(tunnelIp(0), VXLAN_PORT, 'udp6'));
