@@ -8,7 +8,8 @@ import { errnoOf } from '../../../lib/errors.ts';
 import { openGenetlink } from '../../../runtime-shim/host/genetlink.ts';
 import { umountTree } from '../../../runtime-shim/host/mount.ts';
 import { createSandboxNamespaces, withNetns } from '../../../runtime-shim/host/namespaces.ts';
-import { addAddress, linkIndex, openRtnetlink, setLinkUp } from '../../../runtime-shim/host/rtnetlink.ts';
+import { addAddress } from '../../../runtime-shim/host/link-addresses.ts';
+import { linkIndex, openRtnetlink, setLinkUp } from '../../../runtime-shim/host/rtnetlink.ts';
 import {
   changeWireguard,
   createWireguard,
