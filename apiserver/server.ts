@@ -10,9 +10,14 @@ import type { Logger } from '../lib/log.ts';
 import { createMetrics, type Registry as MetricsRegistry } from '../lib/metrics.ts';
 import { runAll } from '../lib/run-all.ts';
 import { createAuthenticator } from './auth/authenticate.ts';
+import { createAuthorizer } from './auth/authorizer.ts';
 import { createFlowControl } from './flowcontrol/flow-control.ts';
 import { reviewHandlers } from './auth/reviews.ts';
 import type { StaticTokens } from './auth/static-tokens.ts';
+import { createGrantCheck } from './rbac/escalation.ts';
+import { keepRoles } from './rbac/keep-roles.ts';
+import { createRoles } from './rbac/roles.ts';
+import { rbacResources } from './resources/builtin/rbac.ts';
 import { installBuiltins } from './resources/builtins.ts';
 import { createCustomResources } from './resources/custom-resources.ts';
 import { createRegistry, type ResourceRegistry } from './resources/registry.ts';
@@ -91,14 +96,19 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   });
   requestMetrics.watchStore(store);
   const registry = createRegistry();
+  const roles = createRoles({ store, log: log.child({ part: 'rbac' }) });
+  const authorize = createAuthorizer(roles);
   installBuiltins(registry);
+  registry.set('rbac', rbacResources(createGrantCheck(roles, authorize)));
   const customResources = createCustomResources({ store, registry, clock, log });
   const systemObjects = createSystemObjects({ store, clock, log });
-  const isServing = createServingCheck(registry, customResources.isLoaded, systemObjects.definitionNames);
-  const deps = { store, registry, clock, log, isServing, countWatchEvents: requestMetrics.countWatchEvents };
+  const isLoaded = (): boolean => customResources.isLoaded() && roles.isLoaded();
+  const isServing = createServingCheck(registry, isLoaded, systemObjects.definitionNames);
+  const deps = { store, registry, clock, log, authorize, isServing, countWatchEvents: requestMetrics.countWatchEvents };
   const dispatcher = createDispatcher(deps);
   const authenticator = createAuthenticator({ store, clock, staticTokens: options.staticTokens });
-  for (const handler of reviewHandlers(authenticator.identifyToken)) dispatcher.addSubresource(handler);
+  const reviews = reviewHandlers({ identifyToken: authenticator.identifyToken, authorize, grantsOf: roles.grantsOf });
+  for (const handler of reviews) dispatcher.addSubresource(handler);
   const membership = own && createMembership({ client, clock, log }, own);
   const stopping = new AbortController();
   let address = '';
@@ -106,6 +116,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   const app = createApp(options.tls);
   const api = {
     authenticator,
+    authorize,
     dispatcher,
     metrics: requestMetrics,
     flowControl: createFlowControl(metrics),
@@ -125,7 +136,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     patience: options.patience,
   });
   registerServerRoutes(app as unknown as FastifyInstance, {
-    ...{ log, patience: options.patience },
+    ...{ log, authorize, patience: options.patience },
     joining: own && membership && { store, membership, pki: own.pki, peerUrl: own.peerUrl, log },
   });
   app.server.on('upgrade', (message: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -154,6 +165,8 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
             { name: 'storage', run: store.run },
             { name: 'custom-resources', run: customResources.run },
             { name: 'system-objects', run: systemObjects.run },
+            { name: 'rbac', run: roles.run },
+            { name: 'default roles', run: (stop: AbortSignal) => keepRoles({ store, roles, clock, log }, stop) },
             authenticator,
             ...(membership ? [{ name: 'membership', run: membership.run }] : []),
             ...(snapshots

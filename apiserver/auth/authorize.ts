@@ -1,5 +1,5 @@
-// May this user do that? Masters may do everything, nodes what the node rule says, join tokens ask to be one, the registry
-// asks about others; there are no roles yet.
+// What is fixed: masters may do everything, nodes what the node rule says, join tokens ask to be one, the registry asks about
+// others. Roles add to it (authorizer.ts).
 import { UNAUTHENTICATED, type User } from './user.ts';
 import { BOOTSTRAPPERS, REGISTRY_USER } from '../../crds/join.ts';
 import { authorizeNode } from './node-rule.ts';

@@ -2,7 +2,8 @@
 // `impersonate` on each thing that it claims to be.
 // https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
 import { badRequest, forbidden } from '../routes/api-errors.ts';
-import { authorize, type Attributes } from './authorize.ts';
+import type { Attributes } from './authorize.ts';
+import type { Authorize } from './authorizer.ts';
 import { ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, type User } from './user.ts';
 
 const PREFIX = 'impersonate-';
@@ -23,7 +24,7 @@ interface Claim {
  * `rawHeaders` are names and values in turn, as node:http has them: groups may come in several headers, and hold commas.
  * Throws Forbidden when `user` may not act as that one, BadRequest when the headers name something but no user.
  */
-export function actAs(user: User, rawHeaders: readonly string[]): User {
+export function actAs(user: User, rawHeaders: readonly string[], authorize: Authorize): User {
   const claim = readClaim(rawHeaders);
   if (!claim) return user;
   const [, namespace, , account] = SERVICE_ACCOUNT.exec(claim.name) ?? [];

@@ -5,22 +5,33 @@ import { badRequest } from '../routes/api-errors.ts';
 import { decodeBody } from '../routes/body.ts';
 import { mediaTypeOf } from '../routes/request-options.ts';
 import type { SubresourceHandler, SubresourceRequest, SubresourceResponse } from '../resources/subresource.ts';
-import { authorize, MASTERS, NODES, type Attributes } from './authorize.ts';
+import type { Grant } from '../rbac/roles.ts';
+import { MASTERS, NODES, type Attributes } from './authorize.ts';
+import type { Authorize } from './authorizer.ts';
 import type { User } from './user.ts';
 
 type Fields = Record<string, unknown>;
 
-/**
- * Handlers of the collections themselves: their subresource name is empty. `identifyToken` gives the user of a bearer
- * token and throws Unauthorized for one of nobody.
- */
-export function reviewHandlers(identifyToken: (token: string) => Promise<User>): SubresourceHandler[] {
+export interface ReviewDeps {
+  /** The user of a bearer token; throws Unauthorized for one of nobody. */
+  readonly identifyToken: (token: string) => Promise<User>;
+  readonly authorize: Authorize;
+  /** What a user has by roles. */
+  readonly grantsOf: (
+    user: User,
+    namespace: string,
+  ) => { readonly grants: readonly Grant[]; readonly errors: readonly string[] };
+}
+
+/** Handlers of the collections themselves: their subresource name is empty. */
+export function reviewHandlers({ identifyToken, authorize, grantsOf }: ReviewDeps): SubresourceHandler[] {
+  const accessReview = (spec: Fields, user: User): Fields => reviewAccess(authorize, spec, user);
   return [
     handler('authentication.k8s.io', 'SelfSubjectReview', (_spec, user) => ({ userInfo: userInfo(user) })),
     handler('authentication.k8s.io', 'TokenReview', (spec) => tokenReview(spec, identifyToken)),
     handler('authorization.k8s.io', 'SelfSubjectAccessReview', accessReview),
     handler('authorization.k8s.io', 'SubjectAccessReview', (spec) => accessReview(spec, subjectOf(spec))),
-    handler('authorization.k8s.io', 'SelfSubjectRulesReview', (_spec, user) => rulesReview(user)),
+    handler('authorization.k8s.io', 'SelfSubjectRulesReview', (spec, user) => reviewRules(grantsOf, spec, user)),
   ];
 }
 
@@ -69,7 +80,7 @@ function handler(group: string, kind: string, answer: Reviewer): SubresourceHand
   };
 }
 
-function accessReview(spec: Fields, user: User): Fields {
+function reviewAccess(authorize: Authorize, spec: Fields, user: User): Fields {
   const resource = textsOf(spec, 'resourceAttributes') as Partial<Attributes> | undefined;
   const other = textsOf(spec, 'nonResourceAttributes');
   if (!resource === !other) {
@@ -98,9 +109,12 @@ function textsOf(spec: Fields, field: string): Readonly<Record<string, string>> 
   return texts;
 }
 
-function rulesReview(user: User): Fields {
+/** By what is fixed, and by roles: those of the cluster and of the namespace that is asked about. */
+function reviewRules(grantsOf: ReviewDeps['grantsOf'], { namespace }: Fields, user: User): Fields {
+  const { grants, errors } = grantsOf(user, typeof namespace === 'string' ? namespace : '');
   const everything = ['*'];
   const isMaster = user.groups.includes(MASTERS);
+  const granted = isMaster ? [] : grants.flatMap(({ rules }) => rules);
   return {
     resourceRules: [
       { verbs: ['create'], apiGroups: ['authentication.k8s.io'], resources: ['selfsubjectreviews'] },
@@ -113,8 +127,13 @@ function rulesReview(user: User): Fields {
       ...(user.groups.includes(NODES)
         ? [{ verbs: ['get', 'list', 'watch'], apiGroups: everything, resources: everything }]
         : []),
+      ...granted.filter(({ resources }) => resources?.length),
     ],
-    nonResourceRules: [{ verbs: isMaster ? everything : ['get'], nonResourceURLs: everything }],
+    nonResourceRules: [
+      { verbs: isMaster ? everything : ['get'], nonResourceURLs: everything },
+      ...granted.filter(({ nonResourceURLs }) => nonResourceURLs?.length),
+    ],
+    ...(errors.length === 0 ? {} : { evaluationError: errors.join(', ') }),
     // The node rule also depends on the object, which a list of rules cannot say.
     incomplete: user.groups.includes(NODES),
   };

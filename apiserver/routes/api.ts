@@ -7,6 +7,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { isAbort, WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Authenticator } from '../auth/authenticate.ts';
+import type { Authorize } from '../auth/authorizer.ts';
 import { actAs } from '../auth/impersonate.ts';
 import type { User } from '../auth/user.ts';
 import { classify } from '../flowcontrol/classify.ts';
@@ -23,6 +24,7 @@ import { refuseUpgrade } from './upgrade.ts';
 
 export interface ApiRouteOptions {
   readonly authenticator: Authenticator;
+  readonly authorize: Authorize;
   readonly dispatcher: Dispatcher;
   readonly metrics: RequestMetrics;
   readonly flowControl: FlowControl;
@@ -105,8 +107,8 @@ export function registerApiRoutes(app: FastifyInstance, options: ApiRouteOptions
 export const GONE = new DOMException('the connection of the request is closed', 'AbortError');
 
 /** Who the request is answered for. Both are logged: what is done is in the name of the one, but the other did it. */
-function impersonated({ log }: ApiRouteOptions, user: User, message: IncomingMessage): User {
-  const other = actAs(user, message.rawHeaders);
+function impersonated({ log, authorize }: ApiRouteOptions, user: User, message: IncomingMessage): User {
+  const other = actAs(user, message.rawHeaders, authorize);
   if (other !== user) {
     const path = message.url?.split('?')[0];
     log.info({ user: user.name, as: other.name, groups: other.groups, method: message.method, path }, 'impersonating');

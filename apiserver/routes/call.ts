@@ -1,6 +1,7 @@
 // One API request on its way through the verbs, and what the verbs answer.
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
+import type { Authorize } from '../auth/authorizer.ts';
 import type { ResourceRegistry } from '../resources/registry.ts';
 import type { RequestContext, Resource } from '../resources/resource.ts';
 import type { ResourceStore } from '../storage/resource-store.ts';
@@ -12,7 +13,8 @@ export interface ApiDeps {
   readonly registry: ResourceRegistry;
   readonly clock: Clock;
   readonly log: Logger;
-  /** False until the resources of the store are known: what is unknown now may be served in a moment. */
+  readonly authorize: Authorize;
+  /** False until the resources and roles of the store are known: what is unknown now may be served in a moment. */
   readonly isServing: () => boolean;
   /** Told how many events a watch sent. */
   readonly countWatchEvents?: (resource: Resource, count: number) => void;

@@ -1,6 +1,6 @@
 // From a URL to the verb that answers it: resource, rights, handler.
 import type { User } from '../auth/user.ts';
-import { authorize, type Attributes } from '../auth/authorize.ts';
+import type { Attributes } from '../auth/authorize.ts';
 import { authorizeNodeData } from '../auth/node-data.ts';
 import { collectionOf } from '../resources/registry.ts';
 import type { Resource } from '../resources/resource.ts';
@@ -56,8 +56,10 @@ export function createDispatcher(deps: ApiDeps): Dispatcher {
 
   const checkAllowed = (user: User, path: ResourcePath, verb: string): void => {
     const attributes = attributesOf(path, verb);
-    const decision = authorize(user, attributes);
-    if (!decision.allowed) throw forbidden(user, attributes, decision.reason);
+    const decision = deps.authorize(user, attributes);
+    if (decision.allowed) return;
+    // Who has a role may be known in a moment.
+    throw deps.isServing() ? forbidden(user, attributes, decision.reason) : notServedYet();
   };
 
   const checkData = async (user: User, path: ResourcePath, verb: string): Promise<void> => {

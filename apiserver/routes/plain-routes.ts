@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { WindlassError } from '../../lib/errors.ts';
 import type { Registry as MetricsRegistry } from '../../lib/metrics.ts';
-import { authorize } from '../auth/authorize.ts';
+import type { Authorize } from '../auth/authorizer.ts';
 import { PUBLIC_ROUTE, requireUser, send, type Patience } from './api.ts';
 import { notServedYet } from './api-errors.ts';
 import { jsonAnswer, type Answer, type ApiDeps } from './call.ts';
@@ -26,7 +26,7 @@ export function registerPlainRoutes(app: FastifyInstance, options: PlainRouteOpt
   const { store } = options;
   const get = (url: string, answer: (request: FastifyRequest) => Promise<Answer> | Answer, isPublic = false): void => {
     app.get(url, { config: isPublic ? PUBLIC_ROUTE : {} }, async (request: FastifyRequest, reply: FastifyReply) => {
-      if (!isPublic) checkPath(request);
+      if (!isPublic) checkPath(options.authorize, request);
       await send(options, request, reply, await answer(request));
     });
   };
@@ -99,7 +99,7 @@ export function registerPlainRoutes(app: FastifyInstance, options: PlainRouteOpt
   );
 }
 
-function checkPath(request: FastifyRequest): void {
+function checkPath(authorize: Authorize, request: FastifyRequest): void {
   const user = requireUser(request);
   const path = request.url.split('?')[0] as string;
   const attributes = {

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { SERVERS_PATH, type ServerList } from '../../crds/servers.ts';
 import { WindlassError } from '../../lib/errors.ts';
-import { authorize } from '../auth/authorize.ts';
+import type { Authorize } from '../auth/authorizer.ts';
 import type { User } from '../auth/user.ts';
 import { requireUser, send, type ApiRouteOptions } from '../routes/api.ts';
 import { jsonAnswer, type Answer } from '../routes/call.ts';
@@ -10,7 +10,7 @@ import type { JoinServerDeps } from './join-server.ts';
 import { joinServer } from './join-server.ts';
 import type { Membership } from './membership.ts';
 
-export interface ServerRouteOptions extends Pick<ApiRouteOptions, 'log' | 'patience'> {
+export interface ServerRouteOptions extends Pick<ApiRouteOptions, 'log' | 'patience' | 'authorize'> {
   /** Undefined with an etcd of somebody else. */
   readonly joining: (Omit<JoinServerDeps, 'membership'> & { readonly membership: Membership }) | undefined;
 }
@@ -39,7 +39,7 @@ export function registerServerRoutes(app: FastifyInstance, options: ServerRouteO
   });
   route('DELETE', `${SERVERS_PATH}/:name`, async ({ params }, user) => {
     const { name } = params as { name: string };
-    checkMay(user, 'delete', `${SERVERS_PATH}/${name}`);
+    checkMay(options.authorize, user, 'delete', `${SERVERS_PATH}/${name}`);
     if (!joining) throw notEmbedded();
     await joining.membership.remove(name);
     return jsonAnswer(200, joining.membership.list());
@@ -52,7 +52,7 @@ const notEmbedded = (): WindlassError =>
     'the etcd of this server is not its own: a further server shares it with --etcd-servers, and needs no --join',
   );
 
-function checkMay(user: User, verb: string, path: string): void {
+function checkMay(authorize: Authorize, user: User, verb: string, path: string): void {
   const none = { group: '', version: '', resource: '', subresource: '', namespace: '', name: '' };
   if (authorize(user, { ...none, verb, path }).allowed) return;
   throw new WindlassError('Forbidden', `forbidden: User "${user.name}" cannot ${verb} path "${path}"`);

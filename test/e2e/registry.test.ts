@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -34,14 +34,15 @@ test('the registry of windlass up', async (t) => {
   const folder = makeFolder(t);
   writeOciLayout(folder, makeBusyboxImage({ Cmd: ['sleep', '1000'] }), 'box');
   const token = readFileSync(join(instance.home, 'pki/tokens.csv'), 'utf8').split(',')[0] ?? '';
-  const push = (...credentials: string[]) =>
+  const pushTo = (repository: string, ...credentials: string[]) =>
     runCommand('skopeo', [
       'copy',
       '--dest-tls-verify=false',
       ...credentials,
       `oci:${folder}:box`,
-      `docker://${host}/default/box:v1`,
+      `docker://${host}/${repository}:v1`,
     ]);
+  const push = (...credentials: string[]) => pushTo('default/box', ...credentials);
 
   await t.test('who has no token cannot push', async () => {
     const { code, stderr } = await push();
@@ -57,6 +58,17 @@ test('the registry of windlass up', async (t) => {
       `{apiVersion: windlass.dev/v1, kind: Container, metadata: {name: box}, spec: {image: "${host}/default/box:v1"}}`,
     );
     await instance.kubectlOk(['wait', '--for=condition=Ready', 'ctr/box', '--timeout=60s']);
+  });
+
+  await t.test('a user pushes where a role lets it, and nowhere else', async () => {
+    appendFileSync(join(instance.home, 'pki/tokens.csv'), 'secret-of-bob,bob,bob,\n');
+    await instance.kubectlOk(['create', 'namespace', 'lab']);
+    await instance.kubectlOk(['create', 'rolebinding', 'bobs', '--clusterrole=edit', '--user=bob', '-n', 'lab']);
+    const credentials = ['--dest-creds', 'bob:secret-of-bob'];
+    await waitFor(async () => (await pushTo('lab/box', ...credentials)).code === 0, { what: 'bob to push to lab' });
+    const { code, stderr } = await push(...credentials);
+    assert.equal(code, 1);
+    assert.match(stderr, /bob may not push default\/box/);
   });
 
   await t.test('an Image pushes what it has under another name', async () => {
