@@ -61,11 +61,14 @@ test('the registry of windlass up', async (t) => {
   });
 
   await t.test('a user pushes where a role lets it, and nowhere else', async () => {
-    appendFileSync(join(instance.home, 'pki/tokens.csv'), 'secret-of-bob,bob,bob,\n');
+    appendFileSync(join(instance.home, 'pki/tokens.csv'), 'the-secret-of-bob,bob,bob,\n');
     await instance.kubectlOk(['create', 'namespace', 'lab']);
     await instance.kubectlOk(['create', 'rolebinding', 'bobs', '--clusterrole=edit', '--user=bob', '-n', 'lab']);
-    const credentials = ['--dest-creds', 'bob:secret-of-bob'];
-    await waitFor(async () => (await pushTo('lab/box', ...credentials)).code === 0, { what: 'bob to push to lab' });
+    const credentials = ['--dest-creds', 'bob:the-secret-of-bob'];
+    await waitFor(async () => (await pushTo('lab/box', ...credentials)).code === 0, {
+      what: 'bob to push to lab',
+      timeoutMs: 30_000,
+    });
     const { code, stderr } = await push(...credentials);
     assert.equal(code, 1);
     assert.match(stderr, /bob may not push default\/box/);
