@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { RBAC_GROUP, type PolicyRule, type RoleBindingObject, type RoleObject } from '../../crds/rbac.ts';
 import { WindlassError } from '../../lib/errors.ts';
-import { MASTERS, type Attributes } from '../auth/authorize.ts';
+import type { Attributes } from '../auth/authorize.ts';
 import type { Authorize } from '../auth/authorizer.ts';
 import type { User } from '../auth/user.ts';
 import type { Roles } from './roles.ts';
@@ -23,7 +23,7 @@ export function createGrantCheck(roles: Pick<Roles, 'grantsOf' | 'rulesOf'>, aut
       ...{ verb, group: RBAC_GROUP, version: 'v1', resource, subresource: '' },
       ...{ namespace, name },
     };
-    return user.groups.includes(MASTERS) || authorize(user, attributes).allowed;
+    return authorize(user, attributes).allowed;
   };
   const checkRules = (user: User, namespace: string, rules: readonly PolicyRule[], what: string): void => {
     const held = roles.grantsOf(user, namespace).grants.flatMap((grant) => grant.rules);

@@ -38,7 +38,7 @@ function coversPath(pattern: string, path: string): boolean {
  * name, or on one path. Empty = whoever holds `held` may hand on all of `wanted`.
  */
 export function notCovered(held: readonly PolicyRule[], wanted: readonly PolicyRule[]): PolicyRule[] {
-  return wanted.flatMap(takeApart).filter((grant) => !held.some((rule) => coversGrant(rule, grant)));
+  return wanted.flatMap(takeApart).filter((grant) => !held.some((rule) => ruleAllows(rule, askedBy(grant))));
 }
 
 function takeApart(rule: PolicyRule): PolicyRule[] {
@@ -56,17 +56,15 @@ function takeApart(rule: PolicyRule): PolicyRule[] {
   return grants;
 }
 
-/** A star that is asked for is only held by a star. */
-function coversGrant(rule: PolicyRule, grant: PolicyRule): boolean {
-  if (!has(rule.verbs, grant.verbs[0] ?? '')) return false;
-  const url = grant.nonResourceURLs?.[0];
-  if (url !== undefined) return rule.nonResourceURLs?.some((pattern) => coversPath(pattern, url)) ?? false;
-  const [resource = '', subresource = ''] = (grant.resources?.[0] ?? '').split('/');
-  return (
-    has(rule.apiGroups, grant.apiGroups?.[0] ?? '') &&
-    (rule.resources?.some((pattern) => coversResource(pattern, resource, subresource)) ?? false) &&
-    (isEmpty(rule.resourceNames) || rule.resourceNames?.includes(grant.resourceNames?.[0] ?? '') === true)
-  );
+/** The question that a single grant is: a star in it is only held by a star, and no name by no names. */
+function askedBy({ verbs, apiGroups, resources, resourceNames, nonResourceURLs }: PolicyRule): Attributes {
+  const [resource = '', subresource = ''] = (resources?.[0] ?? '').split('/');
+  const path = nonResourceURLs?.[0];
+  return {
+    ...{ verb: verbs[0] ?? '', group: apiGroups?.[0] ?? '', version: '', resource, subresource },
+    ...{ namespace: '', name: resourceNames?.[0] ?? '' },
+    ...(path === undefined ? {} : { path }),
+  };
 }
 
 const isEmpty = (list: Texts): boolean => (list ?? []).length === 0;
