@@ -48,7 +48,8 @@ const client = createApiClient(readKubeconfig(config.kubeconfig), {
 });
 const informers = createInformerSet({ client, log, clock, metrics: createInformerMetrics(registry) });
 const recorder = createEventRecorder({ client, component: LEASE, clock, log });
-const deps = { client, clock, log, metrics, events: createEvents(recorder), caches: watchKinds(informers) };
+const loop = { clock, log, metrics, synced: informers.synced };
+const deps = { ...loop, client, events: createEvents(recorder), caches: watchKinds(informers) };
 const signing = readSigningOptions(config);
 const parts = composeControllers(deps, registry, optionsOf(config));
 if (signing) parts.push(createSigningController(deps, watchSigning(informers), signing));

@@ -271,7 +271,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   });
   const runtimeFacts = createRuntimeFacts({ runtime, clock, log, onChange: () => registrar.look() });
   const shimLease = createShimLease({ client, clock, log, nodeName });
-  const loop = { clock, log, metrics: createLoopMetrics(registry) };
+  const loop = { clock, log, metrics: createLoopMetrics(registry), synced: informers.synced };
   const strays = createStrayController(loop, {
     ...{ watched, cluster, runtime, cache, nodeName },
     orphans: createOrphanRemoval({
@@ -362,6 +362,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         }),
         ...createObjectControllers(loop, {
           ...{ client, watched, cluster, runtime, cache, nodeName, roots, puller, networkDeps, tables, queues },
+          firstLook: strays.firstLook,
           pusher: createImagePusher(runtime, clock, signal),
           recordImage: recorder(imageKind),
           builds: {

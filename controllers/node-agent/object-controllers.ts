@@ -48,6 +48,8 @@ export interface ObjectControllerDeps {
   >;
   readonly networkDeps: NetworkReconcilerDeps;
   readonly tables: ServiceTablesReconciler;
+  /** Resolves when the runtime has said what it holds, and what nobody owns has been tried to remove. */
+  readonly firstLook: (signal: AbortSignal) => Promise<void>;
   readonly queues: { readonly networks: LateQueue; readonly tables: LateQueue };
 }
 
@@ -141,19 +143,24 @@ function archiveController(loop: LoopDeps, { watched, cluster, runtime, nodeName
 
 function volumeController(loop: LoopDeps, deps: ObjectControllerDeps): RunPart {
   const { client, watched, cluster, roots, nodeName } = deps;
+  const reconcile = createVolumeReconciler({
+    ...{ cluster, roots, nodeName },
+    client: client.kind<Volume>(volumeKind),
+    mountedBy: (namespace, name) =>
+      cluster.containers
+        .list(namespace)
+        .filter((container) => container.spec.nodeName === nodeName && holdsVolume(deps.cache, container, name))
+        .map(({ metadata }) => metadata.name),
+  });
   return createController(loop, {
     name: 'node-volumes',
     workers: 2,
     watches: [watch(watched.volumes, (volume) => [keyOf(volume)])],
-    reconcile: createVolumeReconciler({
-      ...{ cluster, roots, nodeName },
-      client: client.kind<Volume>(volumeKind),
-      mountedBy: (namespace, name) =>
-        cluster.containers
-          .list(namespace)
-          .filter((container) => container.spec.nodeName === nodeName && holdsVolume(deps.cache, container, name))
-          .map(({ metadata }) => metadata.name),
-    }),
+    // The bytes of a Volume that is mounted are not removed: what mounts it must be known.
+    async reconcile(key, stop) {
+      await deps.firstLook(stop.signal);
+      return reconcile(key, stop);
+    },
   });
 }
 

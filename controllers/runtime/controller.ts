@@ -58,6 +58,11 @@ export interface LoopDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: LoopMetrics;
+  /**
+   * Resolves once every cache of the process is complete. No controller works before: what it does not find in a cache
+   * it takes for deleted, also in one whose changes it does not watch.
+   */
+  readonly synced: (signal: AbortSignal) => Promise<void>;
 }
 
 /** A part for runAll that reconciles until its signal fires and leaves no reconciliation behind. */
@@ -76,7 +81,7 @@ export function createController(deps: LoopDeps, options: ControllerOptions): Ru
       );
       const unsubscribe = options.watches.map((source) => source.subscribe(queue));
       try {
-        await Promise.all(options.watches.map((source) => source.synced(signal)));
+        await Promise.all([deps.synced(signal), ...options.watches.map((source) => source.synced(signal))]);
         options.start?.(queue);
         await Promise.all(Array.from({ length: options.workers ?? 4 }, () => work(deps, options, queue, signal)));
       } catch (error) {

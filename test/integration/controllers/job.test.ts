@@ -36,6 +36,7 @@ function runControllers(kubeconfig: string, clock: LyingClock): AsyncDisposable 
     clock: systemClock,
     log,
     metrics: createLoopMetrics(registry),
+    synced: informers.synced,
     events: createEvents(recorder),
     caches: watchKinds(informers),
   };

@@ -29,14 +29,20 @@ function makeSource() {
   };
 }
 
-async function runLoop(reconcile: (key: string, count: number) => Result, onTerminal?: (key: string) => void) {
+interface LoopOptions {
+  readonly onTerminal?: (key: string) => void;
+  /** Resolves when the caches of the process are complete. */
+  readonly synced?: Promise<void>;
+}
+
+async function runLoop(reconcile: (key: string, count: number) => Result, options: LoopOptions = {}) {
   const clock = createFakeClock();
   const registry = new Registry();
   const { source, emit } = makeSource();
   const stop = new AbortController();
   const calls: string[] = [];
   const part = createController(
-    { clock, log: silentLogger(), metrics: createLoopMetrics(registry) },
+    { clock, log: silentLogger(), metrics: createLoopMetrics(registry), synced: async () => options.synced },
     {
       name: 'test',
       watches: [watch(source, ({ metadata }) => [metadata.name])],
@@ -44,7 +50,7 @@ async function runLoop(reconcile: (key: string, count: number) => Result, onTerm
         calls.push(key);
         return reconcile(key, calls.filter((called) => called === key).length);
       },
-      onTerminal: async (key) => onTerminal?.(key),
+      onTerminal: async (key) => options.onTerminal?.(key),
     },
   );
   const done = part.run(stop.signal);
@@ -55,6 +61,18 @@ async function runLoop(reconcile: (key: string, count: number) => Result, onTerm
 test('a changed object is reconciled under its key', async () => {
   const loop = await runLoop(() => ({}));
   loop.emit(makeContainer('a'));
+  await loop.clock.advance(0);
+  assert.deepEqual(loop.calls, ['a']);
+  await loop.stop();
+});
+
+test('nothing is reconciled before all caches of the process are complete', async () => {
+  const caches = Promise.withResolvers<void>();
+  const loop = await runLoop(() => ({}), { synced: caches.promise });
+  loop.emit(makeContainer('a'));
+  await loop.clock.advance(60_000);
+  assert.deepEqual(loop.calls, []);
+  caches.resolve();
   await loop.clock.advance(0);
   assert.deepEqual(loop.calls, ['a']);
   await loop.stop();
@@ -99,7 +117,7 @@ test('a TerminalError is told once and not retried until the object changes', as
     () => {
       throw new TerminalError('NotSupported', 'never');
     },
-    (key) => void told.push(key),
+    { onTerminal: (key) => void told.push(key) },
   );
   loop.emit(makeContainer('a'));
   await loop.clock.advance(600_000);
