@@ -28,7 +28,7 @@ export interface OwnSnapshot extends HostSnapshot {
  */
 export function takeHostSnapshot(instance: Instance): HostSnapshot {
   const isForeign = (text: string): boolean =>
-    (/\bwl[0-9a-f]{4}-|windlass-[0-9a-f]{8}|windlass-test-|\/(run|var\/lib)\/windlass(\/|$)/.test(text) ||
+    (/\bwl[0-9a-f]{4}-|windlass-[0-9a-f]{8}|windlass-(test|bench)-|\/(run|var\/lib)\/windlass(\/|$)/.test(text) ||
       TEMPORARY.test(text)) &&
     ![kernelNames.linkPrefix(instance), instance.id, instance.home, instance.run].some((name) => text.includes(name));
   const keep = (lines: readonly string[]): string[] =>
