@@ -15,7 +15,7 @@ import { applyPeers } from './peers.ts';
 import { repairOverlay, syncVirtualIps } from './repair.ts';
 import { minus, replaceElements } from './replace-elements.ts';
 import { networkElements, peerElements } from './state.ts';
-import type { TableElement } from './table.ts';
+import type { TableElement } from './table-elements.ts';
 import { isEncrypted } from './tunnel.ts';
 
 export interface NetworkCallsDeps {

@@ -9,7 +9,7 @@ import { isOverlay, syncEntries, wantedEntries } from './overlay.ts';
 import type { NetworkRecords } from './records.ts';
 import { requireNetwork } from './sandboxes.ts';
 import { peerElements, type NetworkState } from './state.ts';
-import type { TableElement } from './table.ts';
+import type { TableElement } from './table-elements.ts';
 import { isEncrypted, type Tunnel } from './tunnel.ts';
 
 export interface PeersDeps {

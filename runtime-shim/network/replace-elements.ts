@@ -1,5 +1,5 @@
 // From the elements that something had in the tables to those that it has now.
-import type { TableElement } from './table.ts';
+import type { TableElement } from './table-elements.ts';
 import type { Tables } from './tables.ts';
 
 /** The items that are not among the others. Pure. */

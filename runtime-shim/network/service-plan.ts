@@ -1,7 +1,8 @@
 // Services as table content: one chain per service port, found by virtual address and by published port. Pure.
 import { shortHash, type Instance } from '../../lib/instance.ts';
 import type { ServiceBackend, ServicePort, ServiceSpec } from './node-network.ts';
-import { describeElements, relayRules, serviceIpv6Rules, serviceRules, type TableElement } from './table.ts';
+import { relayRules, serviceIpv6Rules, serviceRules } from './service-rules.ts';
+import { describeElements, type TableElement } from './table-elements.ts';
 
 /** The chain for what arrives from other nodes. */
 const localChain = (chain: string): string => `${chain}-l`;

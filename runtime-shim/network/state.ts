@@ -7,7 +7,8 @@ import { peerNumber } from './marks.ts';
 import type { IngressSpec, NamesOfNetwork, NetworkSpec, OverlayPeers, ServiceSpec } from './node-network.ts';
 import type { SandboxRecord } from './records.ts';
 import { planServices, type ServicePlan, type ServiceSurroundings } from './service-plan.ts';
-import { describeElements, type TableContent, type TableElement } from './table.ts';
+import { describeElements, type TableElement } from './table-elements.ts';
+import type { TableContent } from './table-script.ts';
 import { isEncrypted } from './tunnel.ts';
 
 export const DNS_PORT = 53;

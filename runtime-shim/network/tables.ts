@@ -7,7 +7,8 @@ import { changeElements, removeElements, tableOfMessage } from '../host/nfnetlin
 import { runNftScript } from '../host/nft.ts';
 import { servicePlan, tableContent, type NetworkState } from './state.ts';
 import { diffServices, type ServicePlan } from './service-plan.ts';
-import { renderDeletion, renderServiceChains, renderTables, type TableElement } from './table.ts';
+import type { TableElement } from './table-elements.ts';
+import { renderDeletion, renderServiceChains, renderTables } from './table-script.ts';
 
 export interface Tables {
   /** Resolves when no replacement is under way: element changes made now are not lost. */

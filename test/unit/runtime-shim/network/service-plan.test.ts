@@ -9,7 +9,8 @@ import {
   serviceChain,
   staleUdpFlows,
 } from '../../../../runtime-shim/network/service-plan.ts';
-import { renderServiceChains, renderTables, serviceRules } from '../../../../runtime-shim/network/table.ts';
+import { serviceRules } from '../../../../runtime-shim/network/service-rules.ts';
+import { renderServiceChains, renderTables } from '../../../../runtime-shim/network/table-script.ts';
 
 const instance = describeInstance('/var/lib/windlass', '/run/windlass');
 const backend = (last: number, overrides: Partial<ServiceBackend> = {}): ServiceBackend => ({

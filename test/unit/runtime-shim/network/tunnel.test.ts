@@ -10,7 +10,7 @@ import type { NetworkSpec, OverlayPeers } from '../../../../runtime-shim/network
 import { wantedEntries, type OverlaySpec } from '../../../../runtime-shim/network/overlay.ts';
 import { applyPeers } from '../../../../runtime-shim/network/peers.ts';
 import { emptyState, peerElements, type NetworkState } from '../../../../runtime-shim/network/state.ts';
-import { renderTables } from '../../../../runtime-shim/network/table.ts';
+import { renderTables } from '../../../../runtime-shim/network/table-script.ts';
 import {
   isTunnelKeyOld,
   makeTunnelKey,
