@@ -1,8 +1,9 @@
 // Compiled seccomp filters. To compile the default profile is a good part of a start; crun keeps the result with the
-// container and takes it back for the next one that has the same profile.
+// container and takes it back, shortened, for the next one that has the same profile.
 import type { OciSpec } from './oci-spec.ts';
 import type { OciRuntime } from './runtime.ts';
 import type { SeccompProfile } from './seccomp-profile.ts';
+import { shortenFilter } from './shorten-filter.ts';
 
 const ANNOTATION = 'run.oci.seccomp_bpf_data';
 /** Profiles differ by capabilities only: a node sees a handful. */
@@ -35,7 +36,7 @@ export function createFilterCache(readFilter: OciRuntime['readFilter']): FilterC
       const key = keyOf(spec);
       if (key === undefined || filters.has(key) || filters.size >= MAX_FILTERS) return;
       const filter = readFilter(containerId);
-      if (filter && filter.length > 0) filters.set(key, filter.toString('base64'));
+      if (filter && filter.length > 0) filters.set(key, shortenFilter(filter).toString('base64'));
     },
   };
 }
