@@ -15,7 +15,8 @@ const Options = z.object({
 });
 
 /** Outside the prefix of the objects: no watch sees it. */
-const KEY = '/windlass-recover/revision';
+const KEY = Buffer.from('/windlass-recover/revision');
+const NOTHING = Buffer.alloc(0);
 const IN_FLIGHT = 256;
 
 async function main(): Promise<void> {
@@ -26,11 +27,11 @@ async function main(): Promise<void> {
   const write = async (): Promise<void> => {
     while (left > 0) {
       left -= 1;
-      await client.put(KEY).value('');
+      await client.kv.put({ key: KEY, value: NOTHING });
     }
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, write));
-  await client.delete().key(KEY);
+  await client.kv.txn({ compare: [], success: [{ request_delete_range: { key: KEY } }], failure: [] });
   const { header } = await client.maintenance.status();
   process.stdout.write(`${header.revision}\n`);
   client.close();

@@ -211,6 +211,8 @@ function createApp(tls: ApiServerOptions['tls']) {
     http2: true,
     https: {
       allowHTTP1: true,
+      // Only HTTP/2 turns this on by itself: an event of a watch over HTTP/1.1 would wait until the one before is acknowledged.
+      noDelay: true,
       cert: tls.cert,
       key: tls.key,
       ca: tls.clientCa,

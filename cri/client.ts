@@ -1,7 +1,8 @@
 // A typed client of a CRI runtime and of our node service, over a unix socket.
 import { fromGrpcError } from './errors.ts';
-import { createGrpcChannel, type GrpcChannel } from './grpc/client.ts';
-import { labelOf, type GrpcService } from './grpc/method.ts';
+import { connect } from 'node:net';
+import { createGrpcChannel, type GrpcChannel } from '../lib/grpc/client.ts';
+import { labelOf, type GrpcService } from '../lib/grpc/method.ts';
 import { loadCriServices, MAX_MESSAGE_BYTES } from './protos.ts';
 import type {
   CallOptions,
@@ -30,7 +31,10 @@ export interface CriClient extends Disposable {
  */
 export function createCriClient(options: { readonly socketPath: string; readonly timeoutMs?: number }): CriClient {
   const services = loadCriServices();
-  const channel = createGrpcChannel(options.socketPath, MAX_MESSAGE_BYTES);
+  const channel = createGrpcChannel({
+    connect: () => connect(options.socketPath),
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+  });
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   return {
     runtime: wrapService(services.runtime, channel, timeoutMs) as CriClient['runtime'],

@@ -1,7 +1,7 @@
 // The gRPC edge of the error table: WindlassError <-> status code. The exact reason travels beside the code in
 // trailing metadata, so that two of our own processes lose nothing and a stranger still gets a fitting code.
 import { isAbort, messageOf, REASONS, reasonOf, WindlassError, type Reason } from '../lib/errors.ts';
-import { CODES, GrpcError, type GrpcFailure } from './grpc/codes.ts';
+import { CODES, GrpcError, type GrpcFailure } from '../lib/grpc/codes.ts';
 
 const CODE_OF_REASON: Readonly<Record<Reason, number>> = {
   BadRequest: CODES.INVALID_ARGUMENT,

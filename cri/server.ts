@@ -1,9 +1,9 @@
 // Registers implementations of the CRI services and of our node service on a gRPC server.
 import { WindlassError } from '../lib/errors.ts';
 import { toGrpcFailure } from './errors.ts';
-import { nameOfCode } from './grpc/codes.ts';
-import { labelOf, type GrpcService } from './grpc/method.ts';
-import { createGrpcServer, type GrpcCall, type GrpcRoute, type GrpcServer } from './grpc/server.ts';
+import { nameOfCode } from '../lib/grpc/codes.ts';
+import { labelOf, type GrpcService } from '../lib/grpc/method.ts';
+import { createGrpcServer, type GrpcCall, type GrpcRoute, type GrpcServer } from '../lib/grpc/server.ts';
 import { loadCriServices, MAX_MESSAGE_BYTES } from './protos.ts';
 import type {
   CallContext,

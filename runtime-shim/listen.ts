@@ -1,7 +1,7 @@
 // Binding the gRPC server to its unix socket.
 import { chmodSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import type { GrpcServer } from '../cri/grpc/server.ts';
+import type { GrpcServer } from '../lib/grpc/server.ts';
 import { WindlassError } from '../lib/errors.ts';
 
 /** How long calls under way may go on when the process is told to stop. */

@@ -6,7 +6,7 @@ import { isExpired, messageOf, WindlassError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { createCollectionCache, type CollectionCache } from './collection-cache.ts';
 import { createEntry, entryAtRevision, objectKey, parseKey } from './entry.ts';
-import { translateEtcdError, type Etcd3, type EtcdCaller } from './etcd-client.ts';
+import { translateEtcdError, type EtcdClient, type EtcdCaller } from './etcd-client.ts';
 import type { Entry } from './resource-store.ts';
 
 const PAGE_SIZE = 2_000;
@@ -37,7 +37,7 @@ interface EtcdWatchResponse {
 }
 
 export interface CacheFeedOptions {
-  readonly client: Etcd3;
+  readonly client: EtcdClient;
   readonly call: EtcdCaller;
   /** With a slash at its end. */
   readonly prefix: string;

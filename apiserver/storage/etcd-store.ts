@@ -8,7 +8,7 @@ import type { CollectionName } from '../resources/resource.ts';
 import { createCacheFeed } from './cache-feed.ts';
 import { runCompaction } from './compaction.ts';
 import { collectionKey, createEntry, encodeObject, entryAtRevision, hasLengthOf, objectKey } from './entry.ts';
-import { createEtcdCaller, type Etcd3 } from './etcd-client.ts';
+import { createEtcdCaller, type EtcdClient } from './etcd-client.ts';
 import { listEntries } from './list.ts';
 import { createRevisionReader } from './read-revision.ts';
 import type { Change, ChangeResult, Entry, ResourceStore } from './resource-store.ts';
@@ -18,7 +18,7 @@ import { watchCollection } from './watch.ts';
 const MAX_ATTEMPTS = 100;
 
 export interface EtcdStoreOptions {
-  readonly client: Etcd3;
+  readonly client: EtcdClient;
   /** Path all keys start with, e.g. `/windlass`. */
   readonly prefix: string;
   readonly clock: Clock;

@@ -1,7 +1,7 @@
 // The members of the etcd behind this server, as far as they are its own.
 // https://etcd.io/docs/v3.4/op-guide/runtime-configuration/
 import { WindlassError } from '../../lib/errors.ts';
-import { translateEtcdError, type Etcd3 } from './etcd-client.ts';
+import { translateEtcdError, type EtcdClient } from './etcd-client.ts';
 
 export interface Member {
   readonly id: string;
@@ -12,7 +12,7 @@ export interface Member {
   readonly isLearner: boolean;
 }
 
-export type MemberClient = Pick<Etcd3, 'cluster' | 'maintenance'>;
+export type MemberClient = Pick<EtcdClient, 'cluster' | 'maintenance'>;
 
 /** A change of the membership takes a majority, and waits for one. */
 const CHANGE_TIMEOUT_MS = 10_000;

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { compactTime, type Clock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import type { Etcd3 } from './etcd-client.ts';
+import type { EtcdClient } from './etcd-client.ts';
 
 export interface SnapshotOptions {
   readonly folder: string;
@@ -37,7 +37,7 @@ export function listSnapshots(folder: string): string[] {
 
 /** Takes one and removes those that are too many. Answers its path; half a snapshot never has a name of its own. */
 export async function takeSnapshot(
-  client: Pick<Etcd3, 'maintenance'>,
+  client: Pick<EtcdClient, 'maintenance'>,
   { folder, keep }: Pick<SnapshotOptions, 'folder' | 'keep'>,
   now: number,
   signal: AbortSignal,
@@ -58,7 +58,7 @@ export async function takeSnapshot(
 }
 
 /** The stream ends with the SHA-256 of what came before it, which stands at the end of the file. */
-async function download(client: Pick<Etcd3, 'maintenance'>, path: string, signal: AbortSignal): Promise<void> {
+async function download(client: Pick<EtcdClient, 'maintenance'>, path: string, signal: AbortSignal): Promise<void> {
   // A gRPC client stream, which the type of the library hides.
   const stream = (await client.maintenance.snapshot()) as unknown as Readable;
   const blobs = async function* (): AsyncGenerator<Buffer> {
@@ -78,7 +78,7 @@ async function syncFile(path: string): Promise<void> {
 
 /** Takes snapshots until `signal` fires; the first soon, unless there is one that is younger than the interval. */
 export async function runSnapshots(
-  { client, clock, log }: { client: Pick<Etcd3, 'maintenance'>; clock: Clock; log: Logger },
+  { client, clock, log }: { client: Pick<EtcdClient, 'maintenance'>; clock: Clock; log: Logger },
   options: SnapshotOptions,
   signal: AbortSignal,
 ): Promise<void> {

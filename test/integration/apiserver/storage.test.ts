@@ -130,7 +130,8 @@ describe('the etcd store through failures', () => {
     await etcd.start();
     // A writer that this store does not hear, faster than its stream comes back.
     const client = createEtcdClient([etcd.url]);
-    for (let round = 0; round < 20; round += 1) await client.put('/test/other').value(String(round));
+    for (let round = 0; round < 20; round += 1)
+      await client.kv.put({ key: Buffer.from('/test/other'), value: Buffer.from(String(round)) });
     const { header } = await client.kv.range({ key: Buffer.from('x') });
     await client.kv.compact({ revision: header.revision, physical: true });
     client.close();
@@ -164,7 +165,7 @@ describe('the etcd store through failures', () => {
     await using etcd = await startTestEtcd();
     await using opened = openStore(etcd);
     await opened.store.whenReady();
-    await opened.client.put('/foreign/key').value('1');
+    await opened.client.kv.put({ key: Buffer.from('/foreign/key'), value: Buffer.from('1') });
     const begin = performance.now();
     assert.equal(await opened.store.get(THINGS, 'default', 'none'), undefined);
     assert.ok(performance.now() - begin < 1_500);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fromGrpcError } from '../../../cri/errors.ts';
-import { CODES, GrpcError } from '../../../cri/grpc/codes.ts';
+import { CODES, GrpcError } from '../../../lib/grpc/codes.ts';
 import { messageOf } from '../../../lib/errors.ts';
 
 test('fromGrpcError() says of a deadline only which call was late, so that two of them read alike', () => {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { toStatus } from '../../../apiserver/routes/status.ts';
 import { toGrpcFailure } from '../../../cri/errors.ts';
-import { nameOfCode } from '../../../cri/grpc/codes.ts';
+import { nameOfCode } from '../../../lib/grpc/codes.ts';
 import { isNotFound, reasonOf, REASONS, WindlassError } from '../../../lib/errors.ts';
 
 test('docs/errors.md lists every reason, in order, with the codes that the edges answer', () => {

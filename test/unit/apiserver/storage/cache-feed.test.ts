@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import { it } from 'node:test';
 import { createCacheFeed } from '../../../../apiserver/storage/cache-feed.ts';
 import type { Watcher } from '../../../../apiserver/storage/watchers.ts';
-import type { Etcd3, EtcdCaller } from '../../../../apiserver/storage/etcd-client.ts';
+import type { EtcdClient, EtcdCaller } from '../../../../apiserver/storage/etcd-client.ts';
 import { silentLogger } from '../../../../lib/log.ts';
 import { waitFor } from '../../../support/wait.ts';
 
@@ -24,7 +24,7 @@ function scriptedEtcd() {
       },
     },
   };
-  const client = etcd as unknown as Etcd3;
+  const client = etcd as unknown as EtcdClient;
   const call: EtcdCaller = (_operation, run) => run(client);
   const feed = createCacheFeed({ client, call, prefix: '/w/', log: silentLogger() });
   const put = (stream: number, revision: number): void => {

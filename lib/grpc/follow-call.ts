@@ -1,7 +1,7 @@
 // One call on one HTTP/2 stream, from what was sent to how it ended.
 import { constants, type ClientHttp2Stream, type IncomingHttpHeaders } from 'node:http2';
-import { errnoOf } from '../../lib/errors.ts';
-import { CODES, GrpcError } from './codes.ts';
+import { errnoOf } from '../errors.ts';
+import { CODES, GrpcError, NOT_CONNECTED } from './codes.ts';
 import { createFrameReader } from './framing.ts';
 import { codeOfReset, readTrailers } from './headers.ts';
 import type { GrpcMethod } from './method.ts';
@@ -82,9 +82,14 @@ export function followCall(
     }
     const isUntouched = headers === undefined && stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
     const words = { code: codeOfReset(stream.rstCode), message: 'the connection ended within the call' };
-    finish(problem ?? new GrpcError(words), isUntouched);
+    const failure = problem ?? new GrpcError(words);
+    finish(stream.pending ? neverSent(failure) : failure, isUntouched);
   });
 }
+
+/** The peer cannot have had it: there was no connection to send it on. */
+const neverSent = (cause: Error): GrpcError =>
+  new GrpcError({ code: CODES.UNAVAILABLE, message: `${NOT_CONNECTED}: ${cause.message}` }, { cause });
 
 /** Who cancels is told by his own signal: a server that was stopped within the call is one to be asked again. */
 function endOf(trailers: IncomingHttpHeaders): GrpcError | undefined {

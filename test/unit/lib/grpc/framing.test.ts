@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createFrameReader, encodeFrame } from '../../../../cri/grpc/framing.ts';
-import { decodeTimeout, encodeTimeout, failureTrailers, readTrailers } from '../../../../cri/grpc/headers.ts';
+import { createFrameReader, encodeFrame } from '../../../../lib/grpc/framing.ts';
+import { decodeTimeout, encodeTimeout, failureTrailers, readTrailers } from '../../../../lib/grpc/headers.ts';
 
 test('createFrameReader() finds the messages however the bytes are cut', () => {
   const messages = ['', 'a', 'x'.repeat(300), 'end'].map((text) => Buffer.from(text));

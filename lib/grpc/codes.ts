@@ -34,6 +34,9 @@ export interface GrpcFailure {
   readonly reason?: string | undefined;
 }
 
+/** How the words of a failure begin when the call was never sent; those of @grpc/grpc-js begin so too. */
+export const NOT_CONNECTED = 'No connection established';
+
 /** A failed call as it is thrown within this folder. */
 export class GrpcError extends Error implements GrpcFailure {
   override readonly name = 'GrpcError';

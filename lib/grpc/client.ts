@@ -1,11 +1,25 @@
-// A gRPC client over node:http2 and a unix socket: one connection, made when it is needed and again after every loss.
+// A gRPC client over node:http2: one connection, made when it is needed and again after every loss.
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
-import { connect as connectSocket } from 'node:net';
-import { messageOf } from '../../lib/errors.ts';
+import type { Duplex } from 'node:stream';
+import { messageOf } from '../errors.ts';
 import { CODES, GrpcError } from './codes.ts';
 import { followCall, type GrpcRequest } from './follow-call.ts';
 import { encodeFrame } from './framing.ts';
 import { CONTENT_TYPE, encodeTimeout, MAX_HEADER_LIST_BYTES } from './headers.ts';
+
+export interface GrpcTarget {
+  /** Opens what a connection runs over; TLS, where there is any, is its own. */
+  readonly connect: () => Duplex;
+  readonly maxMessageBytes: number;
+  /** How a peer that is gone without a word is found out while calls wait for it; absent = by their deadlines alone. */
+  readonly keepAlive?: KeepAlive;
+}
+
+export interface KeepAlive {
+  readonly everyMs: number;
+  /** The connection is given up when the peer has not answered for so long. */
+  readonly patienceMs: number;
+}
 
 export interface GrpcChannel extends Disposable {
   /** The answer of a unary call; rejects with a GrpcError. */
@@ -30,13 +44,14 @@ const WINDOW_BYTES = 1024 * 1024;
 /** How often a call is made again that the server has not looked at: it leaves, or has all the streams that it wants. */
 const MAX_REFUSALS = 3;
 
-export function createGrpcChannel(socketPath: string, maxMessageBytes: number): GrpcChannel {
+/** A channel to `target`; nothing is connected before the first call. */
+export function createGrpcChannel({ connect: connectSocket, maxMessageBytes, keepAlive }: GrpcTarget): GrpcChannel {
   let current: Connection | undefined;
 
   const open = (): Connection => {
     if (current && !current.session.closed && !current.session.destroyed) return current;
     const session = connect('http://localhost', {
-      createConnection: () => connectSocket(socketPath),
+      createConnection: connectSocket,
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES, maxHeaderListSize: MAX_HEADER_LIST_BYTES },
     });
@@ -50,6 +65,7 @@ export function createGrpcChannel(socketPath: string, maxMessageBytes: number): 
     session.once('goaway', forget);
     // Told by each of its streams.
     session.on('error', forget);
+    if (keepAlive) watchPeer(connection, keepAlive);
     current = connection;
     return connection;
   };
@@ -157,4 +173,23 @@ export function createGrpcChannel(socketPath: string, maxMessageBytes: number): 
     },
     [Symbol.dispose]: () => current?.session.destroy(),
   };
+}
+
+/** Asks the peer whether it is there while a call waits for it; an idle connection is left alone, as servers want it. */
+function watchPeer(connection: Connection, { everyMs, patienceMs }: KeepAlive): void {
+  const { session } = connection;
+  let deadline: NodeJS.Timeout | undefined;
+  const timer = setInterval(() => {
+    if (connection.callsUnderWay === 0 || deadline !== undefined || session.connecting) return;
+    const give = (): void => session.destroy(new Error(`the peer has not answered for ${patienceMs} ms`));
+    deadline = setTimeout(give, patienceMs).unref();
+    session.ping(() => {
+      clearTimeout(deadline);
+      deadline = undefined;
+    });
+  }, everyMs).unref();
+  session.once('close', () => {
+    clearInterval(timer);
+    clearTimeout(deadline);
+  });
 }
