@@ -10,6 +10,7 @@ import { eventResource, newEventResource } from './builtin/event.ts';
 import { namespaceResource } from './builtin/namespace.ts';
 import { leaseResource, nodeResource } from './builtin/node.ts';
 import { reviewResources } from './builtin/reviews.ts';
+import { serviceFrontendResource } from './builtin/service-frontend.ts';
 import { schemaOf } from './builtin/schemas.ts';
 import type { ResourceRegistry } from './registry.ts';
 
@@ -32,6 +33,7 @@ export function installBuiltins(registry: ResourceRegistry): void {
     ),
     ...reviewResources(),
     containerEndpointResource(),
+    serviceFrontendResource(),
     archiveResource(),
   ]);
 }

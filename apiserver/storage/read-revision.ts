@@ -24,7 +24,10 @@ interface Pulse {
 export interface RevisionReader {
   /** Resolves when memory is as fresh as `options` demand. */
   fresh(options: ReadOptions): Promise<void>;
-  /** Throws Unavailable when memory has not been known to be fresh for a while: who watches must ask another server. */
+  /**
+   * Throws Unavailable when memory has been neither fresh nor moving for a while: who watches must ask another server. One
+   * that is late but moves on has heard of the store, and all its watches would come back to it.
+   */
   requireFollowing(): void;
   /** Keeps an eye on that until `signal` fires. */
   run(signal: AbortSignal): Promise<void>;
@@ -43,6 +46,7 @@ export function createRevisionReader({ call, feed, prefix, pulse = PULSE }: Revi
   let next: Promise<number> | undefined;
   let running: Promise<number> | undefined;
   let pulling: Promise<unknown> | undefined;
+  /** When memory was last seen to be fresh, or to move on. */
   let freshAt: number | undefined;
   let failures = 0;
 
@@ -102,14 +106,16 @@ export function createRevisionReader({ call, feed, prefix, pulse = PULSE }: Revi
       await feed.whenLoaded(signal).catch(() => undefined);
       freshAt = performance.now();
       while (!signal.aborted) {
+        const before = feed.revision;
         // Why it fails, the feed says.
-        await fresh({}).then(
-          () => {
-            freshAt = performance.now();
-            failures = 0;
-          },
-          () => (failures += 1),
+        const isFresh = await fresh({}).then(
+          () => true,
+          () => false,
         );
+        if (isFresh || feed.revision > before) {
+          freshAt = performance.now();
+          failures = 0;
+        } else failures += 1;
         await sleep(pulse.everyMs, undefined, { signal }).catch(() => undefined);
       }
     },

@@ -27,6 +27,7 @@ const { values } = parseArgs({
     folder: { type: 'string', default: '' },
     names: { type: 'string', default: '' },
     image: { type: 'string', default: 'docker.io/library/hollow:latest' },
+    log: { type: 'string', default: 'warn' },
   },
 });
 const names = values.names.split(',').filter((name) => name !== '');
@@ -54,7 +55,7 @@ const running = names.map(async (nodeName) => {
     ...{ nodeName, folder: join(values.folder, nodeName), kubeconfig: values.kubeconfig },
     runtime: createHollowRuntime(values.image),
     tls: { ...serving, ca: authority.cert },
-    log: createLogger(nodeName, 'warn'),
+    log: createLogger(nodeName, values.log),
   });
   return runAgent({ ...options, connection: { ...options.connection, ...(await issue(nodeName)) } }, stop.signal);
 });

@@ -41,6 +41,8 @@ const { values } = parseArgs({
     processes: { type: 'string', default: '4' },
     /** Folder for processor profiles of the parts. */
     profile: { type: 'string' },
+    /** Folder for the logs of the parts; those of hollow nodes tell of each watch that was opened anew. */
+    logs: { type: 'string' },
   },
 });
 const [nodes, containers, processes] = [values.nodes, values.containers, values.processes].map(Number) as [
@@ -62,7 +64,8 @@ const planned = planServer(control, options, etcd);
 
 function start(name: string, file: string, args: readonly string[], stdin: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
   if (values.profile !== undefined) mkdirSync(values.profile, { recursive: true });
-  const log = openSync(join(values.profile ?? root, `${name}.log`), 'a');
+  if (values.logs !== undefined) mkdirSync(values.logs, { recursive: true });
+  const log = openSync(join(values.logs ?? values.profile ?? root, `${name}.log`), 'a');
   const profiled =
     values.profile !== undefined && file === process.execPath
       ? ['--cpu-prof', '--cpu-prof-dir', values.profile, '--cpu-prof-name', `${name}-${Date.now()}.cpuprofile`]
@@ -132,7 +135,7 @@ for (let index = 0; index < processes; index += 1) {
   if (own.length === 0) continue;
   const pki = paths.pki(control);
   const args = [HOLLOW, '--kubeconfig', kubeconfig, '--pki', pki, '--folder', root, '--names', own.join(',')];
-  args.push('--image', IMAGE);
+  args.push('--image', IMAGE, '--log', values.logs === undefined ? 'warn' : 'debug');
   const child = start(`hollow-${index}`, process.execPath, args, 'pipe');
   hollow.push(child);
   cleanup.defer(() => end(child));
@@ -224,6 +227,9 @@ console.log(
   `reads meanwhile: median ${quantile(0.5)}, p99 ${quantile(0.99)}, longest ${quantile(1)} of ${latencies.length}, ${failed} failed; writes asked again ${refused} times`,
 );
 for (const line of latenciesOf(exported ?? '')) console.log(line);
+const lag = (name: string): string =>
+  new RegExp(`^nodejs_eventloop_lag_${name}_seconds (\\S+)`, 'm').exec(exported ?? '')?.[1] ?? '?';
+console.log(`event loop of the API server late by: mean ${lag('mean')} s, p99 ${lag('p99')} s`);
 for (const [metric, by] of COUNTED) console.log(`${metric}: ${sumOf(exported ?? '', metric, by)}`);
 console.log(
   `controllers that lost their lease meanwhile: ${leasesLost} (${endedCpuSeconds.toFixed(1)} s of processor time)`,
@@ -242,7 +248,7 @@ function sumOf(text: string, metric: string, by: readonly string[]): string {
     sums.set(key, (sums.get(key) ?? 0) + Number(value));
     total += Number(value);
   }
-  const largest = [...sums].toSorted(([, a], [, b]) => b - a).slice(0, 12);
+  const largest = [...sums].toSorted(([, a], [, b]) => b - a).slice(0, 20);
   return `${total} (${largest.map(([key, sum]) => `${key} ${sum}`).join(', ')})`;
 }
 

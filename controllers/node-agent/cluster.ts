@@ -6,7 +6,7 @@ import type { ContainerEndpoint } from '../../crds/container-endpoint.ts';
 import type { Image } from '../../crds/image.ts';
 import type { KubernetesObject } from '../../crds/kind.ts';
 import type { Network } from '../../crds/network.ts';
-import type { Service } from '../../crds/service.ts';
+import type { ServiceFrontend } from '../../crds/service-frontend.ts';
 import type { Volume } from '../../crds/volume.ts';
 
 /** Cached objects; frozen, perhaps a little behind. */
@@ -24,7 +24,7 @@ export interface Cluster {
   readonly archives: Lister<Archive>;
   readonly volumes: Lister<Volume>;
   readonly networks: Lister<Network>;
-  readonly services: Lister<Service>;
+  readonly services: Lister<ServiceFrontend>;
   /** Asked from the server: the agent keeps only those in memory that its containers use, for when the server is away. */
   secret(namespace: string, name: string, signal: AbortSignal): Promise<Secret | undefined>;
   configMap(namespace: string, name: string, signal: AbortSignal): Promise<ConfigMap | undefined>;

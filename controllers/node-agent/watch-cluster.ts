@@ -8,7 +8,7 @@ import { containerKind, type Container } from '../../crds/container.ts';
 import { imageKind, type Image } from '../../crds/image.ts';
 import type { KubernetesObject } from '../../crds/kind.ts';
 import { networkKind, type Network } from '../../crds/network.ts';
-import { serviceKind, type Service } from '../../crds/service.ts';
+import { serviceFrontendKind, type ServiceFrontend } from '../../crds/service-frontend.ts';
 import { volumeKind, type Volume } from '../../crds/volume.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -53,7 +53,7 @@ export function watchCluster(
     archives: informers.add<Archive>(archiveKind),
     volumes: informers.add<Volume>(volumeKind),
     networks: informers.add<Network>(networkKind),
-    services: informers.add<Service>(serviceKind),
+    services: informers.add<ServiceFrontend>(serviceFrontendKind),
   };
   const containers: WatchedKind<Container> = {
     synced: own.synced,

@@ -3,6 +3,7 @@
 import type { Container } from '../../../crds/container.ts';
 import { containerEndpointKind, type ContainerEndpoint } from '../../../crds/container-endpoint.ts';
 import { OPEN_SCHEMA, defineBuiltin } from './define.ts';
+import { defined, viewMetadata } from './view.ts';
 import type { Resource, StoredObject } from '../resource.ts';
 
 /** The resource; its objects are those of `containers.windlass.dev`. */
@@ -42,15 +43,14 @@ function isEndpoint({ spec, status }: Container): boolean {
 
 /** What is seen of `container` from other nodes. Pure. */
 export function toEndpoint({ metadata, spec, status }: Container): ContainerEndpoint {
-  const { name, namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp, labels, ownerReferences } =
-    metadata;
+  const { labels, ownerReferences } = metadata;
   const ready = status?.conditions?.find(({ type }) => type === 'Ready');
   return {
     apiVersion: `${containerEndpointKind.group}/${containerEndpointKind.version}`,
     kind: containerEndpointKind.kind,
     metadata: {
-      name,
-      ...defined({ namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp, labels }),
+      ...viewMetadata(metadata),
+      ...defined({ labels }),
       ...(ownerReferences ? { ownerReferences: ownerReferences.filter(({ controller }) => controller) } : {}),
     },
     spec: defined({
@@ -64,11 +64,5 @@ export function toEndpoint({ metadata, spec, status }: Container): ContainerEndp
       networks: status?.networks ?? [],
       conditions: ready ? [{ type: 'Ready', status: ready.status }] : [],
     },
-  };
-}
-
-function defined<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
   };
 }

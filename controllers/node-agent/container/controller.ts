@@ -2,7 +2,7 @@
 import type { Container } from '../../../crds/container.ts';
 import type { Image } from '../../../crds/image.ts';
 import type { Network } from '../../../crds/network.ts';
-import type { Service } from '../../../crds/service.ts';
+import type { ServiceFrontend } from '../../../crds/service-frontend.ts';
 import type { Volume } from '../../../crds/volume.ts';
 import type { RunPart } from '../../../lib/run-all.ts';
 import { imageUseOf, usesMeaning } from '../../image/plan.ts';
@@ -28,7 +28,7 @@ export interface ContainerWatches {
   readonly images: WatchedKind<Image>;
   readonly volumes: WatchedKind<Volume>;
   readonly networks: WatchedKind<Network>;
-  readonly services: WatchedKind<Service>;
+  readonly services: WatchedKind<ServiceFrontend>;
 }
 
 /** The part to run; `onQueue` gets the queue, for events that come from elsewhere. */

@@ -1,7 +1,7 @@
 // spec.dependsOn: whether the named objects have come as far as asked, on whatever node they are. Pure over the caches.
 import type { Container } from '../../../crds/container.ts';
-import type { Service } from '../../../crds/service.ts';
-import { findCondition, isConditionTrue } from '../../runtime/conditions.ts';
+import type { ServiceFrontend } from '../../../crds/service-frontend.ts';
+import { isConditionTrue } from '../../runtime/conditions.ts';
 import { isControlledBy } from '../../runtime/object-key.ts';
 import type { Cluster } from '../cluster.ts';
 import type { Need } from './prepared.ts';
@@ -32,7 +32,7 @@ export function checkDependencies(cluster: Objects, container: Container): Need<
 
 type Found =
   | { readonly kind: 'Container'; readonly object: Container }
-  | { readonly kind: 'Service'; readonly object: Service };
+  | { readonly kind: 'Service'; readonly object: ServiceFrontend };
 
 function find({ containers, services }: Objects, namespace: string, { kind, name }: Dependency): Found | undefined {
   if (kind === 'Service') {
@@ -57,12 +57,12 @@ function containerHas(container: Container, condition: Dependency['condition']):
 }
 
 // Healthy: all that are wanted are Ready; of a Job that it is complete. Started: one of them runs or ran.
-function serviceHas({ containers }: Objects, service: Service, condition: Dependency['condition']): boolean {
+function serviceHas({ containers }: Objects, service: ServiceFrontend, condition: Dependency['condition']): boolean {
   const { namespace } = service.metadata;
   if (condition === 'Completed') return service.spec.mode === 'Job' && isConditionTrue(service, 'Ready');
   if (isConditionTrue(service, 'Ready')) return true;
   if (condition === 'Healthy') return false;
-  if ((service.status?.readyReplicas ?? 0) > 0) return true;
+  if (service.status?.isServing) return true;
   return containers
     .list(namespace)
     .some((container) => isControlledBy(container, service) && containerHas(container, 'Started'));
@@ -71,8 +71,8 @@ function serviceHas({ containers }: Objects, service: Service, condition: Depend
 /** How what was to complete has failed; undefined when it may still complete. */
 function failureOf({ kind, object }: Found): string | undefined {
   if (kind === 'Service') {
-    const failed = findCondition(object, 'Failed');
-    return failed?.status === 'True' ? `failed: ${failed.message}` : undefined;
+    const failed = object.status?.conditions?.find(({ type }) => type === 'Failed');
+    return failed?.status === 'True' ? `failed: ${failed.message ?? ''}` : undefined;
   }
   if (object.status?.phase !== 'Failed') return undefined;
   const { exitCode } = object.status;

@@ -3,7 +3,8 @@ import { isIPv4, isIPv6 } from 'node:net';
 import type { Container } from '../../../crds/container.ts';
 import type { ContainerEndpoint } from '../../../crds/container-endpoint.ts';
 import { isIngress, type Network } from '../../../crds/network.ts';
-import type { Service, ServicePort } from '../../../crds/service.ts';
+import type { ServicePort } from '../../../crds/service.ts';
+import type { ServiceFrontend } from '../../../crds/service-frontend.ts';
 import { isConditionTrue } from '../../runtime/conditions.ts';
 import type { Cluster } from '../cluster.ts';
 import { attachmentsOf, networkNamesOf } from '../container/sandbox-config.ts';
@@ -16,7 +17,7 @@ export const SERVICE_LABEL = 'windlass.dev/service';
 export type Placed = Container | ContainerEndpoint;
 
 export interface ServiceTablesInput {
-  readonly services: readonly Service[];
+  readonly services: readonly ServiceFrontend[];
   /** Of this node all, of others what can be reached. */
   readonly containers: readonly Placed[];
   readonly networks: readonly Network[];
@@ -95,7 +96,7 @@ export function buildServiceTables(input: ServiceTablesInput): ServiceTables {
 }
 
 interface Scope {
-  readonly service: Service;
+  readonly service: ServiceFrontend;
   readonly nodeName: string;
   /** Ready or not. */
   readonly hasMemberHere: boolean;
@@ -148,7 +149,7 @@ const reachable = (scope: Scope, network: string): Member[] =>
 
 type Balanced = BalancedService['ports'][number];
 
-function balancePort(scope: Scope, port: ServicePort, services: readonly Service[]): Balanced[] {
+function balancePort(scope: Scope, port: ServicePort, services: readonly ServiceFrontend[]): Balanced[] {
   const { service } = scope;
   const protocol = port.protocol ?? 'TCP';
   const target = port.targetPort ?? port.port;
@@ -192,7 +193,7 @@ const backend = (ip: string, port: number): Balanced['backends'][number] => ({
   ...{ id: `${ip}:${port}`, ip, port, isRemote: false },
 });
 
-const virtualIpOf = ({ spec, status }: Service, network: string): string | undefined =>
+const virtualIpOf = ({ spec, status }: ServiceFrontend, network: string): string | undefined =>
   spec.endpointMode === 'DNSRR'
     ? undefined
     : status?.virtualIPs?.find((one) => one.network === network && isIPv4(one.ip))?.ip;
@@ -256,7 +257,7 @@ interface HasName {
 const idOf = ({ metadata }: { metadata: { namespace?: string; name: string } }): string =>
   `${metadata.namespace ?? ''}/${metadata.name}`;
 
-const networksOf = ({ spec }: Service): string[] => networkNamesOf({ spec: spec.template.spec });
+const networksOf = ({ spec }: ServiceFrontend): string[] => networkNamesOf({ spec: spec.template.spec });
 
 interface Members {
   readonly members: ReadonlyMap<string, readonly Placed[]>;
@@ -291,9 +292,13 @@ function groupMembers(containers: readonly Placed[]): Members {
  * Ingress: on every node, if the service controller says that the port is this Service's. Host: where a member is, unless
  * another Service has the port everywhere.
  */
-function isPublishedHere({ service, hasMemberHere }: Scope, port: ServicePort, services: readonly Service[]): boolean {
+function isPublishedHere(
+  { service, hasMemberHere }: Scope,
+  port: ServicePort,
+  services: readonly ServiceFrontend[],
+): boolean {
   const { publishedPort, mode, protocol: wanted } = port;
-  const has = ({ status }: Service): boolean =>
+  const has = ({ status }: ServiceFrontend): boolean =>
     status?.publishedPorts?.some((held) => held.port === publishedPort && held.protocol === wanted) ?? false;
   if (publishedPort === undefined) return false;
   return mode === 'Host' ? hasMemberHere && !services.some(has) : has(service);

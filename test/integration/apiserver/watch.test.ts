@@ -101,6 +101,41 @@ describe('watch', () => {
     for (const watch of [mine, others, seen, seenThere]) watch.close();
   });
 
+  it('serves nodes what they have to know of Services, and nothing of what is counted', async () => {
+    const services = '/apis/windlass.dev/v1/namespaces/default/services';
+    const frontends = '/apis/windlass.dev/v1/namespaces/default/servicefrontends';
+    const patch = (fields: object, subresource = '') =>
+      api.request('PATCH', `${services}/web${subresource}`, { body: fields, headers: MERGE });
+    const seen = await openWatch(api, `${frontends}?watch=1`);
+    const spec = { template: { spec: { image: 'x', networks: [{ name: 'n' }] } } };
+    await api.request('POST', services, { body: { metadata: { name: 'web' }, spec } });
+    const condition = { reason: 'X', lastTransitionTime: '2026-01-01T00:00:00Z' };
+    const ready = (status: string, message: string) => ({
+      conditions: [{ type: 'Ready', status, message, ...condition }],
+    });
+    await patch({ status: { replicas: 3, ...ready('False', '0 of 3 Ready') } }, '/status');
+    await patch({ status: { replicas: 3, readyReplicas: 1, ...ready('False', '1 of 3 Ready') } }, '/status');
+    await patch({ status: { readyReplicas: 2, ...ready('False', '2 of 3 Ready') } }, '/status');
+    await patch({ metadata: { annotations: { note: 'x' } }, spec: { replicas: 3 } });
+    await patch({ status: { readyReplicas: 3, ...ready('True', '3 of 3 Ready') } }, '/status');
+    await api.request('DELETE', `${services}/web`);
+    const frames = await seen.until(5);
+    assert.deepEqual(
+      frames.map(({ type, object }) => [type, object['status']]),
+      [
+        ['ADDED', { isServing: false, conditions: [] }],
+        ['MODIFIED', { isServing: false, conditions: [{ type: 'Ready', status: 'False' }] }],
+        ['MODIFIED', { isServing: true, conditions: [{ type: 'Ready', status: 'False' }] }],
+        ['MODIFIED', { isServing: true, conditions: [{ type: 'Ready', status: 'True' }] }],
+        ['DELETED', { isServing: true, conditions: [{ type: 'Ready', status: 'True' }] }],
+      ],
+    );
+    const shown = frames[0]?.object['spec'] as { template: object };
+    assert.deepEqual(shown.template, { spec: { networks: [{ name: 'n' }], hostNetwork: false } });
+    assert.equal((await api.request('POST', frontends, { body: {} })).status, 405);
+    seen.close();
+  });
+
   it('begins with the present objects when no version is given', async () => {
     await make('present');
     const watch = await openWatch(api, `${MAPS}?watch=true&fieldSelector=metadata.name%3Dpresent`);

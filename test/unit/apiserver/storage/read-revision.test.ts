@@ -70,6 +70,41 @@ test('requireFollowing() holds while this process only looks late', async () => 
   await running;
 });
 
+test('requireFollowing() holds while memory is behind the store and moves on', async () => {
+  const { call } = makeReader();
+  let looks = 0;
+  let revision = 5;
+  const feed = {
+    loaded: true,
+    get revision() {
+      return revision;
+    },
+    whenLoaded: async () => undefined,
+    async waitFor() {
+      looks += 1;
+      if (looks < 40) revision += 1;
+      return false;
+    },
+  } as unknown as CacheFeed;
+  const reader = createRevisionReader({ call, feed, prefix: '/w/', pulse: { everyMs: 1, limitMs: 1 } });
+  const stop = new AbortController();
+  const running = reader.run(stop.signal);
+  await waitFor(() => looks >= 20, { what: 'some looks at a memory that moves' });
+  reader.requireFollowing();
+  await waitFor(() => throws(() => reader.requireFollowing()), { what: 'the end of patience once it stands still' });
+  stop.abort();
+  await running;
+});
+
+function throws(call: () => void): boolean {
+  try {
+    call();
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 test('watchCollection() ends a quiet watch of a server that cannot follow the store', async (t) => {
   const { etcd, feed, reader, isFollowing } = makeReader();
   const stop = new AbortController();

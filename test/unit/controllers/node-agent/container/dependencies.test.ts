@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { toFrontend } from '../../../../../apiserver/resources/builtin/service-frontend.ts';
 import { checkDependencies } from '../../../../../controllers/node-agent/container/dependencies.ts';
 import type { Container } from '../../../../../crds/container.ts';
 import type { Service } from '../../../../../crds/service.ts';
@@ -20,7 +21,7 @@ function listerOf<T extends { metadata: { name: string } }>(objects: readonly T[
 const check = (...containers: [Container, ...Container[]]): string => checkWith([], ...containers);
 
 function checkWith(services: readonly Service[], ...containers: [Container, ...Container[]]): string {
-  const cluster = { containers: listerOf(containers), services: listerOf(services) };
+  const cluster = { containers: listerOf(containers), services: listerOf(services.map(toFrontend)) };
   const need = checkDependencies(cluster, containers[0]);
   return need.state === 'Ready' ? 'Ready' : `${need.reason}: ${need.message}`;
 }
