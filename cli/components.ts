@@ -24,7 +24,7 @@ export interface Component {
  * How Node runs the shim: its work is system calls and small objects, so a small young generation, collected often,
  * keeps it at a fraction of the size that it would grow to.
  */
-export const shimFlags: readonly string[] = ['--max-semi-space-size=1', '--expose-gc'];
+export const shimFlags: readonly string[] = ['--max-semi-space-size=1'];
 
 /**
  * What the shim's environment holds beside its own: malloc keeps an area per thread otherwise, each with pages that one

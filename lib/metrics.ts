@@ -1,15 +1,19 @@
 // Prometheus metrics of one process: a registry with the process_* and nodejs_* defaults, served on a loopback port.
-import { createServer } from 'node:http';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import Registry from 'prom-client/lib/registry.js';
 import type { HostPort } from './host-port.ts';
+import { createServer } from './http.ts';
 import { closeServer, listenOn } from './listen.ts';
+import { watchProcess } from './process-metrics.ts';
 
-export { Counter, Gauge, Histogram, Registry } from 'prom-client';
+export { default as Counter } from 'prom-client/lib/counter.js';
+export { default as Gauge } from 'prom-client/lib/gauge.js';
+export { default as Histogram } from 'prom-client/lib/histogram.js';
+export { default as Registry } from 'prom-client/lib/registry.js';
 
-/** A registry that already holds prom-client's process and Node metrics. */
+/** A registry that already holds the metrics of the process and of Node. */
 export function createMetrics(): Registry {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  watchProcess(registry);
   return registry;
 }
 

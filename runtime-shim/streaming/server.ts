@@ -1,8 +1,9 @@
 // The streaming server: a loopback listener that answers only URLs that were handed out a moment ago, once each.
-import { createServer, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws';
+import { createServer } from '../../lib/http.ts';
 import { bindLoopback } from '../host/loopback.ts';
 import {
   negotiate,
