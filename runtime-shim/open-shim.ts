@@ -21,6 +21,7 @@ import { createFilterCache } from './oci-runtime/filter-cache.ts';
 import { canPassThrough, readConmonVersion } from './oci-runtime/conmon.ts';
 import { createKnownSpecs } from './oci-runtime/known-specs.ts';
 import { createReadyShell } from './oci-runtime/ready-shell.ts';
+import { createRelaxedTimers, exactTimers } from './oci-runtime/relaxed-timers.ts';
 import { findOciRuntime, findProgram, openOciRuntime, type OciRuntime } from './oci-runtime/runtime.ts';
 import { createSeccompProfiles } from './oci-runtime/seccomp-choice.ts';
 import { createStandInLibrary } from './oci-runtime/stand-in-library.ts';
@@ -114,6 +115,7 @@ export function openShim(options: ShimOptions): Shim {
     cgroups,
     cgroupParent,
     moves: runtime.movesProcesses ? createMovePrimer() : noMoves,
+    timers: runtime.kind === 'runc' ? createRelaxedTimers() : exactTimers,
     images: options.images,
     network: options.network,
     pool: createSandboxPool({ host, network: options.network, log, store }, sandboxes, options.sandboxPool),

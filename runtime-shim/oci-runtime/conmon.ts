@@ -28,6 +28,8 @@ export interface ConmonOptions {
   readonly stdin: boolean;
   /** Keep stdin open when an attached client leaves. */
   readonly leaveStdinOpen: boolean;
+  /** Called with the process that was just started, before it has done anything of note. */
+  readonly onStart?: (pid: number) => void;
 }
 
 const SYNC_FD = 3;
@@ -117,7 +119,7 @@ export async function createByConmon(spawner: Spawner, options: ConmonOptions, s
     rmSync(file(options.bundle), { force: true });
   const pipe = createPipe();
   try {
-    spawner.spawnProcess({
+    const { pid } = spawner.spawnProcess({
       file: options.conmonPath,
       argv: conmonArguments(options),
       env: {
@@ -130,6 +132,7 @@ export async function createByConmon(spawner: Spawner, options: ConmonOptions, s
       newSession: true,
       mountNamespace: options.mountNamespace,
     });
+    options.onStart?.(pid);
   } catch (error) {
     closeSync(pipe.readFd);
     throw new WindlassError('Internal', `failed to start conmon for container ${options.containerId}`, {

@@ -1,6 +1,8 @@
 // The default seccomp profile: system calls a container may use, as data. Anything newer or unknown answers ENOSYS, so
 // that C libraries fall back to an older call; what is known and dangerous answers EPERM.
 
+import { inFilterOrder } from './syscall-order.ts';
+
 const EPERM = 1;
 const ENOSYS = 38;
 
@@ -118,7 +120,6 @@ export function defaultSeccompProfile(
   const granted = new Set(byCapability.flatMap(([name, calls]) => (capabilities.includes(name) ? words(calls) : [])));
   const withheld = byCapability.flatMap(([, calls]) => words(calls)).filter((call) => !granted.has(call));
   const rules: SeccompRule[] = [
-    { names: [...new Set([...words(ALLOWED), ...granted])], action: allow },
     // vsock reaches the hypervisor past every network namespace.
     { names: ['socket'], action: allow, args: [{ index: 0, value: AF_VSOCK, op: 'SCMP_CMP_NE' }] },
     ...PERSONALITIES.map((value) => ({
@@ -138,11 +139,15 @@ export function defaultSeccompProfile(
   }
   const refused = new Set([...words(REFUSED), ...withheld]);
   for (const name of ['clone', 'clone3']) refused.delete(name);
-  rules.push({ names: [...refused], action: 'SCMP_ACT_ERRNO', errnoRet: EPERM });
   return {
     defaultAction: 'SCMP_ACT_ERRNO',
     defaultErrnoRet: ENOSYS,
     ...(ARCHITECTURES[architecture] ? { architectures: ARCHITECTURES[architecture] } : {}),
-    syscalls: rules,
+    // The short list first: it is what the calls of the long one are compared with.
+    syscalls: [
+      { names: inFilterOrder([...refused]), action: 'SCMP_ACT_ERRNO', errnoRet: EPERM },
+      ...rules,
+      { names: inFilterOrder([...new Set([...words(ALLOWED), ...granted])]), action: allow },
+    ],
   };
 }

@@ -114,15 +114,19 @@ async function makeContainer(shim: Shim, making: Making): Promise<ContainerId> {
         terminal: config.tty,
         stdin: config.stdin,
         leaveStdinOpen: config.stdin && !config.stdinOnce,
+        onStart: shim.timers.relax,
       },
       deadline.signal,
     );
+    // The runtime is done, and what it made waits to be started.
+    const conmonPid = Number(readQuietly(bundleFiles.conmonPid(record.bundle)));
+    for (const made of [pid, conmonPid]) if (made > 0) shim.timers.restore(made);
     await shim.turns.next();
     command.setLimits();
     shim.filters.learn(id, planned.spec);
     shim.specs.note(record.bundle, planned.spec);
     checkPidNamespace(pidNamespace, pid);
-    const created = describeCreated(shim, record, planned, pid);
+    const created = describeCreated(shim, record, planned, { pid, conmonPid });
     // A stop or remove of the sandbox that came meanwhile did not see this container.
     if (shim.store.sandboxes.get(sandbox.id)?.phase !== 'ready') {
       throw new WindlassError('Conflict', `sandbox ${sandbox.id} was stopped meanwhile`);
@@ -286,8 +290,12 @@ async function mountImageViews(shim: Shim, { id, config, sandbox }: Making): Pro
   return views;
 }
 
-function describeCreated(shim: Shim, record: ContainerRecord, planned: PlannedSpec, pid: number): ContainerRecord {
-  const conmonPid = Number(readQuietly(bundleFiles.conmonPid(record.bundle)));
+function describeCreated(
+  shim: Shim,
+  record: ContainerRecord,
+  planned: PlannedSpec,
+  { pid, conmonPid }: { readonly pid: number; readonly conmonPid: number },
+): ContainerRecord {
   const init = identifyProcess(pid);
   const conmon = conmonPid > 0 ? identifyProcess(conmonPid) : undefined;
   if (!init) shim.log.debug({ container: record.id }, 'the container ended before it was started');

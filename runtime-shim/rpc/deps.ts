@@ -15,6 +15,7 @@ import type { PodNetwork } from '../network/pod-network.ts';
 import type { FilterCache } from '../oci-runtime/filter-cache.ts';
 import type { KnownSpecs } from '../oci-runtime/known-specs.ts';
 import type { ReadyShell } from '../oci-runtime/ready-shell.ts';
+import type { RelaxedTimers } from '../oci-runtime/relaxed-timers.ts';
 import type { OciRuntime } from '../oci-runtime/runtime.ts';
 import type { RuntimeRights } from '../oci-runtime/try-rights.ts';
 import type { SeccompProfiles } from '../oci-runtime/seccomp-choice.ts';
@@ -70,6 +71,8 @@ export interface Shim {
   readonly cgroupParent: string;
   /** Told when the OCI runtime is about to move a process into a group. */
   readonly moves: MovePrimer;
+  /** For the creation of containers. */
+  readonly timers: RelaxedTimers;
   readonly images: ImageService;
   readonly network: NodeNetwork;
   readonly pool: SandboxPool;

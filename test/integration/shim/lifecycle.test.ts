@@ -3,6 +3,7 @@ import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { kernelNames } from '../../../lib/instance.ts';
+import { readTimerSlack } from '../../../runtime-shim/host/timer-slack.ts';
 import { equalsSnapshot, takeEmptySnapshot } from '../../support/snapshot-check.ts';
 import { requirePrograms, requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
@@ -37,6 +38,17 @@ test('an image without its program is refused at creation with the name of the p
     message: /no\/such\/program/,
   });
   assert.deepEqual((await shim.cri.runtime.listContainers({ filter: { podSandboxId: sandbox } })).containers, []);
+});
+
+test('the timers of a container, of what it starts and of its monitor are as exact as those of the shim', async (t) => {
+  if (!requireRoot(t)) return;
+  const containerId = await shim.run('exact', { command: ['sh', '-c', 'sleep 1000 & wait'] });
+  const { info } = await shim.cri.runtime.containerStatus({ containerId, verbose: true });
+  const { pid, conmonPid } = JSON.parse(info['info'] ?? '') as { pid: number; conmonPid: number };
+  const children = (): string => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  await waitFor(() => children() !== '', { what: 'the child' });
+  const own = readTimerSlack('self');
+  assert.deepEqual([pid, Number(children()), conmonPid].map(readTimerSlack), [own, own, own]);
 });
 
 test('stop sends the stop signal, then kills; stop and remove of what is gone succeed', async (t) => {

@@ -15,6 +15,7 @@ import { stringifySpec, type OciSpec } from '../../../../runtime-shim/oci-runtim
 import { defaultSeccompProfile } from '../../../../runtime-shim/oci-runtime/seccomp-profile.ts';
 import { criSignalName, signalNumber, stopSignalNumber } from '../../../../runtime-shim/oci-runtime/signals.ts';
 import { planArgs, planEnv, planRlimits } from '../../../../runtime-shim/oci-runtime/spec-process.ts';
+import { inFilterOrder } from '../../../../runtime-shim/oci-runtime/syscall-order.ts';
 import { planSysctls } from '../../../../runtime-shim/oci-runtime/sysctls.ts';
 
 const own = parseBoundingSet('CapBnd:\t000001fffeffffff\n');
@@ -49,6 +50,23 @@ test('defaultSeccompProfile() answers ENOSYS for clone3 and EPERM for mount unle
     find(['CAP_SYS_ADMIN'], 'mount').map(({ action }) => action),
     ['SCMP_ACT_ALLOW'],
   );
+});
+
+test('defaultSeccompProfile() names a call under one action, and many of them in the order of the filter', () => {
+  for (const capabilities of [[], ['CAP_SYS_ADMIN'], own.values().toArray()]) {
+    const rules = defaultSeccompProfile(capabilities, 'x64').syscalls;
+    const actions = Map.groupBy(
+      rules.flatMap(({ names, action, errnoRet }) => names.map((name) => ({ name, answer: `${action} ${errnoRet}` }))),
+      ({ name }) => name,
+    );
+    for (const [name, all] of actions) assert.equal(new Set(all.map(({ answer }) => answer)).size, 1, name);
+    for (const { names } of rules) assert.deepEqual(names, inFilterOrder([...new Set(names)]));
+  }
+});
+
+test('inFilterOrder() puts larger numbers first, and before them what x86_64 does not have', () => {
+  const names = ['read', 'mseal', 'openat', 'chown32', 'write', 'statx', 'mmap2'];
+  assert.deepEqual(inFilterOrder(names), ['chown32', 'mmap2', 'mseal', 'statx', 'openat', 'write', 'read']);
 });
 
 test('signals are read from CRI names, image texts and numbers', () => {
