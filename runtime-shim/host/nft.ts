@@ -1,11 +1,13 @@
 // The nft program, for what changes rarely: chains and rules. One call is one transaction.
-import { execFile } from 'node:child_process';
+import { execFile, type ExecFileException } from 'node:child_process';
 
-/** Runs a script of nft commands atomically; `onStart` learns the pid. The error holds nft's words. */
+const TIMEOUT_MS = 30_000;
+
+/** Runs a script of nft commands atomically; `onStart` learns the pid. The error holds nft's words, or why it said none. */
 export function runNftScript(script: string, onStart?: (pid: number) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = execFile('nft', ['-f', '-'], { timeout: 30_000 }, (error, _stdout, stderr) => {
-      if (error) reject(new Error(`nft -f - failed: ${stderr.slice(-2000).trim()}`, { cause: error }));
+    const child = execFile('nft', ['-f', '-'], { timeout: TIMEOUT_MS }, (error, _stdout, stderr) => {
+      if (error) reject(new Error(`nft -f - failed: ${reasonOf(error, stderr)}`, { cause: error }));
       else resolve();
     });
     if (child.pid !== undefined) onStart?.(child.pid);
@@ -15,10 +17,15 @@ export function runNftScript(script: string, onStart?: (pid: number) => void): P
   });
 }
 
+function reasonOf(error: ExecFileException, stderr: string): string {
+  if (error.killed) return `it was ended after ${TIMEOUT_MS / 1000} s`;
+  return stderr.slice(-2000).trim() || (error.signal ? `ended by ${error.signal}` : error.message);
+}
+
 /** What the program prints for these arguments; undefined when it fails (the object is absent). */
 export function readNft(args: readonly string[]): Promise<string | undefined> {
   return new Promise((resolve) => {
-    execFile('nft', [...args], { timeout: 30_000, maxBuffer: 64 << 20 }, (error, stdout) =>
+    execFile('nft', [...args], { timeout: TIMEOUT_MS, maxBuffer: 64 << 20 }, (error, stdout) =>
       resolve(error ? undefined : stdout),
     );
   });

@@ -14,6 +14,8 @@ export interface OverlayHost extends AsyncDisposable {
   /** Its address on the switch. */
   readonly address: string;
   readonly address6: string;
+  /** Path of its network namespace. */
+  readonly netns: string;
   send(command: HostCommand): Promise<unknown>;
   network(method: Extract<HostCommand, { op: 'network' }>['method'], ...args: readonly unknown[]): Promise<unknown>;
   exec(...argv: readonly string[]): Promise<string>;
@@ -71,6 +73,7 @@ async function startHost(index: number, mtu: number): Promise<OverlayHost> {
     instance,
     address,
     address6,
+    netns: `/proc/${pid}/ns/net`,
     send,
     exec,
     network: (method, ...args) => send({ op: 'network', method, args }),
