@@ -170,9 +170,10 @@ test('delete() leaves its connection to the next call', async () => {
     ports.add(request.socket.remotePort);
     reply(response, 200, { metadata: { name: 'a', namespace: 'n' } });
   });
-  await using client = setUp(server);
-  const volumes = client.api.kind(volumeKind);
+  const api = createApiClient(server.connection, { maxConnections: 1 });
+  const volumes = api.kind(volumeKind);
   for (let round = 0; round < 3; round += 1) await volumes.delete('a', 'n', { propagationPolicy: 'Background' });
+  await api.close();
   assert.equal(ports.size, 1);
 });
 
