@@ -120,6 +120,8 @@ export function createTransport(connection: Connection, options: TransportOption
           ...(call.body === undefined ? {} : { 'content-type': call.contentType ?? 'application/json' }),
         },
         body: call.body === undefined ? null : JSON.stringify(call.body),
+        // A DELETE has a body here, after which the connection would be closed for the sake of servers that do not expect one.
+        reset: false,
         bodyTimeout: call.idleTimeoutMs ?? IDLE_TIMEOUT_MS,
         ...(signal ? { signal } : {}),
       });

@@ -164,6 +164,19 @@ test('writes send kind, body and content type; delete() resolves when the object
   assert.equal(types[3], 'application/merge-patch+json');
 });
 
+test('delete() leaves its connection to the next call', async () => {
+  const ports = new Set<number | undefined>();
+  await using server = await startFakeApiServer((request, response) => {
+    ports.add(request.socket.remotePort);
+    reply(response, 200, { metadata: { name: 'a', namespace: 'n' } });
+  });
+  const api = createApiClient(server.connection, { maxConnections: 1 });
+  const volumes = api.kind(volumeKind);
+  for (let round = 0; round < 3; round += 1) await volumes.delete('a', 'n', { propagationPolicy: 'Background' });
+  await api.close();
+  assert.equal(ports.size, 1);
+});
+
 test('names are escaped in the path, and a namespaced kind without namespace is refused', async () => {
   await using server = await startFakeApiServer((_, response) => reply(response, 404, status(404, 'NotFound', 'no')));
   await using client = setUp(server);
