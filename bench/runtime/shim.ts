@@ -34,7 +34,10 @@ export interface ShimPeer extends Peer {
   readonly pid: number;
   /** Its run folder. */
   readonly run: string;
-  /** The longest turns of the event loop since it was asked last. */
+  /**
+   * Starts to look for the longest turns of the event loop; asked again, ends that and tells them. In between the shim has
+   * a thousand timers a second that nobody else's has.
+   */
   longestTurn(): Promise<{ wallMs: number; cpuMs: number }>;
   /** Processor time so far of the shim, the monitors, the OCI runtimes and the containers; cgroup v1 only. */
   cpuMs(): number;
