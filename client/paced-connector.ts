@@ -1,4 +1,4 @@
-// Opens a few connections at a time. All watches of a process begin in one moment; when every node of a cluster does so, a
+// Opens a few connections at a time. All lists and watches of a process begin in one moment; when every node of a cluster does so, a
 // server that gets to each handshake a little finishes none before its client has given up, and is asked for the next.
 import type { buildConnector } from 'undici';
 

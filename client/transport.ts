@@ -52,7 +52,7 @@ export interface TransportOptions {
  */
 const MAX_CONNECTIONS = 8;
 const MAX_LEASE_CONNECTIONS = 2;
-const STREAM_PACE: Pace = { limit: 2, patienceMs: 1_000 };
+const PACE: Pace = { limit: 2, patienceMs: 1_000 };
 /**
  * A connection that is silent for so long is looked after by the kernel: its peer is gone when it answers no probe for 10 s
  * more, or answers that it knows of no such connection. A server that is only slow answers.
@@ -91,8 +91,8 @@ export function createTransport(connection: Connection, options: TransportOption
       connections,
     });
   const agents = {
-    requests: createAgent(options.maxConnections ?? MAX_CONNECTIONS),
-    streams: createAgent(null, paceConnector(connect, STREAM_PACE)),
+    requests: createAgent(options.maxConnections ?? MAX_CONNECTIONS, paceConnector(connect, PACE)),
+    streams: createAgent(null, paceConnector(connect, PACE)),
     leases: createAgent(MAX_LEASE_CONNECTIONS),
   };
   const allWith = (others: readonly string[]): string[] => [...new Set([connection.server, ...others])];

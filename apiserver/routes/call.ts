@@ -16,8 +16,8 @@ export interface ApiDeps {
   readonly authorize: Authorize;
   /** False until the resources and roles of the store are known: what is unknown now may be served in a moment. */
   readonly isServing: () => boolean;
-  /** Told how many events a watch sent. */
-  readonly countWatchEvents?: (resource: Resource, count: number) => void;
+  /** Told how many events a watch sent, and of how many bytes. */
+  readonly countWatchEvents?: (resource: Resource, count: number, bytes: number) => void;
 }
 
 export interface Call {

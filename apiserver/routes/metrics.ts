@@ -27,7 +27,7 @@ export interface RequestLabels {
 export interface RequestMetrics {
   /** Call at the start of a request; call what it returns at the end with the HTTP code. */
   start(labels: RequestLabels): (code: number, bytes?: number) => void;
-  countWatchEvents(resource: { group: string; version: string; kind: string }, count: number): void;
+  countWatchEvents(resource: { group: string; version: string; kind: string }, count: number, bytes: number): void;
   observeEtcd(operation: string, seconds: number): void;
   watchStore(store: ResourceStore): void;
 }
@@ -66,6 +66,12 @@ export function createRequestMetrics(registry: Registry): RequestMetrics {
     labelNames: ['group', 'version', 'kind'],
     registers,
   });
+  const watchBytes = new Counter({
+    name: 'windlass_apiserver_watch_bytes_total',
+    help: 'Bytes of the events sent to watchers',
+    labelNames: ['group', 'version', 'kind'],
+    registers,
+  });
   const etcd = new Histogram({
     name: 'etcd_request_duration_seconds',
     help: 'Duration of requests to etcd',
@@ -92,7 +98,10 @@ export function createRequestMetrics(registry: Registry): RequestMetrics {
         total.inc({ ...full, code });
       };
     },
-    countWatchEvents: ({ group, version, kind }, count) => watchEvents.inc({ group, version, kind }, count),
+    countWatchEvents({ group, version, kind }, count, bytes) {
+      watchEvents.inc({ group, version, kind }, count);
+      watchBytes.inc({ group, version, kind }, bytes);
+    },
     observeEtcd: (operation, seconds) => etcd.observe({ operation }, seconds),
     watchStore(store) {
       const objects = new Gauge({

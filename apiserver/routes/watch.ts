@@ -126,7 +126,10 @@ async function* frames(
         events.map((event) => frameOf(call, event, filter, encode)),
       );
       const parts = sliced.flat().filter((frame) => frame !== undefined);
-      if (parts.length > 0) deps.countWatchEvents?.(call.resource, parts.length);
+      if (parts.length > 0) {
+        const bytes = parts.reduce((sum, frame) => sum + frame.length, 0);
+        deps.countWatchEvents?.(call.resource, parts.length, bytes);
+      }
       revision = batch.revision;
       if (isFirst && plan.initialEvents) parts.push(bookmark(call, revision, true));
       else if (plan.bookmarks && Date.now() >= bookmarkAt) {

@@ -30,6 +30,7 @@ const PROFILE_END_MS = 20_000;
 const COUNTED: readonly (readonly [metric: string, by: readonly string[]])[] = [
   ['apiserver_request_total', ['verb', 'resource', 'subresource']],
   ['apiserver_watch_events_total', ['kind']],
+  ['windlass_apiserver_watch_bytes_total', ['kind']],
 ];
 const HOLLOW = fileURLToPath(new URL('hollow-node.ts', import.meta.url));
 const IMAGE = 'docker.io/library/hollow:latest';

@@ -253,6 +253,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const registrar = createNodeRegistrar({
     client: client.kind<Node>(nodeKind),
     facts,
+    watched: ownNode,
     // Networks are given ranges that clash with none of these.
     annotations: () => ({
       ...portConflictsAnnotation(portConflicts),

@@ -15,7 +15,7 @@ const LOOK_MS = 10_000;
 export interface NodeRegistrar extends RunPart {
   /** Why the node is not ready; undefined when it is. */
   setProblem(problem: string | undefined): void;
-  /** Looks now whether the Node still says what it should. */
+  /** Asks the server now whether the Node still says what it should. */
   look(): void;
   /** `name://version` of the container runtime. */
   setRuntime(version: string): void;
@@ -25,6 +25,8 @@ export interface NodeRegistrar extends RunPart {
 export function createNodeRegistrar(deps: {
   readonly client: Pick<KindClient<Node>, 'get' | 'create' | 'mergePatch'>;
   readonly facts: NodeFacts;
+  /** The Node as the agent's watch has it; undefined where it has none, and the server is asked. */
+  readonly watched: () => Node | undefined;
   /** The annotations as they should be now. */
   readonly annotations: () => Readonly<Record<string, string>>;
   /** What the disk lacks now. */
@@ -41,6 +43,8 @@ export function createNodeRegistrar(deps: {
   let written: { health: RuntimeHealth; atMs: number } | undefined;
   let wake = new AbortController();
   let wasRefused = false;
+  /** What was watched may be of before the silence that is the reason to look. */
+  let mustAsk = true;
 
   async function write(signal: AbortSignal): Promise<void> {
     const said = health;
@@ -51,22 +55,35 @@ export function createNodeRegistrar(deps: {
     written = { health: said, atMs: clock.now() };
   }
 
-  async function describe(node: Node, signal: AbortSignal): Promise<void> {
+  /** What the Node lacks of its labels and annotations; undefined when it has them. */
+  function planDescription({ metadata }: Node): object | undefined {
     const labels = nodeLabels(facts);
     const annotations = deps.annotations();
     const differs = (wanted: Readonly<Record<string, string>>, has: Readonly<Record<string, string>> = {}): boolean =>
       Object.entries(wanted).some(([key, value]) => has[key] !== value);
-    if (differs(labels, node.metadata.labels) || differs(annotations, node.metadata.annotations)) {
-      await client.mergePatch(facts.name, undefined, { metadata: { labels, annotations } }, {}, signal);
-    }
+    const isDescribed = !differs(labels, metadata.labels) && !differs(annotations, metadata.annotations);
+    return isDescribed ? undefined : { metadata: { labels, annotations } };
+  }
+
+  async function describe(node: Node, signal: AbortSignal): Promise<void> {
+    const plan = planDescription(node);
+    if (plan) await client.mergePatch(facts.name, undefined, plan, {}, signal);
+  }
+
+  function isReadyAsWritten(node: Node | undefined): boolean {
+    const ready = node?.status?.conditions?.find(({ type }) => type === 'Ready');
+    return ready?.status === (written?.health.problem === undefined ? 'True' : 'False');
   }
 
   // While this agent was silent, node-lifecycle said Unknown in its place, or somebody deleted the Node.
   async function isOverruled(signal: AbortSignal): Promise<boolean> {
+    const watched = mustAsk ? undefined : deps.watched();
+    mustAsk = false;
+    // It may be late: what it does not confirm is asked for.
+    if (watched && isReadyAsWritten(watched) && !planDescription(watched)) return false;
     const node = await client.get(facts.name, undefined, signal);
     if (node) await describe(node, signal);
-    const ready = node?.status?.conditions?.find(({ type }) => type === 'Ready');
-    return ready?.status !== (written?.health.problem === undefined ? 'True' : 'False');
+    return !isReadyAsWritten(node);
   }
 
   const change = (next: Partial<RuntimeHealth>): void => {
@@ -81,7 +98,10 @@ export function createNodeRegistrar(deps: {
   return {
     name: 'node registrar',
     setProblem: (problem) => change({ problem }),
-    look: () => wake.abort(),
+    look() {
+      mustAsk = true;
+      wake.abort();
+    },
     setRuntime: (runtimeVersion) => change({ runtimeVersion }),
     async run(signal) {
       while (!signal.aborted) {
@@ -93,6 +113,7 @@ export function createNodeRegistrar(deps: {
           if (isDue || (await isOverruled(signal))) await write(signal);
         } catch (err) {
           if (signal.aborted) return;
+          mustAsk = true;
           const isRefused = reasonOf(err) === 'Unauthorized';
           if (isRefused && !wasRefused)
             log.error({ message: messageOf(err) }, 'the cluster does not take this node any more');

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { createApiClient } from '../../../client/api-client.ts';
+import { listenOn } from '../../../lib/listen.ts';
 import { leaseKind, nodeKind, type Lease, type Node } from '../../../crds/builtin.ts';
 import { volumeKind } from '../../../crds/index.ts';
 import { isAbort, isNotFound, reasonOf, type WindlassError } from '../../../lib/errors.ts';
@@ -344,4 +346,33 @@ test('a write that the server may have heard is not made again elsewhere', async
   } finally {
     await api.close();
   }
+});
+
+async function turns(count: number): Promise<void> {
+  for (let index = 0; index < count; index += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+test('requests that begin in one moment open their connections two at a time', async (t) => {
+  // Patience has no end.
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let open = 0;
+  let most = 0;
+  let all = 0;
+  // Nobody answers a handshake here: each is given up as soon as the others could have come.
+  const server = createServer((socket) => {
+    all += 1;
+    most = Math.max(most, (open += 1));
+    socket.on('error', () => undefined).once('close', () => (open -= 1));
+    void turns(50).then(() => socket.destroy());
+  });
+  const address = await listenOn(server, { host: '127.0.0.1', port: 0 });
+  const api = createApiClient({ server: `https://${address}`, namespace: 'default' });
+  t.after(async () => {
+    await api.close();
+    server.close();
+  });
+  const asked = await Promise.allSettled(Array.from({ length: 6 }, (_, index) => api.raw(`/readyz?${index}`)));
+  assert.deepEqual(new Set(asked.map(({ status }) => status)), new Set(['rejected']));
+  assert.ok(all >= 6);
+  assert.ok(most <= 2, `${most} connections at the same time`);
 });
