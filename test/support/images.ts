@@ -1,5 +1,5 @@
 // Small images made in memory: tar layers from a list of entries, whole images, the forms in which they are imported.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
@@ -127,8 +127,9 @@ export function busyboxFiles(busybox = '/bin/busybox'): TarItem[] {
 /** A program of this machine and every library it needs, at the paths the loader looks for. */
 export function programFiles(path: string, name: string): TarItem[] {
   const items: TarItem[] = [{ name, content: readFileSync(path), mode: 0o755 }];
-  const output = execFileSync('ldd', [path], { encoding: 'utf8' });
-  for (const [, library = ''] of output.matchAll(/(\/[^\s(]+)/g)) {
+  // Of a static program it lists nothing, and fails.
+  const { stdout } = spawnSync('ldd', [path], { encoding: 'utf8' });
+  for (const [, library = ''] of stdout.matchAll(/(\/[^\s(]+)/g)) {
     if (!existsSync(library)) continue;
     items.push({ name: library.slice(1), content: readFileSync(realpathSync(library)), mode: 0o755 });
   }
