@@ -13,7 +13,7 @@ import {
   type OverlayHost,
   type OverlayHosts,
 } from '../../support/overlay-hosts.ts';
-import { openRawSocket, type RawSocket } from '../../support/raw-frames.ts';
+import { ipv4Packet, openRawSocket, type RawSocket } from '../../support/raw-frames.ts';
 import { waitFor } from '../../support/wait.ts';
 import { lacksWireguard } from '../../support/wireguard.ts';
 
@@ -149,8 +149,9 @@ describe('encrypted overlay over three hosts', { skip: lacksWireguard() }, () =>
   });
 
   it('takes in no packet of the network in the clear, whoever sends it, nor any other from a tunnel', async () => {
-    const source = '0a000000c902';
-    const frame = `${web.network.interfaces[0]?.macAddress.replaceAll(':', '')}${source}080045`;
+    const source = '0a:00:00:00:c9:02';
+    // Whole: kernels since 2024 drop a frame that is too short for what it says it holds.
+    const frame = ipv4Packet(source, `10.${SECRET}.1.9`, web.ip).toString('hex');
     const hex = `08000000${(1000 + SECRET).toString(16).padStart(6, '0')}00${frame}`;
     const send = (script: string): Promise<string> => at(1).exec(process.execPath, '-e', script, hex);
     const by = (host: string, port: number, family: string): string =>
@@ -158,7 +159,7 @@ describe('encrypted overlay over three hosts', { skip: lacksWireguard() }, () =>
        s.send(Buffer.from(process.argv[1], 'hex'), ${port}, '${host}', () => s.close())`;
     // What the device hands on, by the sender that only this test has: neighbours ask each other at any time.
     using received = openRawSocket(at(0).netns, kernelNames.vxlan(at(0).instance, id(SECRET)));
-    const hasCome = (): boolean => received.receive().some((bytes) => bytes.toString('hex', 6, 12) === source);
+    const hasCome = (): boolean => received.receive().some((bytes) => bytes.toString('hex').includes(frame));
     // By a machine on the wire: a node's own packet filter would not let it send that.
     execFileSync('ip', ['addr', 'add', '192.0.2.99/24', 'dev', 'switch']);
     execFileSync('ip', ['addr', 'add', 'fd00:2::99/64', 'dev', 'switch', 'nodad']);
