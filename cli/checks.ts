@@ -1,7 +1,8 @@
 // What `windlass doctor` looks at: each check is one line, ok or missing, with how to get it.
-import { existsSync, readFileSync, statfsSync } from 'node:fs';
+import { existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseHostPort } from '../lib/host-port.ts';
+import { readKernelText } from '../lib/kernel-file.ts';
 import { findProgram, REQUIRED_PROGRAMS } from './preflight.ts';
 import { isFree, isOwnAddress } from './ports.ts';
 import type { UpOptions } from './options.ts';
@@ -26,7 +27,7 @@ export interface Host {
 
 export function thisHost(path: string | undefined): Host {
   return {
-    readText: (file) => (existsSync(file) ? readFileSync(file, 'utf8') : undefined),
+    readText: (file) => (existsSync(file) ? readKernelText(file) : undefined),
     exists: existsSync,
     findProgram: (name) => findProgram(name, path),
     isFree,

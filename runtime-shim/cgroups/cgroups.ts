@@ -1,6 +1,6 @@
 // Control groups of containers, on a host with the v1 hierarchies (alone or beside v2) or with v2 only. A cgroup is
 // named by its absolute path, `/windlass-1a2b3c4d/<containerId>`; creating it is the OCI runtime's work.
-import { readFileSync } from 'node:fs';
+import { readKernelText } from '../../lib/kernel-file.ts';
 import type { CgroupMeasures } from './measures.ts';
 import type { WritableResources } from './resources.ts';
 import { createCgroupsV1 } from './v1.ts';
@@ -74,7 +74,7 @@ export function parseCgroupMounts(mountinfo: string): CgroupMounts {
 }
 
 /** The host's cgroups: v1 when the memory controller is mounted there, else v2. */
-export function openCgroups(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): Cgroups {
+export function openCgroups(mountinfo = readKernelText('/proc/self/mountinfo')): Cgroups {
   const mounts = parseCgroupMounts(mountinfo);
   if (mounts.v1.has('memory')) return createCgroupsV1(mounts);
   if (mounts.v2 !== undefined) return createCgroupsV2(mounts.v2);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { errnoOf } from '../../lib/errors.ts';
+import { readKernelText } from '../../lib/kernel-file.ts';
 import { parseCgroupMounts, type CgroupMounts } from './cgroups.ts';
 
 /** Shorter than a grace period: the next time comes before the lock is at rest again. */
@@ -75,7 +76,7 @@ export async function moveSelf(file: string): Promise<void> {
 
 /** What looks up the `cgroup.procs` of the group that this process is in. */
 export function findOwnGroup(): () => string | undefined {
-  const mounts = wholeMounts(readFileSync('/proc/self/mountinfo', 'utf8'));
+  const mounts = wholeMounts(readKernelText('/proc/self/mountinfo'));
   return () => procsFile(readFileSync('/proc/self/cgroup', 'utf8'), mounts);
 }
 

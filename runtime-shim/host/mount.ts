@@ -1,5 +1,6 @@
 // Mounts. "Already gone" is success for every unmount; everything else that fails is a SystemError.
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { readKernelText } from '../../lib/kernel-file.ts';
 import { check, kernel, lastErrno, libc, SystemError } from './libc.ts';
 
 /** Flags of mount(2). */
@@ -201,7 +202,7 @@ export function mountTmpfs(target: string, data = '', flags: number = MS.nosuid 
 
 /** Every mount this process sees, in mount order. */
 export function readMounts(): MountEntry[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter(Boolean).map(parseMountLine);
+  return readKernelText('/proc/self/mountinfo').split('\n').filter(Boolean).map(parseMountLine);
 }
 
 /** Parses a line of mountinfo (proc(5)); blanks in paths arrive as octal escapes. */

@@ -1,6 +1,6 @@
 // Traffic counters of the links in a network namespace.
-import { readFileSync } from 'node:fs';
 import { errnoOf } from '../../lib/errors.ts';
+import { readKernelText } from '../../lib/kernel-file.ts';
 import { withNetns } from '../host/namespaces.ts';
 
 export interface LinkCounters {
@@ -18,7 +18,7 @@ export interface LinkCounters {
 /** Counters of every link but loopback in the namespace pinned at `netnsPath`; none when that is gone. */
 export function readLinkCounters(netnsPath: string): LinkCounters[] {
   try {
-    return parseNetDev(withNetns(netnsPath, () => readFileSync('/proc/thread-self/net/dev', 'utf8')));
+    return parseNetDev(withNetns(netnsPath, () => readKernelText('/proc/thread-self/net/dev')));
   } catch (error) {
     // EINVAL: the pin is an empty file, its namespace was let go.
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'EINVAL') return [];

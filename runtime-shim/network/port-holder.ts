@@ -1,6 +1,7 @@
 // Which host process has a port: /proc/net names the socket's inode, /proc/<pid>/fd its owner.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
+import { readKernelText } from '../../lib/kernel-file.ts';
 
 /** `process 812 (nginx)`; undefined when no socket of the host is bound there (or its owner cannot be seen). */
 export function findPortHolder(protocol: 'TCP' | 'UDP', port: number): string | undefined {
@@ -8,7 +9,7 @@ export function findPortHolder(protocol: 'TCP' | 'UDP', port: number): string | 
   const inodes = new Set(
     [name, `${name}6`].flatMap((file) =>
       socketInodes(
-        readQuietly(() => readFileSync(`/proc/net/${file}`, 'utf8')),
+        readQuietly(() => readKernelText(`/proc/net/${file}`)),
         port,
       ),
     ),

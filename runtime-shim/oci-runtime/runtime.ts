@@ -13,6 +13,7 @@ import {
 import { basename, delimiter, isAbsolute, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { readKernelText } from '../../lib/kernel-file.ts';
 import { isRunning, readProcess, type ProcessIdentity } from '../../lib/process-identity.ts';
 import { openCgroups, parseCgroupMounts } from '../cgroups/cgroups.ts';
 import { ownLimits } from '../cgroups/own-groups.ts';
@@ -105,7 +106,7 @@ export function openOciRuntime(
   spawner: Spawner,
   { mountFolders = [], env = () => ({}) }: OciRuntimeOptions = {},
 ): OciRuntime {
-  const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8');
+  const mountinfo = readKernelText('/proc/self/mountinfo');
   const found = findOciRuntime(setting);
   const kind = found.endsWith('crun') ? 'crun' : 'runc';
   const hidden = kind === 'crun' ? mountToHide(parseCgroupMounts(mountinfo)) : undefined;

@@ -19,6 +19,7 @@ import type { CheckpointContainerRequest } from '../../cri/messages.ts';
 import { requireField } from '../../cri/presence.ts';
 import type { CallContext } from '../../cri/services.ts';
 import { WindlassError } from '../../lib/errors.ts';
+import { readKernelText } from '../../lib/kernel-file.ts';
 import { dumpContainer, requireCheckpointSupport } from '../oci-runtime/checkpoint.ts';
 import { bundleFiles, lastComplaint } from '../oci-runtime/conmon.ts';
 import { runProgram } from '../oci-runtime/run-program.ts';
@@ -126,7 +127,7 @@ async function makeCheckpoint(shim: Shim, id: string, location: string, isOver: 
 /** What the container changed in its root file system: files in a tar, names of what it deleted in a list. */
 async function packFiles(shim: Shim, record: ContainerRecord, work: string, content: string): Promise<void> {
   const root = shim.images.rootFilesystem(rootFilesystemId(record))?.path;
-  const upper = root === undefined ? undefined : upperDirOf(root, readFileSync('/proc/self/mountinfo', 'utf8'));
+  const upper = root === undefined ? undefined : upperDirOf(root, readKernelText('/proc/self/mountinfo'));
   if (upper === undefined) throw new WindlassError('Internal', `container ${record.id} has no writable layer`);
   const { present, deleted } = await listChanges(upper);
   writeFileSync(join(content, 'deleted.files'), JSON.stringify(deleted));
