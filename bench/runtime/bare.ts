@@ -7,6 +7,7 @@ import { findProgram } from '../../cli/preflight.ts';
 import { parseCgroupMounts } from '../../runtime-shim/cgroups/cgroups.ts';
 import { hidingArguments, mountToHide } from '../../runtime-shim/oci-runtime/hidden-mount.ts';
 import { makeRunFolder, PeerMissing, removeFolder, runDetached, SLEEP, type Peer, type SharedInput } from './peer.ts';
+import { readKernelText } from '../../lib/kernel-file.ts';
 
 /** `program` by its own command line. crun gets what it needs on a host with both kinds of control groups. */
 export function createBare(input: SharedInput, program: 'runc' | 'crun'): Promise<Peer> {
@@ -24,7 +25,7 @@ export function createBare(input: SharedInput, program: 'runc' | 'crun'): Promis
   spec.process = { ...spec.process, terminal: false, args: SLEEP };
   spec.linux.seccomp = JSON.parse(input.seccomp);
   writeFileSync(`${folder}/config.json`, JSON.stringify(spec));
-  const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8');
+  const mountinfo = readKernelText('/proc/self/mountinfo');
   const hidden = program === 'crun' ? mountToHide(parseCgroupMounts(mountinfo)) : undefined;
   const command = hidden === undefined ? [path] : ['unshare', ...hidingArguments(path, hidden, mountinfo)];
   const id = (name: string): string => `bench-${process.pid}-${name}`;

@@ -1,7 +1,7 @@
 // The programs that a pull is measured beside. Each works on folders of its own and leaves no service behind; one that
 // is not installed is left out.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findProgram } from '../../cli/preflight.ts';
@@ -9,6 +9,7 @@ import { runCommand } from '../../test/support/instance.ts';
 import { startTestShim } from '../../test/support/shim.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import { cpuMsOfChildren, cpuMsOfProcess } from './cpu-time.ts';
+import { readKernelText } from '../../lib/kernel-file.ts';
 
 export interface PullPeer {
   readonly name: string;
@@ -159,7 +160,7 @@ async function endDaemon(daemon: ChildProcess, folder: string): Promise<void> {
 
 /** Unmounts what the peer left mounted below its folder, then deletes it. */
 function removeTree(folder: string): void {
-  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  const mounts = readKernelText('/proc/self/mounts').split('\n');
   const below = mounts.map((line) => line.split(' ')[1] ?? '').filter((path) => path.startsWith(`${folder}/`));
   for (const path of below.toReversed()) execFileSync('umount', ['-l', path]);
   rmSync(folder, { recursive: true, force: true });

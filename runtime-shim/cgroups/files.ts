@@ -1,12 +1,13 @@
 // Reading and writing the small files of a cgroup, and the parsers of their texts.
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
+import { readKernelText } from '../../lib/kernel-file.ts';
 
 /** Text of a file; undefined when it (or its group) is gone. */
 export function readCgroupFile(...parts: string[]): string | undefined {
   try {
-    return readFileSync(parts.join('/'), 'utf8');
+    return readKernelText(parts.join('/'));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENODEV') return undefined;
     throw error;

@@ -1,6 +1,6 @@
 // The node's own MTU: that of the link its default route leaves by.
-import { readFileSync } from 'node:fs';
 import { errnoOf } from '../../lib/errors.ts';
+import { readKernelText } from '../../lib/kernel-file.ts';
 
 const ETHERNET_MTU = 1500;
 
@@ -14,7 +14,7 @@ export function uplinkMtu(): number {
 
 function readIfThere(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return readKernelText(file);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return '';
     throw error;

@@ -4,6 +4,7 @@ import { globSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { kernelNames, type Instance } from '../../lib/instance.ts';
+import { readKernelText } from '../../lib/kernel-file.ts';
 
 /** Mounts below the folders of tests and of any instance, wherever those are. */
 const TEMPORARY = new RegExp(` (${tmpdir()}|/run/netns)(/|$)|/(shim/(s|sealed|builds)|snapshots/(containers|views))/`);
@@ -36,7 +37,7 @@ export function takeHostSnapshot(instance: Instance): HostSnapshot {
   const links = JSON.parse(execFileSync('ip', ['-j', 'link', 'show'], { encoding: 'utf8' })) as { ifname: string }[];
   return {
     mounts: keep(
-      readFileSync('/proc/self/mountinfo', 'utf8')
+      readKernelText('/proc/self/mountinfo')
         .split('\n')
         .map((line) => line.split(' ').slice(3, 5).join(' ')),
     ),

@@ -9,8 +9,9 @@ import { parseCgroupMounts } from '../../../runtime-shim/cgroups/cgroups.ts';
 import { createCgroupsV2 } from '../../../runtime-shim/cgroups/v2.ts';
 import { requireFeature, requireRoot } from '../../support/require.ts';
 import { waitFor } from '../../support/wait.ts';
+import { readKernelText } from '../../../lib/kernel-file.ts';
 
-const mount = parseCgroupMounts(readFileSync('/proc/self/mountinfo', 'utf8')).v2;
+const mount = parseCgroupMounts(readKernelText('/proc/self/mountinfo')).v2;
 const controllers = mount === undefined ? '' : readFileSync(join(mount, 'cgroup.controllers'), 'utf8');
 const hasEnded = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null;
 

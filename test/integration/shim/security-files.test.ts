@@ -24,6 +24,7 @@ import { takeHostSnapshot } from '../../support/host-snapshot.ts';
 import { link, startHostileShim, without, type HostileShim } from '../../support/hostile.ts';
 import { busyboxFiles, type TarItem } from '../../support/images.ts';
 import { requireRoot } from '../../support/require.ts';
+import { readKernelText } from '../../../lib/kernel-file.ts';
 
 /** How often a race is run. */
 const RACES = process.env['WINDLASS_LONG'] === '1' ? 100 : 8;
@@ -104,7 +105,7 @@ test('symlink exchange in mounts', async (t) => {
     const { info } = await shim.cri.runtime.containerStatus({ containerId: id, verbose: true });
     const { pid } = JSON.parse(info['info'] ?? '{}') as { pid: number };
     // A created container's mounts are all made: none of them may be the host's root.
-    const seen = readFileSync(`/proc/${pid}/mountinfo`, 'utf8').split('\n').filter(Boolean);
+    const seen = readKernelText(`/proc/${pid}/mountinfo`).split('\n').filter(Boolean);
     const hostRoot = `${statSync('/').dev >> 8}:${statSync('/').dev & 0xff}`;
     for (const line of seen) {
       const [, , device, root = ''] = line.split(' ');

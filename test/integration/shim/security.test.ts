@@ -11,6 +11,7 @@ import { startHostileShim, without, type HostileShim } from '../../support/hosti
 import { busyboxFiles } from '../../support/images.ts';
 import { requireRoot } from '../../support/require.ts';
 import type { TestShim } from '../../support/shim.ts';
+import { readKernelText } from '../../../lib/kernel-file.ts';
 
 let hostile: HostileShim;
 const isRoot = process.getuid?.() === 0;
@@ -233,7 +234,7 @@ test('abstract sockets', async (t) => {
     new RegExp(readlinkSync('/proc/self/ns/net').replace(/[[\]]/g, '\\$&')),
   );
   // A name that begins with @ lies in no file system: whoever is in the network namespace could connect to it.
-  const abstract = readFileSync('/proc/net/unix', 'utf8')
+  const abstract = readKernelText('/proc/net/unix')
     .split('\n')
     .flatMap((line) => /^(?:\S+\s+){6}(\d+)\s+@/.exec(line)?.[1] ?? []);
   const own = [shim.process.pid ?? 0, ...conmonsOf(shim)].flatMap(socketsOf);

@@ -11,6 +11,7 @@ import { findByArgument } from '../../../runtime-shim/oci-runtime/monitors.ts';
 import { requireFeature, requirePrograms, requireRoot } from '../../support/require.ts';
 import { startTestShim, type TestShim } from '../../support/shim.ts';
 import { waitFor } from '../../support/wait.ts';
+import { readKernelText } from '../../../lib/kernel-file.ts';
 
 const command = ['sleep', '1000'];
 const hasView = ({ instance }: TestShim): boolean =>
@@ -37,7 +38,7 @@ function makeHostMounts(t: TestContext): { outer: string; inner: string } {
 const conmonOf = ({ instance }: TestShim, id: string): number =>
   Number(readFileSync(join(paths.shimState(instance), 'b', id, 'conmon.pid'), 'utf8'));
 const viewOf = (shim: TestShim, id: string): string => readlinkSync(`/proc/${conmonOf(shim, id)}/ns/mnt`);
-const mountsOf = (shim: TestShim, id: string): string => readFileSync(`/proc/${conmonOf(shim, id)}/mountinfo`, 'utf8');
+const mountsOf = (shim: TestShim, id: string): string => readKernelText(`/proc/${conmonOf(shim, id)}/mountinfo`);
 
 test('conmon keeps none of the mounts of the host busy, and lets go of what the shim unmounts', async (t) => {
   if (!requireRoot(t) || !requirePrograms(t, 'conmon')) return;
@@ -87,7 +88,7 @@ async function mountsOfRunner(shim: TestShim, id: string): Promise<string> {
   const bundle = join(paths.shimState(shim.instance), 'b', id);
   const findRunner = () => findByArgument((argument) => argument.startsWith(`${bundle}/exec-`))[0];
   await waitFor(() => findRunner() !== undefined, { what: 'the OCI runtime' });
-  const mounts = readFileSync(`/proc/${findRunner()?.pid}/mountinfo`, 'utf8');
+  const mounts = readKernelText(`/proc/${findRunner()?.pid}/mountinfo`);
   await shim.exec(id, 'touch', '/go');
   await program;
   return mounts;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { cleanFileMappings } from '../../../../runtime-shim/host/give-back-memory.ts';
+import { readKernelText } from '../../../../lib/kernel-file.ts';
 
 const block = (range: string, rights: string, inode: string, path: string, dirtyKb = 0): string =>
   `${range} ${rights} 00000000 fe:00 ${inode}    ${path}\nRss: 8 kB\nPrivate_Dirty:        ${dirtyKb} kB\nAnonymous:            ${dirtyKb} kB\nSwap:                  0 kB`;
@@ -25,6 +26,5 @@ test('cleanFileMappings() finds what the kernel can read again, and nothing else
 });
 
 test('cleanFileMappings() finds the program of this process', async () => {
-  const { readFileSync } = await import('node:fs');
-  assert.ok(cleanFileMappings(readFileSync('/proc/self/smaps', 'utf8')).length > 0);
+  assert.ok(cleanFileMappings(readKernelText('/proc/self/smaps')).length > 0);
 });
