@@ -18,11 +18,16 @@ export interface ShellTask {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
+  /**
+   * What the program needs and the shell does not: done while the shell enters the groups. If it throws, no program starts
+   * and start() throws the same.
+   */
+  readonly prepare?: () => void;
 }
 
 export interface ReadyShell extends Disposable {
   /**
-   * Has the shell that is ready do the task; undefined when none is, and then nothing was done. Either way one will be
+   * Has the shell that is ready do the task; undefined when none is, and then nothing was done or prepared. Either way one will be
    * ready again a moment after the last task, so that nobody waits for that.
    */
   start(task: ShellTask): (PipedProcess & { readonly identity: ProcessIdentity | undefined }) | undefined;
@@ -70,14 +75,22 @@ export function createReadyShell(
     start(task) {
       clearTimeout(timer);
       if (!isClosed) timer = setTimeout(prepare, REST_MS).unref();
-      const script = Buffer.from(scriptOf(task));
-      if (!waiting || script.length > MAX_SCRIPT_BYTES) return undefined;
+      const { approach, become } = scriptOf(task);
+      if (!waiting || approach.length + become.length > MAX_SCRIPT_BYTES) return undefined;
       const shell = waiting;
       waiting = undefined;
-      if (shell.hasEnded || shell.mountNamespace !== findNamespace() || !write(shell.scriptFd, script)) {
+      if (shell.hasEnded || shell.mountNamespace !== findNamespace() || !write(shell.scriptFd, approach)) {
         discard(shell);
         return undefined;
       }
+      try {
+        task.prepare?.();
+      } catch (error) {
+        discard(shell);
+        throw error;
+      }
+      // A shell that could not enter a group has ended by now, and its exit says so.
+      write(shell.scriptFd, become);
       // The end of its script: some shells wait for it.
       closeSync(shell.scriptFd);
       const { pid, identity, exited, stdout, stderr } = shell;
@@ -138,14 +151,21 @@ function discard(shell: Waiting): void {
   shell.stderr.destroy();
 }
 
-/** One command a line: a shell carries them out while it reads. What follows `exec` has no descriptor of the shell's. */
-export function scriptOf({ entrances, argv, env, cwd }: ShellTask): string {
+/**
+ * What the shell does first, and how it becomes the program. One command a line: a shell carries them out while it reads.
+ * What follows `exec` has no descriptor of the shell's.
+ */
+export function scriptOf({ entrances, argv, env, cwd }: ShellTask): {
+  readonly approach: Buffer;
+  readonly become: Buffer;
+} {
   const or = '|| exit 125';
-  return [
+  const approach = [
     `cd ${shellQuote(cwd)} ${or}`,
     ...entrances.map((file) => `echo 0 >${shellQuote(file)} ${or}`),
     ...Object.entries(env).map(([key, value]) => `export ${key}=${shellQuote(value)}`),
-    `exec ${argv.map(shellQuote).join(' ')} ${SCRIPT_FD}<&-`,
     '',
-  ].join('\n');
+  ];
+  const become = `exec ${argv.map(shellQuote).join(' ')} ${SCRIPT_FD}<&-\n`;
+  return { approach: Buffer.from(approach.join('\n')), become: Buffer.from(become) };
 }

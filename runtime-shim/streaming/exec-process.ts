@@ -1,6 +1,6 @@
 // Runs a further program in a running container, through the OCI runtime.
 import { randomBytes } from 'node:crypto';
-import { readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { errnoOf, WindlassError } from '../../lib/errors.ts';
@@ -61,13 +61,14 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   const [processFile, pidFile, logFile] = [`${base}.json`, `${base}.pid`, `${base}.log`];
   const consoleSocket = `${base}.sock`;
   const spec = options.specs.of(options.bundle);
-  const plan = stringifySpec(planProcess(runtime.kind, spec, options));
-  try {
-    writeFileSync(processFile, plan, { mode: 0o600 });
-  } catch (error) {
-    rmSync(processFile, { force: true });
-    throw asFolderError(options.bundle, error);
-  }
+  const plan = (): void => {
+    const text = stringifySpec(planProcess(runtime.kind, spec, options));
+    try {
+      writeFileSync(processFile, text, { mode: 0o600 });
+    } catch (error) {
+      throw asFolderError(options.bundle, error);
+    }
+  };
   const command = runtime.command(spec.linux);
   // Without a log file it writes log lines instead of a message to the program's own stderr.
   const logging = ['--log', logFile, '--log-format', 'json'];
@@ -101,6 +102,13 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
   };
   const start = (argv: string[]): Start => ({ spawner, argv, env: command.env, cwd: options.bundle });
   const startChild = (): ExecProcess => {
+    if (options.shell && command.inside && !options.tty && !options.stdin && monitorPath === undefined) {
+      const { entrances, argv } = command.inside;
+      const program = { argv: [...argv, ...execArgs(files)], env: command.env, cwd: options.bundle };
+      const child = options.shell.start({ entrances, ...program, prepare: plan });
+      if (child) return attach(child, child.identity, common);
+    }
+    plan();
     // A terminal is hung up when its program ends, so nobody can keep that open.
     if (options.tty && runtime.kind === 'crun') {
       // By name, from the working directory: the path may be longer than an address can hold.
@@ -108,12 +116,6 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
       return startOnConsole(start(argv), basename(consoleSocket), common);
     }
     if (options.tty) return startOnPty(start(own(files)), common);
-    if (options.shell && command.inside && !options.stdin && monitorPath === undefined) {
-      const { entrances, argv } = command.inside;
-      const task = { entrances, argv: [...argv, ...execArgs(files)], env: command.env, cwd: options.bundle };
-      const child = options.shell.start(task);
-      if (child) return attach(child, child.identity, common);
-    }
     const conmon = { conmonPath: monitorPath ?? '', runtimePath: command.path, runtimeArgs, containerId };
     const argv =
       monitorPath === undefined
@@ -129,7 +131,11 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
     });
     return { ...child, exited };
   } catch (error) {
-    common.dispose();
+    try {
+      common.dispose();
+    } catch {
+      // The first failure is the one to tell: a folder that cannot be written can hardly be cleared.
+    }
     throw error;
   }
 }

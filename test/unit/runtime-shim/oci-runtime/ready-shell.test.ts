@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -63,6 +63,28 @@ test('start() ends with 125 when a group cannot be entered, and runs nothing', a
   assert.deepEqual([await text(child.stdout), (await child.exited).code], ['', 125]);
 });
 
+test('the program starts after what is prepared for it, and not at all when that fails', async (t) => {
+  const folder = makeFolder(t);
+  const spawner = makeSpawner();
+  using shell = createReadyShell(spawner);
+  const file = join(folder, 'prepared');
+  const task = makeTask(folder, ['/bin/cat', file], { prepare: () => writeFileSync(file, 'before') });
+  assert.equal(shell.start(task), undefined);
+  assert.equal(existsSync(file), false);
+  const child = await startWhenReady(shell, task);
+  child.stderr.resume();
+  assert.deepEqual([await text(child.stdout), (await child.exited).code], ['before', 0]);
+  let pid = 0;
+  const fail = (): never => {
+    pid = spawner.pids.at(-1) ?? 0;
+    throw new Error('disk full');
+  };
+  const refused = makeTask(folder, ['/bin/rm', file], { prepare: fail });
+  await assert.rejects(async () => startWhenReady(shell, refused), /disk full/);
+  await waitFor(() => identifyProcess(pid) === undefined, { what: 'the end of the shell' });
+  assert.equal(readFileSync(file, 'utf8'), 'before');
+});
+
 test('start() does not use a shell that was killed', async (t) => {
   const folder = makeFolder(t);
   const spawner = makeSpawner();
@@ -96,13 +118,11 @@ test('disposed, it ends the shell and makes no other', async (t) => {
 
 test('scriptOf() has one command a line and closes its own descriptor for the program', () => {
   const task = { entrances: ['/g/tasks'], argv: ['/bin/a b', "it's"], env: { K: 'v' }, cwd: '/c' };
-  assert.deepEqual(scriptOf(task).split('\n'), [
-    "cd '/c' || exit 125",
-    "echo 0 >'/g/tasks' || exit 125",
-    "export K='v'",
-    "exec '/bin/a b' 'it'\\''s' 3<&-",
-    '',
+  const { approach, become } = scriptOf(task);
+  assert.deepEqual(approach.toString().split('\n'), [
+    ...["cd '/c' || exit 125", "echo 0 >'/g/tasks' || exit 125", "export K='v'", ''],
   ]);
+  assert.equal(become.toString(), "exec '/bin/a b' 'it'\\''s' 3<&-\n");
 });
 
 test('a shell ends with the process that keeps it, however that ends', async () => {
