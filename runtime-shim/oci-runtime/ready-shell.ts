@@ -19,16 +19,16 @@ export interface ShellTask {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   /**
-   * What the program needs and the shell does not: done while the shell enters the groups. If it throws, no program starts
-   * and start() throws the same.
+   * What the program needs and the shell does not: done while the shell enters the groups, and where no shell is ready, too.
+   * If it throws, no program starts and start() throws the same.
    */
   readonly prepare?: () => void;
 }
 
 export interface ReadyShell extends Disposable {
   /**
-   * Has the shell that is ready do the task; undefined when none is, and then nothing was done or prepared. Either way one will be
-   * ready again a moment after the last task, so that nobody waits for that.
+   * Has the shell that is ready do the task; undefined when none is, and then all that was done is what the task prepares.
+   * Either way one will be ready again a moment after the last task, so that nobody waits for that.
    */
   start(task: ShellTask): (PipedProcess & { readonly identity: ProcessIdentity | undefined }) | undefined;
 }
@@ -71,24 +71,29 @@ export function createReadyShell(
     }
   };
 
+  /** The shell that is ready, which has begun with the task. */
+  const begin = (approach: Buffer): Waiting | undefined => {
+    const shell = waiting;
+    waiting = undefined;
+    if (!shell) return undefined;
+    if (!shell.hasEnded && shell.mountNamespace === findNamespace() && write(shell.scriptFd, approach)) return shell;
+    discard(shell);
+    return undefined;
+  };
+
   return {
     start(task) {
       clearTimeout(timer);
-      if (!isClosed) timer = setTimeout(prepare, REST_MS).unref();
       const { approach, become } = scriptOf(task);
-      if (!waiting || approach.length + become.length > MAX_SCRIPT_BYTES) return undefined;
-      const shell = waiting;
-      waiting = undefined;
-      if (shell.hasEnded || shell.mountNamespace !== findNamespace() || !write(shell.scriptFd, approach)) {
-        discard(shell);
-        return undefined;
-      }
+      const shell = approach.length + become.length > MAX_SCRIPT_BYTES ? undefined : begin(approach);
       try {
         task.prepare?.();
       } catch (error) {
-        discard(shell);
+        if (shell) discard(shell);
         throw error;
       }
+      if (!isClosed) timer = setTimeout(prepare, REST_MS).unref();
+      if (!shell) return undefined;
       // A shell that could not enter a group has ended by now, and its exit says so.
       write(shell.scriptFd, become);
       // The end of its script: some shells wait for it.

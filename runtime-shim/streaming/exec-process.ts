@@ -107,8 +107,9 @@ export function startExec(spawner: Spawner, runtime: OciRuntime, options: ExecOp
       const program = { argv: [...argv, ...execArgs(files)], env: command.env, cwd: options.bundle };
       const child = options.shell.start({ entrances, ...program, prepare: plan });
       if (child) return attach(child, child.identity, common);
+    } else {
+      plan();
     }
-    plan();
     // A terminal is hung up when its program ends, so nobody can keep that open.
     if (options.tty && runtime.kind === 'crun') {
       // By name, from the working directory: the path may be longer than an address can hold.
