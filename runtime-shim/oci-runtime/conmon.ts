@@ -6,7 +6,7 @@ import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { WindlassError } from '../../lib/errors.ts';
 import { createPipe } from '../host/pipe.ts';
-import type { Spawner } from '../host/spawn.ts';
+import type { SpawnedProcess, Spawner } from '../host/spawn.ts';
 
 export interface ConmonOptions {
   readonly conmonPath: string;
@@ -110,7 +110,8 @@ export function execArguments(
 }
 
 /**
- * Starts conmon and waits until the OCI runtime has created the container; returns the pid of its first process.
+ * Starts conmon and waits until the OCI runtime has created the container and the pid of the monitor stands in its file;
+ * returns the pid of the container's first process.
  * Invalid when the image lacks the program, Internal with the runtime's own words otherwise.
  */
 export async function createByConmon(spawner: Spawner, options: ConmonOptions, signal: AbortSignal): Promise<number> {
@@ -118,8 +119,9 @@ export async function createByConmon(spawner: Spawner, options: ConmonOptions, s
   for (const file of [bundleFiles.pid, bundleFiles.conmonPid, bundleFiles.oom])
     rmSync(file(options.bundle), { force: true });
   const pipe = createPipe();
+  let launcher: SpawnedProcess;
   try {
-    const { pid } = spawner.spawnProcess({
+    launcher = spawner.spawnProcess({
       file: options.conmonPath,
       argv: conmonArguments(options),
       env: {
@@ -132,7 +134,7 @@ export async function createByConmon(spawner: Spawner, options: ConmonOptions, s
       newSession: true,
       mountNamespace: options.mountNamespace,
     });
-    options.onStart?.(pid);
+    options.onStart?.(launcher.pid);
   } catch (error) {
     closeSync(pipe.readFd);
     throw new WindlassError('Internal', `failed to start conmon for container ${options.containerId}`, {
@@ -141,7 +143,21 @@ export async function createByConmon(spawner: Spawner, options: ConmonOptions, s
   } finally {
     closeSync(pipe.writeFd);
   }
-  return parseSyncMessage(await readLine(pipe.readFd, signal), options.containerId);
+  const pid = parseSyncMessage(await readLine(pipe.readFd, signal), options.containerId);
+  // What was started forks the monitor, notes its pid in a file and ends: on a busy machine after the container was made.
+  await untilEnded(launcher, signal);
+  return pid;
+}
+
+async function untilEnded({ exited }: SpawnedProcess, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason as Error);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    await Promise.race([exited, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }
 
 /** First line of the pipe; what came so far when it ends without one. */
